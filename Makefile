@@ -1,0 +1,66 @@
+# `make help` lists what there is. Every target is safe to repeat, and to run again after a kill.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+STACK ?= lab
+BIN := .venv/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: help setup up down preview chat test unit integration e2e lint format docs bench role lock clean
+
+help: ## This list
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+setup: ## Python environment, Pulumi engine, Debian packages
+	@tools/setup/setup.sh
+
+up: setup ## Take STACK (default: lab) up, and ask it for a streamed completion
+	@slipway up $(STACK)
+
+down: ## Throw all lab hosts and their stacks away: no process, mount, network device or rule stays
+	@if [ -x $(BIN)/slipway ]; then slipway down; else echo "nothing was set up from this checkout; run make setup first"; fi
+
+preview: setup ## What would change on STACK, hosts included
+	@eval "$$(slipway env $(STACK))" && pulumi preview --refresh --stack $(STACK)
+
+chat: ## Ask STACK's endpoint
+	@slipway chat --stack $(STACK)
+
+test: setup ## Lint, and all tests: unit, integration, end-to-end on lab hosts
+	@$(MAKE) --no-print-directory lint
+	@pytest tests
+
+unit: setup ## Unit tests only, in seconds
+	@pytest tests/unit
+
+integration: setup ## Tests with the real engine, without hosts
+	@pytest tests/integration
+
+e2e: setup ## End-to-end tests on lab hosts
+	@pytest tests/e2e
+
+lint: setup ## ruff, mypy, import-linter, ansible-lint, yamllint; warnings are errors
+	@ruff check . && ruff format --check .
+	@mypy
+	@lint-imports
+	@yamllint --strict .
+	@ansible-lint --offline --strict -q
+	@slipway schema | diff -u docs/reference/stack.schema.json - && slipway reference | diff -u docs/reference/settings.md -
+
+format: ## Format the code
+	@ruff check --fix . ; ruff format .
+
+docs: ## Generate the references
+	@slipway schema -o docs/reference/stack.schema.json && slipway reference -o docs/reference/settings.md
+
+bench: setup ## Measure; docs/benchmarks.md says what
+	@python -m bench.up
+
+role: setup ## One ROLE on the hosts of STACK, for instance: make role ROLE=nginx
+	@eval "$$(slipway env $(STACK))" && pulumi up --yes --skip-preview --stack $(STACK) --target "**/$(ROLE)"
+
+lock: ## Renew the lock of this machine's Python requirements
+	@uv pip compile -q --universal --python-version 3.11 --extra dev --generate-hashes --no-emit-index-url --no-header --no-annotate pyproject.toml -o requirements.txt
+
+clean: ## Remove the Python environment of this checkout
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

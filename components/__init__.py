@@ -1,0 +1,1 @@
+"""Pulumi components: they wire what `slipway` computed, and compute nothing themselves."""

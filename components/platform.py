@@ -1,0 +1,66 @@
+"""The whole platform: the layers, and what waits for what."""
+
+from typing import Any
+
+import pulumi
+
+from components.acceptance import Acceptance
+from components.base import Base
+from components.engine import Engine
+from components.front import Front
+from components.gateway import Gateway
+from components.preflight import Preflight
+from slipway import client
+from slipway.layers import acceptance, base, engine, front, gateway, preflight
+from slipway.settings import Settings
+
+
+class Platform(pulumi.ComponentResource):
+    """A private LLM service on hosts one owns."""
+
+    def __init__(self, name: str, *, settings: Settings, opts: pulumi.ResourceOptions | None = None) -> None:
+        """Build the layers of `settings`.
+
+        Every host's preflight comes before any host's base, so that one refused host leaves all untouched. Engine,
+        gateway and front don't wait for one another; acceptance waits for all.
+
+        Raises:
+            SettingsError: an adapter refused a setting.
+        """
+        super().__init__("slipway:index:Platform", name, {}, opts)
+        self._settings = settings
+        child = pulumi.ResourceOptions(parent=self)
+
+        self.preflight = Preflight(steps=preflight.steps(settings), opts=child)
+        self.base = Base(steps=base.steps(settings), after=self.preflight.all, opts=child)
+        engine_hosts = [host.name for host in settings.engine_hosts]
+        self.engine = Engine(steps=engine.steps(settings), after=self.base.on(*engine_hosts), opts=child)
+        self.gateway = Gateway(
+            steps=gateway.steps(settings), after=self.base.on(settings.gateway_host.name), opts=child
+        )
+        self.front = Front(steps=front.steps(settings), after=self.base.on(settings.front_host.name), opts=child)
+        self.acceptance = Acceptance(
+            steps=acceptance.steps(settings),
+            after=[*self.engine.all, *self.gateway.all, *self.front.all],
+            triggers=[*self.engine.generations, *self.gateway.generations, *self.front.generations],
+            opts=child,
+        )
+        self.register_outputs({"endpoint": settings.endpoint})
+
+    def stack_outputs(self) -> dict[str, Any]:
+        """What `pulumi stack output` shows: no secret among it."""
+        settings = self._settings
+        return {
+            "endpoint": settings.endpoint,
+            "models": [settings.model.name],
+            "ca_certificate": self.front.ca_certificate,
+            "client": client.configuration(settings),
+            "acceptance": self.acceptance.figures,
+            "hosts": {
+                host.name: {
+                    "address": host.address,
+                    "runs": [str(service) for service in settings.services(host)],
+                }
+                for host in settings.hosts
+            },
+        }

@@ -1,0 +1,107 @@
+"""A streamed completion through the front, with the official OpenAI client and TLS verification on."""
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from slipway.cli.errors import UserError
+from slipway.paths import STACKS
+
+
+def ask(stack: str, prompt: str, *, max_tokens: int, as_json: bool) -> dict[str, Any]:
+    """Ask `stack`'s endpoint, print the answer as it arrives, and return what was measured.
+
+    Raises:
+        UserError: the stack isn't up from this machine, its key isn't known here, or no answer came.
+    """
+    client = _read_client(stack)
+    variable = next(iter(client["key_variables"].values()))
+    from slipway.cli.environment import stack_environment
+
+    key = os.environ.get(variable) or stack_environment(stack).get(variable)
+    if not key:
+        raise UserError(f"the environment variable {variable} is not set; export the team's key under that name")
+    figures = _stream(client, key, prompt, max_tokens, quiet=as_json)
+    if as_json:
+        print(json.dumps(figures))
+    else:
+        print(
+            f"\nTTFT {figures['ttft_ms']:.0f} ms, {figures['deltas']} deltas, {figures['tokens_per_second']:.1f} tokens/s",
+            file=sys.stderr,
+        )
+    return figures
+
+
+def _read_client(stack: str) -> dict[str, Any]:
+    try:
+        client: dict[str, Any] = json.loads((STACKS / stack / "client.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"stack {stack} has not been taken up from this machine; run `slipway up {stack}`") from None
+    return client
+
+
+def _stream(client: dict[str, Any], key: str, prompt: str, max_tokens: int, *, quiet: bool) -> dict[str, Any]:
+    import ssl
+
+    import openai
+
+    trust = ssl.create_default_context(cafile=client.get("ca_file"))
+    api = openai.OpenAI(base_url=client["base_url"], api_key=key, http_client=openai.DefaultHttpxClient(verify=trust, timeout=120))
+    start = time.perf_counter()
+    first: float | None = None
+    deltas = 0
+    text = ""
+    try:
+        stream = api.chat.completions.create(
+            model=client["model"],
+            messages=[{"role": "user", "content": prompt}],
+            max_tokens=max_tokens,
+            stream=True,
+        )
+        for chunk in stream:
+            delta = chunk.choices[0].delta.content if chunk.choices else None
+            if not delta:
+                continue
+            first = first or time.perf_counter()
+            deltas += 1
+            text += delta
+            if not quiet:
+                print(delta, end="", flush=True)
+    except openai.APIError as error:
+        raise UserError(f"{client['base_url']}: {error}; see the acceptance layer's output", status=1) from error
+    end = time.perf_counter()
+    if first is None:
+        raise UserError(f"{client['base_url']}: the answer held no token; the engine's journal says why", status=1)
+    return {
+        "model": client["model"],
+        "text": text,
+        "deltas": deltas,
+        "ttft_ms": round((first - start) * 1000, 1),
+        "tokens_per_second": round((deltas - 1) / max(end - first, 1e-9), 1),
+    }
+
+
+def example(client: dict[str, Any]) -> str:
+    """A client that can be pasted into a shell as it is."""
+    variable = next(iter(client["key_variables"].values()))
+    ca_file = client.get("ca_file")
+    verify = f"ssl.create_default_context(cafile={str(Path(ca_file))!r})" if ca_file else "True"
+    return f"""\
+import os, ssl, openai
+
+client = openai.OpenAI(
+    base_url={client["base_url"]!r},
+    api_key=os.environ[{variable!r}],
+    http_client=openai.DefaultHttpxClient(verify={verify}),
+)
+for chunk in client.chat.completions.create(
+    model={client["model"]!r},
+    messages=[{{"role": "user", "content": "Hello"}}],
+    max_tokens=64,
+    stream=True,
+):
+    print(chunk.choices[0].delta.content or "", end="", flush=True)
+"""

@@ -1,0 +1,166 @@
+"""`slipway`: the commands, and how errors end them."""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from slipway import __version__
+from slipway.cli.errors import UserError
+from slipway.paths import ROOT
+
+app = typer.Typer(
+    name="slipway",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="From bare hosts to a private, keyed, TLS-fronted LLM endpoint. Each command has its own --help.",
+)
+lab = typer.Typer(no_args_is_help=True, help="Lab hosts: real Debian systems with systemd and sshd on this machine.")
+app.add_typer(lab, name="lab")
+
+Stack = Annotated[str, typer.Argument(help="The stack: NAME of stacks/Pulumi.NAME.yaml.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout; all else goes to stderr.")]
+
+
+@app.command()
+def up(
+    stack: Stack = "lab",
+    as_json: Json = False,
+    chat_after: Annotated[
+        bool, typer.Option("--chat/--no-chat", help="Ask for a streamed completion at the end and print it.")
+    ] = True,
+) -> None:
+    """Take a stack up: lab hosts, model and keys where the stack needs them made, then `pulumi up`, then a completion."""
+    from slipway.cli.up import take_up
+
+    take_up(stack, as_json=as_json, chat_after=chat_after)
+
+
+@app.command()
+def down(
+    stack: Annotated[
+        str | None, typer.Argument(help="The stack. Default: every stack whose hosts are lab hosts.")
+    ] = None,
+) -> None:
+    """Take a stack down. Lab hosts are thrown away whole; from other hosts Slipway removes what it installed."""
+    from slipway.cli.up import take_down
+
+    take_down(stack)
+
+
+@app.command()
+def env(stack: Stack = "lab") -> None:
+    """Print shell exports for using pulumi directly: eval "$(slipway env STACK)". Missing secrets are made and kept."""
+    from slipway.cli.environment import exports
+
+    print(exports(stack))
+
+
+@app.command()
+def chat(
+    prompt: Annotated[str, typer.Argument(help="What to ask.")] = "Tell me a story about a slipway.",
+    stack: Annotated[str, typer.Option("--stack", help="The stack to ask.")] = "lab",
+    max_tokens: Annotated[int, typer.Option(min=1, help="The longest answer, in tokens.")] = 64,
+    as_json: Json = False,
+) -> None:
+    """Ask a stack's endpoint through TLS with the official OpenAI client; the answer is printed as it arrives."""
+    from slipway.cli.chat import ask
+
+    ask(stack, prompt, max_tokens=max_tokens, as_json=as_json)
+
+
+@app.command()
+def schema(
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file instead of stdout.")] = None,
+) -> None:
+    """Print the JSON schema of a stack file, with which editors complete and check the YAML."""
+    from slipway.settings.schema import stack_schema
+
+    text = json.dumps(stack_schema(), indent=2) + "\n"
+    if output is None:
+        sys.stdout.write(text)
+    else:
+        output.write_text(text, encoding="utf-8")
+
+
+@app.command()
+def reference(
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file instead of stdout.")] = None,
+) -> None:
+    """Print the reference of every setting (Markdown), generated from the settings themselves."""
+    from slipway.settings.reference import settings_reference
+
+    if output is None:
+        sys.stdout.write(settings_reference())
+    else:
+        output.write_text(settings_reference(), encoding="utf-8")
+
+
+@lab.command("up")
+def lab_up(
+    stack: Annotated[str, typer.Argument(help="Make the lab hosts that this stack names.")] = "lab",
+) -> None:
+    """Make and boot lab hosts. Hosts that run already are left alone."""
+    from slipway.cli.lab import hosts_up
+
+    hosts_up(stack)
+
+
+@lab.command("down")
+def lab_down(
+    names: Annotated[list[str] | None, typer.Argument(help="Hosts to throw away. Default: all.")] = None,
+) -> None:
+    """Throw lab hosts away: their processes, mounts and network. Nothing of them stays."""
+    from slipway.cli.lab import hosts_down
+
+    hosts_down(names or [])
+
+
+@lab.command("list")
+def lab_list(as_json: Json = False) -> None:
+    """List the lab hosts on this machine."""
+    from slipway.cli.lab import show_hosts
+
+    show_hosts(as_json=as_json)
+
+
+def _version(value: bool) -> None:
+    if value:
+        print(f"slipway {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command line. A user's mistake ends with one message and status 2; a traceback is a bug of Slipway's."""
+    from slipway.settings.errors import SettingsError
+
+    os.environ.setdefault("SLIPWAY_ROOT", str(ROOT))
+    try:
+        app()
+    except SettingsError as error:
+        print(error.report, file=sys.stderr)
+        sys.exit(2)
+    except UserError as error:
+        print(f"slipway: {error}", file=sys.stderr)
+        sys.exit(error.status)
+    except KeyboardInterrupt:
+        print("slipway: interrupted; run the same command again and it goes on from there", file=sys.stderr)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,38 @@
+"""The front: TLS, and the only service that listens outside."""
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from slipway.settings.base import Section
+from slipway.settings.types import Address, LocalPath, Port, PositiveCount
+
+
+class Front(Section):
+    """The TLS front. Without a site certificate Slipway makes a private CA on the front's host."""
+
+    name: Literal["nginx"] = "nginx"
+    """The front: one of Slipway's adapters."""
+    server_name: Address | None = None
+    """The name or address in the endpoint's URL and in its certificate. Default: the front host's `address`."""
+    extra_names: tuple[Address, ...] = Field(default_factory=tuple)
+    """Further names and addresses for the certificate."""
+    port: Port = 443
+    """The port that clients reach."""
+    certificate_file: LocalPath | None = None
+    """A site certificate with its chain (PEM), on the machine that runs the deployment."""
+    key_file: LocalPath | None = None
+    """The site certificate's private key (PEM)."""
+    read_timeout_s: PositiveCount = 600
+    """How long the front waits between two pieces of an answer, in seconds; long enough for a long prompt's first token."""
+    body_limit_mib: PositiveCount = 10
+    """The largest request, in MiB."""
+
+    @model_validator(mode="after")
+    def _certificate_with_key(self) -> Self:
+        if (self.certificate_file is None) != (self.key_file is None):
+            raise ValueError(
+                "certificate_file and key_file go together; the front could not serve TLS: "
+                "give both, or neither for a private CA"
+            )
+        return self

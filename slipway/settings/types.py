@@ -1,0 +1,254 @@
+"""Semantic types of the settings, each defined once; every validator's message says the consequence and the mend."""
+
+import ipaddress
+import math
+import os
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field, GetJsonSchemaHandler, SecretStr
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
+
+_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
+_MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:-]{0,127}")
+_FLAG = re.compile(r"[a-z][a-z0-9-]*")
+_ENVIRONMENT_VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
+_KEY_CHARACTERS = re.compile(r"[A-Za-z0-9._~+/=-]+")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_REVISION = re.compile(r"[0-9a-f]{40}")
+_SIZE = re.compile(r"[1-9][0-9]*(\.[0-9]+)?[KMGT]?")
+
+MIN_KEY_CHARACTERS = 32
+MIN_KEY_ENTROPY_BITS = 100.0
+"""Shannon entropy over the key's own characters, times its length: a crude floor that random keys of 32 hexadecimal
+digits (about 115 bits by this measure) pass and repeated words or runs of one character do not."""
+
+
+def host_name(value: str) -> str:
+    """A DNS label: it names the host in previews, logs and resource names."""
+    if not _LABEL.fullmatch(value):
+        raise ValueError(
+            f"{value!r} is not a host name; resources and logs carry it: use a-z, 0-9 and inner hyphens, up to 63"
+        )
+    return value
+
+
+def address(value: str) -> str:
+    """An IPv4 or IPv6 address, or a DNS name."""
+    try:
+        return str(ipaddress.ip_address(value))
+    except ValueError:
+        pass
+    name = value.rstrip(".").lower()
+    labels = name.split(".")
+    if len(name) > 253 or not all(_LABEL.fullmatch(label) for label in labels) or labels[-1].isdigit():
+        raise ValueError(f"{value!r} is neither an IP address nor a DNS name; Slipway can't reach it: correct it")
+    return name
+
+
+def private_address(value: str) -> str:
+    """An IP address of a private network or loopback, as text."""
+    try:
+        parsed = ipaddress.ip_address(value)
+    except ValueError:
+        raise ValueError(
+            f"{value!r} is not an IP address; a service binds to it: give the host's own address"
+        ) from None
+    if not parsed.is_private or parsed.is_unspecified:
+        raise ValueError(
+            f"{value} is not a private address; engines behind it would face the internet without TLS: "
+            "use the host's address in the private network"
+        )
+    return str(parsed)
+
+
+def network(value: str) -> str:
+    """A network in CIDR notation."""
+    try:
+        return str(ipaddress.ip_network(value))
+    except ValueError as error:
+        raise ValueError(f"{error}; nobody could be admitted by it: write it like 10.20.0.0/16") from None
+
+
+def user_name(value: str) -> str:
+    """A POSIX user name."""
+    if not _USER.fullmatch(value):
+        raise ValueError(f"{value!r} is not a user name; SSH can't log in as it: use a-z, 0-9, _ and -")
+    return value
+
+
+def model_name(value: str) -> str:
+    """The id by which clients ask for the model."""
+    if not _MODEL_NAME.fullmatch(value):
+        raise ValueError(
+            f"{value!r} can't be a model id; clients send it in every request: use letters, digits and . _ / : -"
+        )
+    return value
+
+
+def flag(value: str) -> str:
+    """A long command-line flag, without its dashes."""
+    if not _FLAG.fullmatch(value):
+        raise ValueError(f"{value!r} is not a flag; the engine would refuse to start: write it like max-num-seqs")
+    return value
+
+
+def environment_variable(value: str) -> str:
+    """The name of an environment variable."""
+    if not _ENVIRONMENT_VARIABLE.fullmatch(value):
+        raise ValueError(f"{value!r} can't name an environment variable; use A-Z, 0-9 and _")
+    return value
+
+
+def sha256(value: str) -> str:
+    """A SHA-256 digest in hexadecimal."""
+    if not _SHA256.fullmatch(value.lower()):
+        raise ValueError("not a SHA-256 digest; the file could not be checked: give 64 hexadecimal digits")
+    return value.lower()
+
+
+def revision(value: str) -> str:
+    """A git commit: hubs let tags and branches move."""
+    if not _REVISION.fullmatch(value.lower()):
+        raise ValueError(
+            f"{value!r} is not a commit; what is deployed could change without a change in the stack: "
+            "give the revision's 40 hexadecimal digits"
+        )
+    return value.lower()
+
+
+def memory_size(value: str) -> str:
+    """A size as systemd writes it: 24G."""
+    if not _SIZE.fullmatch(value):
+        raise ValueError(f"{value!r} is not a size; systemd would ignore the limit: write it like 24G")
+    return value
+
+
+def expanded(value: Path) -> Path:
+    """A path with ``~`` replaced by the home folder."""
+    return value.expanduser()
+
+
+def strong_key(value: str) -> str:
+    """A bearer key that can't be guessed. The message never holds the key.
+
+    Raises:
+        ValueError: too short, too regular, or with characters that an HTTP header can't carry.
+    """
+    make = "make one with `openssl rand -hex 32`"
+    if len(value) < MIN_KEY_CHARACTERS:
+        raise ValueError(
+            f"too weak ({len(value)} characters, at least {MIN_KEY_CHARACTERS} are needed); "
+            f"it alone guards the endpoint: {make}"
+        )
+    if not _KEY_CHARACTERS.fullmatch(value):
+        raise ValueError(f"has characters that an Authorization header can't carry; no client could send it: {make}")
+    entropy = -sum(n * math.log2(n / len(value)) for n in Counter(value).values())
+    if entropy < MIN_KEY_ENTROPY_BITS:
+        raise ValueError(
+            f"too weak (its characters repeat: {entropy:.0f} bits, at least {MIN_KEY_ENTROPY_BITS:.0f} are needed); "
+            f"it alone guards the endpoint: {make}"
+        )
+    return value
+
+
+class Secret(SecretStr):
+    """A secret from the stack's YAML: the text itself (encrypted by ``pulumi config set --secret``) or ``{env: NAME}``.
+
+    ``env`` holds the variable's name where one was given. The value is shown nowhere: not in ``repr``, ``str``, errors.
+    """
+
+    env: str | None = None
+
+    @classmethod
+    def from_yaml(cls, value: Any) -> "Secret":
+        """Resolve what the stack says to a secret.
+
+        Raises:
+            ValueError: neither text nor ``{env: NAME}``, or a variable that is not set or empty.
+        """
+        if isinstance(value, Secret):
+            return value
+        if isinstance(value, str):
+            return cls(value)
+        if not isinstance(value, dict) or set(value) != {"env"} or not isinstance(value["env"], str):
+            raise ValueError(
+                "a secret is a text or {env: NAME}; nothing else can be kept from logs: "
+                "set it with `pulumi config set --secret --path`, or name a variable"
+            )
+        name = environment_variable(value["env"])
+        text = os.environ.get(name, "")
+        if not text:
+            raise ValueError(
+                f"the environment variable {name} is not set; the secret is taken from it: "
+                'export it, or let `eval "$(slipway env STACK)"` make and export the stack\'s secrets'
+            )
+        secret = cls(text)
+        secret.env = name
+        return secret
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: type[Any], handler: Any) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(
+            cls.from_yaml,
+            serialization=core_schema.plain_serializer_function_ser_schema(str),
+        )
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        # The shapes that a stack file may hold: Pulumi's own {secure: …} too, which the engine decrypts first.
+        return {
+            "anyOf": [
+                {
+                    "type": "object",
+                    "properties": {"env": {"type": "string", "pattern": _ENVIRONMENT_VARIABLE.pattern}},
+                    "required": ["env"],
+                    "additionalProperties": False,
+                },
+                {
+                    "type": "object",
+                    "properties": {"secure": {"type": "string"}},
+                    "required": ["secure"],
+                    "additionalProperties": False,
+                },
+            ],
+        }
+
+
+def strong_secret(value: Secret) -> Secret:
+    """A secret that passes `strong_key`."""
+    strong_key(value.get_secret_value())
+    return value
+
+
+def not_boolean(value: object) -> object:
+    """Refuse ``yes`` and ``true`` where a number is meant: YAML reads them as booleans and Python counts them as 1."""
+    if isinstance(value, bool):
+        raise ValueError("a number is wanted, not true or false; write the number")  # noqa: TRY004 -- pydantic's contract
+    return value
+
+
+HostName = Annotated[str, AfterValidator(host_name)]
+Address = Annotated[str, AfterValidator(address)]
+PrivateAddress = Annotated[str, AfterValidator(private_address)]
+Network = Annotated[str, AfterValidator(network)]
+UserName = Annotated[str, AfterValidator(user_name)]
+ModelName = Annotated[str, AfterValidator(model_name)]
+Flag = Annotated[str, AfterValidator(flag)]
+EnvironmentVariable = Annotated[str, AfterValidator(environment_variable)]
+Sha256 = Annotated[str, AfterValidator(sha256)]
+Revision = Annotated[str, AfterValidator(revision)]
+MemorySize = Annotated[str, AfterValidator(memory_size)]
+LocalPath = Annotated[Path, AfterValidator(expanded)]
+Port = Annotated[int, BeforeValidator(not_boolean), Field(ge=1, le=65535)]
+Count = Annotated[int, BeforeValidator(not_boolean), Field(ge=0)]
+PositiveCount = Annotated[int, BeforeValidator(not_boolean), Field(ge=1)]
+Fraction = Annotated[float, BeforeValidator(not_boolean), Field(gt=0, le=1)]
+GiB = Annotated[float, BeforeValidator(not_boolean), Field(gt=0)]
+StrongSecret = Annotated[Secret, AfterValidator(strong_secret)]

@@ -1,0 +1,1 @@
+"""Set-up for a fresh machine: the engine, the lab's hosts."""

@@ -1,0 +1,65 @@
+#!/usr/bin/env bash
+# Set a fresh Debian or Ubuntu machine up: packages, the Python environment in .venv, the Pulumi engine beside it.
+# Safe to repeat and to kill at any point: each step looks at what is there, and finishes what is not.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+say() { printf '%s\n' "$*" >&2; }
+fail() { say "set-up failed: $1"; say "  $2"; exit 2; }
+started=$SECONDS
+step() { say "[set-up $((SECONDS - started)) s] $*"; }
+
+sudo=()
+if [ "$(id -u)" -ne 0 ]; then
+  command -v sudo >/dev/null || fail "neither root nor sudo" "run it as root, or install sudo"
+  sudo=(sudo)
+fi
+
+# Command and the Debian package that brings it. The lab's own needs come last: own hosts can do without them.
+declare -A packages=(
+  [ssh]=openssh-client [ip]=iproute2 [openssl]=openssl
+  [debootstrap]=debootstrap [systemd-nspawn]=systemd-container [nft]=nftables
+)
+missing=()
+for command in "${!packages[@]}"; do
+  PATH="$PATH:/usr/sbin:/sbin" command -v "$command" >/dev/null || missing+=("${packages[$command]}")
+done
+python=${PYTHON:-python3}
+command -v "$python" >/dev/null || missing+=(python3)
+"$python" -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
+if [ ${#missing[@]} -gt 0 ]; then
+  command -v apt-get >/dev/null || fail "missing: ${missing[*]}" "this machine has no apt-get; install them by hand"
+  step "installing ${missing[*]}"
+  "${sudo[@]}" apt-get update -q >/dev/null
+  "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${missing[@]}" >/dev/null ||
+    fail "apt-get could not install ${missing[*]}" "see the message above; check the machine's package sources"
+fi
+"$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
+  fail "$("$python" --version) is too old" "Python 3.11 or newer is needed: install one and set PYTHON=/path/to/it"
+
+cache=${HOME}/.cache/slipway
+uv=$(command -v uv || true)
+if [ -z "$uv" ]; then
+  home=$cache/uv-$(sha256sum tools/setup/requirements.txt | cut -c1-12)
+  if [ ! -x "$home/bin/uv" ]; then
+    step "uv"
+    rm -rf "$home" "$home.part"
+    "$python" -m venv "$home.part"
+    "$home.part/bin/python" -m pip install -q --disable-pip-version-check --require-hashes -r tools/setup/requirements.txt
+    mv "$home.part" "$home"
+  fi
+  uv=$home/bin/uv
+fi
+
+lock=$(cat requirements.txt pyproject.toml | sha256sum | cut -d' ' -f1)
+if [ "$(cat .venv/.slipway-lock 2>/dev/null)" != "$lock" ]; then
+  step "Python environment"
+  [ -x .venv/bin/python ] || "$uv" venv -q --clear --python "$python" .venv
+  "$uv" pip sync -q --require-hashes --python .venv/bin/python requirements.txt
+  # The build backend is among the locked requirements: nothing unpinned is fetched to build ourselves.
+  "$uv" pip install -q --python .venv/bin/python --no-deps --no-build-isolation -e .
+  printf '%s' "$lock" >.venv/.slipway-lock
+fi
+
+.venv/bin/python -m tools.engine.install
+step "done"
