@@ -28,7 +28,7 @@ chat: ## Ask STACK's endpoint
 
 test: setup ## Lint, and all tests: unit, integration, end-to-end on lab hosts
 	@$(MAKE) --no-print-directory lint
-	@pytest tests
+	@pytest tests/unit tests/integration tests/e2e
 
 unit: setup ## Unit tests only, in seconds
 	@pytest tests/unit

@@ -3,17 +3,19 @@
 State belongs to the machine and not to a checkout: two clones share one lab and one set of stacks.
 """
 
+import os
 from pathlib import Path
 
-STATE = Path("~/.local/state/slipway").expanduser()
-CACHE = Path("~/.cache/slipway").expanduser()
+MACHINE = Path("~/.local/state/slipway").expanduser()
+"""What belongs to the machine as a whole: the lab, its model."""
+STATE = Path(os.environ.get("SLIPWAY_STATE", MACHINE)).expanduser()
+"""Stacks, secrets and logs; SLIPWAY_STATE moves them, so that tests and second users keep apart."""
 
 PULUMI_STATE = STATE / "pulumi"
 PASSPHRASE = STATE / "passphrase"
 SECRETS = STATE / "secrets"
 STACKS = STATE / "stacks"
-MODELS = STATE / "models"
-KNOWN_HOSTS = STATE / "known_hosts"
+MODELS = MACHINE / "models"
 PLAYBOOK_LOG = STATE / "playbook.log"
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -49,7 +49,9 @@ def _stream(client: dict[str, Any], key: str, prompt: str, max_tokens: int, *, q
     import openai
 
     trust = ssl.create_default_context(cafile=client.get("ca_file"))
-    api = openai.OpenAI(base_url=client["base_url"], api_key=key, http_client=openai.DefaultHttpxClient(verify=trust, timeout=120))
+    api = openai.OpenAI(
+        base_url=client["base_url"], api_key=key, http_client=openai.DefaultHttpxClient(verify=trust, timeout=120)
+    )
     start = time.perf_counter()
     first: float | None = None
     deltas = 0

@@ -10,7 +10,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from slipway.paths import PASSPHRASE, PLAYBOOK_LOG, PULUMI_STATE, ROOT, SECRETS, STATE
+from slipway.paths import MACHINE, PASSPHRASE, PLAYBOOK_LOG, PULUMI_STATE, ROOT, SECRETS, STATE
 from slipway.settings.load import read_raw, secret_variables
 
 _SWITCHES = {
@@ -31,7 +31,11 @@ def stack_environment(stack: str) -> dict[str, str]:
     PULUMI_STATE.mkdir(parents=True, exist_ok=True)
     additions = {key: value for key, value in _SWITCHES.items() if key not in os.environ}
     additions["PATH"] = _path_with_engine()
-    additions.setdefault("SLIPWAY_PLAYBOOK_LOG", os.environ.get("SLIPWAY_PLAYBOOK_LOG", str(PLAYBOOK_LOG)))
+    if "SLIPWAY_PLAYBOOK_LOG" not in os.environ:
+        additions["SLIPWAY_PLAYBOOK_LOG"] = str(PLAYBOOK_LOG)
+    if STATE != MACHINE and "PULUMI_BACKEND_URL" not in os.environ:
+        # Pulumi.yaml names the usual place; it can't follow SLIPWAY_STATE.
+        additions["PULUMI_BACKEND_URL"] = f"file://{PULUMI_STATE}"
     if "PULUMI_CONFIG_PASSPHRASE" not in os.environ and "PULUMI_CONFIG_PASSPHRASE_FILE" not in os.environ:
         kept_secret(PASSPHRASE)
         additions["PULUMI_CONFIG_PASSPHRASE_FILE"] = str(PASSPHRASE)

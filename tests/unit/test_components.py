@@ -17,7 +17,14 @@ class Recorder(pulumi.runtime.Mocks):
     def new_resource(self, args: pulumi.runtime.MockResourceArgs) -> tuple[str, dict[str, Any]]:
         CREATED.append(args)
         results = {"ca_certificate": "PEM", "ttft_ms": 12.5}
-        return f"{args.name}-id", {**args.inputs, "generation": 0, "results": results, "drift": [], "digest": "d", "changed": 1}
+        return f"{args.name}-id", {
+            **args.inputs,
+            "generation": 0,
+            "results": results,
+            "drift": [],
+            "digest": "d",
+            "changed": 1,
+        }
 
     def call(self, args: pulumi.runtime.MockCallArgs) -> dict[str, Any]:
         raise AssertionError(args.token)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file
 from tokenizers import Tokenizer
 from tokenizers.decoders import DecodeStream
+
 from tools.lab import model
 
 Array = npt.NDArray[np.float32]

@@ -78,7 +78,9 @@ def test_secret_from_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "canary" not in f"{secret} {secret!r}"
 
 
-@pytest.mark.parametrize("value", [None, 1, [], {}, {"env": 1}, {"env": "x"}, {"env": "A", "b": 1}, {"env": "SLIPWAY_UNSET"}])
+@pytest.mark.parametrize(
+    "value", [None, 1, [], {}, {"env": 1}, {"env": "x"}, {"env": "A", "b": 1}, {"env": "SLIPWAY_UNSET"}]
+)
 def test_secret_refuses(value: object) -> None:
     with pytest.raises(ValueError, match=r"secret|variable"):
         Secret.from_yaml(value)

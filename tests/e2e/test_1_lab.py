@@ -1,0 +1,332 @@
+"""Stack `lab`: one real host, from refused input over a streamed completion to nothing left. Tests run in this order."""
+
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.conftest import LISTING, UNUSED_ADDRESS, Workspace, client, curl, write_ca
+from tests.e2e.stack import Stack, processes, ssh, wait_for
+from tests.unit.settings.documents import changed
+from tools.lab import HostSpec
+
+LAYERS = ["preflight", "base", "vllm", "litellm", "nginx", "acceptance"]
+
+
+@contextmanager
+def edited(stack: Stack, *changes: tuple[str, Any]) -> Iterator[None]:
+    """The stack's settings with `changes`, and afterwards as they were."""
+    before = stack.read()
+    settings = before
+    for path, value in changes:
+        settings = changed(settings, path, value)
+    stack.write(settings)
+    try:
+        yield
+    finally:
+        stack.write(before)
+
+
+REFUSED_BY_SETTINGS = {
+    "unknown key": (
+        [("frnt", {})],
+        "slipway:platform.frnt: unknown key; it would have no effect; did you mean front?",
+    ),
+    "wrong type": (
+        [("front.port", "https")],
+        "slipway:platform.front.port: of the wrong type; a whole number is wanted; correct the value",
+    ),
+    "host given twice": (
+        [
+            (
+                "hosts",
+                [{"name": "a", "address": "10.0.0.1", "user": "u"}, {"name": "b", "address": "10.0.0.1", "user": "u"}],
+            )
+        ],
+        "slipway:platform.hosts: 10.0.0.1 port 22 is given twice; one machine would be set up as two: "
+        "remove one of the two hosts",
+    ),
+    "duplicate team key": (
+        [("gateway.keys", [{"team": team, "key": {"env": "SLIPWAY_KEY_DEMO"}} for team in ("a", "b")])],
+        "slipway:platform.gateway: keys: the teams 'a' and 'b' have the same key; requests could not be told apart: "
+        "give each its own",
+    ),
+    "weak key": (
+        [("gateway.keys.0.key", "canary-hunter2")],
+        "slipway:platform.gateway.keys[0].key: too weak (14 characters, at least 32 are needed); "
+        "it alone guards the endpoint: make one with `openssl rand -hex 32`",
+    ),
+    "model folder missing": (
+        [("model.source", {"path": "/srv/none"})],
+        "slipway:platform.model.source.path: /srv/none does not exist; the engine would have nothing to load: "
+        "give the folder that holds the model's config.json",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED_BY_SETTINGS)
+def test_bad_settings_are_refused(lab_stack: Stack, case: str) -> None:
+    changes, message = REFUSED_BY_SETTINGS[case]
+    with edited(lab_stack, *changes):
+        output = lab_stack.refused()
+    assert "1 setting(s) refused; nothing was touched" in output
+    assert message in output
+    assert "Traceback" not in output
+    assert "canary" not in output
+    assert lab_stack.runs() == []
+
+
+REFUSED_BY_PREFLIGHT = {
+    "unreachable host": ([("hosts.0.address", UNUSED_ADDRESS)], "unreachable"),
+    "wrong SSH key": ([("hosts.0.key_file", "{wrong_key}")], "wrong key"),
+    "no sudo": ([("hosts.0.user", "nosudo")], "no sudo"),
+    "disk too small": ([("hardware.min_disk_gib", 100000)], "disk"),
+    "model path missing": ([("model.source", {"host_path": "/srv/none"})], "path"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED_BY_PREFLIGHT)
+def test_bad_hosts_are_refused(lab_stack: Stack, case: str, tmp_path: Path) -> None:
+    changes, message = REFUSED_BY_PREFLIGHT[case]
+    wrong_key = tmp_path / "wrong_key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(wrong_key)], check=True)
+    changes = [(path, str(wrong_key) if value == "{wrong_key}" else value) for path, value in changes]
+    with edited(lab_stack, *changes):
+        output = lab_stack.refused()
+    assert message in output
+    assert "Traceback" not in output
+
+
+def test_taken_port_is_refused(lab_stack: Stack, bare_host: HostSpec) -> None:
+    ssh(bare_host.address, "sudo systemd-run --quiet --unit=squatter python3 -m http.server 443")
+    try:
+        output = lab_stack.refused()
+    finally:
+        ssh(bare_host.address, "sudo systemctl stop squatter")
+    assert "port 443 is already used by python3" in output
+
+
+def test_refusals_touched_nothing(lab_stack: Stack, bare_host: HostSpec, bare_listing: set[str]) -> None:
+    assert {run["role"] for run in lab_stack.runs()} <= {"preflight"}
+    assert set(ssh(bare_host.address, LISTING).splitlines()) == bare_listing
+
+
+def test_streams_through_tls(lab: Stack, workspace: Workspace) -> None:
+    stream = client(lab, write_ca(lab), workspace.secrets["SLIPWAY_KEY_DEMO"]).chat.completions.create(
+        model="tiny-llama",
+        messages=[{"role": "user", "content": "Tell me a story."}],
+        max_tokens=64,
+        stream=True,
+    )
+    start = time.perf_counter()
+    arrivals = [time.perf_counter() - start for chunk in stream if chunk.choices and chunk.choices[0].delta.content]
+    gaps = [later - earlier for earlier, later in zip(arrivals, arrivals[1:], strict=False)]
+    print(
+        f"TTFT {arrivals[0] * 1000:.1f} ms, {len(arrivals)} deltas, median gap {statistics.median(gaps) * 1000:.2f} ms"
+    )
+    assert len({round(arrival, 4) for arrival in arrivals}) >= 30
+    # Deltas that a buffer held back arrive within microseconds of each other.
+    assert statistics.median(gaps) > 0.0005
+
+
+def test_outputs_say_how_to_use_it(lab: Stack, bare_host: HostSpec) -> None:
+    outputs = lab.outputs()
+    assert outputs["endpoint"] == f"https://{bare_host.address}/v1"
+    assert outputs["models"] == ["tiny-llama"]
+    assert outputs["client"] == {
+        "base_url": outputs["endpoint"],
+        "model": "tiny-llama",
+        "context_window": 2048,
+        "max_output_tokens": 512,
+        "key_variables": {"demo": "SLIPWAY_KEY_DEMO"},
+    }
+    assert outputs["hosts"] == {bare_host.name: {"address": bare_host.address, "runs": ["engine", "gateway", "front"]}}
+    assert outputs["acceptance"]["model"] == "tiny-llama"
+    assert outputs["acceptance"]["ttft_ms"] > 0
+    assert outputs["acceptance"]["tokens_per_second"] > 0
+
+
+def test_second_up_is_a_no_op(lab: Stack) -> None:
+    start = time.monotonic()
+    assert lab.runs_of(lab.up) == []
+    print(f"no-op up: {time.monotonic() - start:.2f} s")
+
+
+def test_no_drift_right_after_an_up(lab: Stack) -> None:
+    before = len(lab.runs())
+    output = lab.pulumi("preview", "--refresh", "--expect-no-changes")
+    checks = lab.runs()[before:]
+    assert sorted(run["role"] for run in checks) == sorted(LAYERS)
+    assert {run["mode"] for run in checks} == {"check"}
+    assert sum(run["changed"] for run in checks) == 0
+    assert "would change" not in output
+
+
+def test_drift_is_named_and_mended(lab: Stack, bare_host: HostSpec, workspace: Workspace) -> None:
+    ssh(
+        bare_host.address,
+        "sudo sed -i 's/server_tokens off/server_tokens on/' /etc/slipway/nginx/nginx.conf"
+        " && sudo systemctl disable --now slipway-vllm.service"
+        " && sudo chmod 0666 /etc/slipway/litellm/config.yaml",
+    )
+    preview = lab.pulumi("preview", "--refresh", "--diff")
+    for role, subject in {
+        "nginx": "/etc/slipway/nginx/nginx.conf",
+        "vllm": "slipway-vllm.service",
+        "litellm": "/etc/slipway/litellm/config.yaml",
+    }.items():
+        assert any(bare_host.name in line and role in line and subject in line for line in preview.splitlines()), (
+            f"{role}: {subject} is not named in:\n{preview}"
+        )
+
+    mended = lab.runs_of(lambda: lab.up("--refresh"), mode="apply")
+    assert sorted(role for _, role in mended) == ["acceptance", "litellm", "nginx", "vllm"]
+    lab.pulumi("preview", "--refresh", "--expect-no-changes")
+    mode = ssh(bare_host.address, "stat -c %a /etc/slipway/litellm/config.yaml").strip()
+    assert int(mode, 8) & 0o022 == 0
+    assert ssh(bare_host.address, "systemctl is-enabled slipway-vllm").strip() == "enabled"
+
+
+def test_front_admits_only_modern_tls_and_keys(lab: Stack, workspace: Workspace) -> None:
+    ca_file = write_ca(lab)
+    key = workspace.secrets["SLIPWAY_KEY_DEMO"]
+    url = lab.outputs()["endpoint"] + "/models"
+    trust = ["--cacert", str(ca_file)]
+    for version in ("1.2", "1.3"):
+        status, body, report = curl(
+            *trust, f"--tlsv{version}", "--tls-max", version, "-H", f"Authorization: Bearer {key}", url
+        )
+        assert (status, report["response_code"], report["http_version"]) == (0, 200, "2"), body
+    status, _, _ = curl(*trust, "--tlsv1.0", "--tls-max", "1.1", "--ciphers", "DEFAULT@SECLEVEL=0", url)
+    assert status == 35  # the handshake was refused
+    for header in ([], ["-H", "Authorization: Bearer wrong"], ["-H", f"Authorization: Basic {key}"]):
+        _, body, report = curl(*trust, *header, url)
+        assert report["response_code"] == 401
+        assert json.loads(body)["error"]["message"]
+    for path in ("/", "/v1/key/generate", "/config/yaml", "/metrics"):
+        base = lab.outputs()["endpoint"].removesuffix("/v1")
+        _, _, report = curl(*trust, "-H", f"Authorization: Bearer {key}", base + path)
+        assert report["response_code"] == 404, path
+
+
+def test_only_the_front_listens_outside(lab: Stack, bare_host: HostSpec) -> None:
+    sockets = ssh(bare_host.address, "sudo ss -Hltn").splitlines()
+    outside = {
+        line.split()[3].rsplit(":", 1)[1] for line in sockets if not line.split()[3].startswith(("127.", "[::1]"))
+    }
+    assert outside == {"22", "443"}
+
+
+def test_services_run_sandboxed_as_their_own_users(lab: Stack, bare_host: HostSpec) -> None:
+    for unit in ("vllm", "litellm", "nginx"):
+        shown = ssh(
+            bare_host.address,
+            f"systemctl show slipway-{unit} -p User,NoNewPrivileges,ProtectSystem,PrivateTmp,LimitNOFILE,ProtectHome",
+        )
+        facts = dict(line.split("=", 1) for line in shown.splitlines())
+        assert facts["User"] == f"slipway-{unit}"
+        assert facts["NoNewPrivileges"] == "yes"
+        assert facts["ProtectSystem"] == "strict"
+        assert facts["PrivateTmp"] == "yes"
+        assert facts["ProtectHome"] == "yes"
+        assert ssh(bare_host.address, f"getent passwd slipway-{unit}").strip().endswith(("nologin", "false"))
+
+
+def test_reboot(lab: Stack, bare_host: HostSpec, workspace: Workspace) -> None:
+    boot = ssh(bare_host.address, "cat /proc/sys/kernel/random/boot_id; systemctl show -p UserspaceTimestampMonotonic")
+    pid = ssh(bare_host.address, "systemctl show -p MainPID --value slipway-vllm").strip()
+    ssh(bare_host.address, "sudo systemctl reboot", check=False)
+    wait_for(lambda: not answers(lab, workspace), "the endpoint to go down", seconds=60)
+    took = wait_for(lambda: answers(lab, workspace), "the endpoint to answer after a reboot", seconds=300)
+    print(f"endpoint answers {took:.0f} s after the reboot")
+    after = ssh(bare_host.address, "cat /proc/sys/kernel/random/boot_id; systemctl show -p UserspaceTimestampMonotonic")
+    assert after != boot
+    assert pid
+
+
+def test_killed_engine_comes_back(lab: Stack, bare_host: HostSpec, workspace: Workspace) -> None:
+    before = ssh(bare_host.address, "systemctl show -p MainPID --value slipway-vllm").strip()
+    ssh(bare_host.address, "sudo systemctl kill --kill-whom=all --signal=KILL slipway-vllm")
+    took = wait_for(lambda: answers(lab, workspace), "the engine to answer again", seconds=300)
+    print(f"engine answers {took:.0f} s after kill -9")
+    assert ssh(bare_host.address, "systemctl show -p MainPID --value slipway-vllm").strip() != before
+
+
+def answers(stack: Stack, workspace: Workspace) -> bool:
+    """Whether the endpoint completes a request."""
+    payload = {"model": "tiny-llama", "prompt": "x", "max_tokens": 1}
+    status, _, report = curl(
+        "--cacert",
+        str(stack.log.with_suffix(".ca.pem")),
+        "--max-time",
+        "10",
+        "-H",
+        f"Authorization: Bearer {workspace.secrets['SLIPWAY_KEY_DEMO']}",
+        "--json",
+        json.dumps(payload),
+        f"https://{stack.read()['hosts'][0]['address']}/v1/completions",
+    )
+    return status == 0 and report["response_code"] == 200
+
+
+def test_max_model_len_touches_the_engine_only(lab: Stack) -> None:
+    lab.write(changed(lab.read(), "model.max_model_len", 1024))
+    runs = lab.runs_of(lab.up)
+    assert [role for _, role in runs] == ["vllm", "acceptance"]
+    assert lab.outputs()["client"]["context_window"] == 1024
+
+
+def test_key_list_touches_the_gateway_only(lab: Stack, bare_host: HostSpec, workspace: Workspace) -> None:
+    import secrets
+
+    second = secrets.token_hex(32)
+    lab.environment["SLIPWAY_KEY_SECOND"] = second
+    keys = [*lab.read()["gateway"]["keys"], {"team": "second", "key": {"env": "SLIPWAY_KEY_SECOND"}}]
+    lab.write(changed(lab.read(), "gateway.keys", keys))
+    engine = ssh(bare_host.address, "systemctl show -p MainPID --value slipway-vllm")
+    runs = lab.runs_of(lab.up)
+    assert [role for _, role in runs] == ["litellm", "acceptance"]
+    assert ssh(bare_host.address, "systemctl show -p MainPID --value slipway-vllm") == engine
+    assert client(lab, write_ca(lab), second).models.list().data[0].id == "tiny-llama"
+
+
+def test_copied_client_example_works(lab: Stack, workspace: Workspace) -> None:
+    from slipway.cli.chat import example
+
+    configuration = {**lab.outputs()["client"], "ca_file": str(write_ca(lab))}
+    done = subprocess.run(
+        [sys.executable, "-c", example(configuration)],
+        env={**lab.environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout) >= 30
+
+
+def test_destroy_leaves_nothing(lab: Stack, bare_host: HostSpec, bare_listing: set[str]) -> None:
+    lab.pulumi("destroy", "--yes", "--skip-preview")
+    left = set(ssh(bare_host.address, LISTING).splitlines()) - bare_listing
+    assert left == set()
+    assert "slipway-" not in ssh(bare_host.address, "cat /etc/passwd /etc/group")
+    assert ssh(bare_host.address, "systemctl list-units --all --no-legend 'slipway*'").strip() == ""
+
+
+def test_killed_up_converges(lab: Stack, bare_host: HostSpec, workspace: Workspace) -> None:
+    start = len(lab.runs())
+    lab.up_killed_when(lambda: any(run["role"] == "base" for run in lab.runs()[start:]))
+    # Nothing may go on working on the host behind the next run's back.
+    wait_for(lambda: not list(processes(f"{bare_host.address}")), "the killed run's processes to end", seconds=10)
+    lab.pulumi("cancel", "--yes", check=True)
+    lab.up()
+    assert answers(lab, workspace)
+    lab.pulumi("preview", "--refresh", "--expect-no-changes")

@@ -1,0 +1,230 @@
+"""Stack `lab-pair`: two engine hosts behind one gateway, with a certificate of the site's own."""
+
+import datetime
+import ipaddress
+import os
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from tests.e2e.conftest import Workspace, client
+from tests.e2e.stack import KEY_FILE, Stack, ssh
+from tools.lab import HostSpec
+
+
+class CommandLineWatch:
+    """Looks at the command lines of all processes, and at the environments of Ansible's and SSH's, until stopped."""
+
+    def __init__(self, canaries: dict[str, str]) -> None:
+        self.seen: set[str] = set()
+        self.looks = 0
+        self._canaries = canaries
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+
+    def __enter__(self) -> "CommandLineWatch":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._stop.wait(0.05):
+            self.looks += 1
+            for folder in Path("/proc").glob("[0-9]*"):
+                try:
+                    line = (folder / "cmdline").read_bytes().decode(errors="replace")
+                    ansible = "ansible" in line or line.startswith("ssh")
+                    shown = line + ((folder / "environ").read_bytes().decode(errors="replace") if ansible else "")
+                except OSError:
+                    continue
+                self.seen |= {name for name, value in self._canaries.items() if value in shown}
+
+
+@pytest.fixture(scope="module")
+def site_certificate(
+    tmp_path_factory: pytest.TempPathFactory, pair_hosts: tuple[HostSpec, HostSpec]
+) -> tuple[Path, Path]:
+    """A self-signed certificate for the front's address, and its key."""
+    folder = tmp_path_factory.mktemp("site")
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "site of the tests")])
+    now = datetime.datetime.now(datetime.UTC)
+    address = ipaddress.ip_address(pair_hosts[0].address)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(hours=1))
+        .not_valid_after(now + datetime.timedelta(days=30))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(address)]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    certificate_file, key_file = folder / "site.pem", folder / "site.key"
+    certificate_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    key_file.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return certificate_file, key_file
+
+
+@pytest.fixture(scope="module")
+def canaries(workspace: Workspace, site_certificate: tuple[Path, Path]) -> dict[str, str]:
+    """Texts that must be found nowhere."""
+    tls_key_line = site_certificate[1].read_text().splitlines()[1]
+    return {**workspace.secrets, "TLS key": tls_key_line}
+
+
+@pytest.fixture(scope="module")
+def watched(canaries: dict[str, str]) -> Iterator[CommandLineWatch]:
+    with CommandLineWatch(canaries) as watch:
+        yield watch
+
+
+@pytest.fixture(scope="module")
+def pair(
+    workspace: Workspace,
+    pair_hosts: tuple[HostSpec, HostSpec],
+    site_certificate: tuple[Path, Path],
+    watched: CommandLineWatch,
+) -> Stack:
+    """Stack `lab-pair` with the site's certificate, up."""
+    stack = workspace.stack("lab-pair")
+    settings = stack.read()
+    for entry, host in zip(settings["hosts"], pair_hosts, strict=True):
+        entry.update(name=host.name, address=host.address, key_file=str(KEY_FILE))
+    certificate_file, key_file = site_certificate
+    settings["front"] = {"certificate_file": str(certificate_file), "key_file": str(key_file)}
+    stack.write(settings)
+    stack.init()
+    stack.up()
+    return stack
+
+
+def test_streams_with_the_sites_certificate(
+    pair: Stack, workspace: Workspace, site_certificate: tuple[Path, Path]
+) -> None:
+    api = client(pair, site_certificate[0], workspace.secrets["SLIPWAY_KEY_DEMO"])
+    start = time.perf_counter()
+    arrivals = [
+        time.perf_counter() - start
+        for chunk in api.chat.completions.create(
+            model="tiny-llama", messages=[{"role": "user", "content": "Hello"}], max_tokens=64, stream=True
+        )
+        if chunk.choices and chunk.choices[0].delta.content
+    ]
+    print(f"TTFT {arrivals[0] * 1000:.1f} ms, {len(arrivals)} deltas")
+    assert len({round(arrival, 4) for arrival in arrivals}) >= 30
+    assert pair.outputs()["ca_certificate"] == ""
+
+
+def test_both_engines_serve(pair: Stack, workspace: Workspace, site_certificate: tuple[Path, Path]) -> None:
+    api = client(pair, site_certificate[0], workspace.secrets["SLIPWAY_KEY_DEMO"])
+    for _ in range(20):
+        api.completions.create(model="tiny-llama", prompt="x", max_tokens=1)
+    for host in pair.read()["hosts"]:
+        served = ssh(
+            host["address"], "sudo journalctl -u slipway-vllm --no-pager | grep -c 'POST /v1/completions.* 200'"
+        )
+        assert int(served) > 1, host["name"]  # one is the readiness check's
+
+
+def test_engine_beside_the_gateway_needs_its_key(pair: Stack, pair_hosts: tuple[HostSpec, HostSpec]) -> None:
+    url = f"http://{pair_hosts[1].address}:8000/v1/models"
+    status = ssh(
+        pair_hosts[0].address,
+        f"python3 -c \"import urllib.request as u; u.urlopen('{url}')\" 2>&1 | tail -1",
+        check=False,
+    )
+    assert "401" in status
+
+
+def test_no_request_fails_while_an_engine_is_killed(
+    pair: Stack, workspace: Workspace, pair_hosts: tuple[HostSpec, HostSpec], site_certificate: tuple[Path, Path]
+) -> None:
+    api = client(pair, site_certificate[0], workspace.secrets["SLIPWAY_KEY_DEMO"])
+    victim = pair_hosts[1].address
+    pid = ssh(victim, "systemctl show -p MainPID --value slipway-vllm")
+    stop = threading.Event()
+
+    def ask(_: int) -> int:
+        done = 0
+        while not stop.is_set() and done < 500:
+            completion = api.completions.create(model="tiny-llama", prompt="x", max_tokens=16)
+            assert completion.choices[0].text
+            with api.chat.completions.create(
+                model="tiny-llama", messages=[{"role": "user", "content": "x"}], max_tokens=1, stream=True
+            ) as stream:
+                list(stream)
+            done += 1
+        return done
+
+    with ThreadPoolExecutor(4) as pool:
+        workers = [pool.submit(ask, index) for index in range(4)]
+        try:
+            time.sleep(2)  # requests are in flight on both engines
+            ssh(victim, "sudo systemctl kill --kill-whom=all --signal=KILL slipway-vllm")
+            time.sleep(15)
+        finally:
+            stop.set()
+        answered = [worker.result() for worker in workers]
+    print(f"answered per client while one of two engines was killed: {answered}")
+    assert min(answered) > 0
+    assert ssh(victim, "systemctl show -p MainPID --value slipway-vllm") != pid
+
+
+def test_secrets_are_found_nowhere(
+    pair: Stack, watched: CommandLineWatch, canaries: dict[str, str], pair_hosts: tuple[HostSpec, HostSpec]
+) -> None:
+    # A change that logs diffs, a check, and an up that fails: what could show a secret has run.
+    pair.pulumi("preview", "--refresh", "--diff")
+    assert watched.looks > 100
+    assert watched.seen == set(), "on a command line"
+    places = {
+        "the state": pair.exported_state(),
+        "the engine's output": pair.transcript.read_text(),
+        "the plugin's log": pair.log.read_text(),
+    }
+    for host in pair_hosts:
+        places[f"the journal of {host.name}"] = ssh(
+            host.address, "sudo journalctl --no-pager -o cat; sudo cat -A /var/log/*log || true"
+        )
+    assert (
+        "slipway-litellm" in places[f"the journal of {pair_hosts[0].name}"]
+        or "LiteLLM" in places[f"the journal of {pair_hosts[0].name}"]
+    )
+    found = {
+        f"{name} in {place}" for place, text in places.items() for name, canary in canaries.items() if canary in text
+    }
+    assert found == set()
+    for folder in (Path("/tmp"), Path("/dev/shm"), Path("/run"), pair.log.parent):
+        for file in files_below(folder):
+            if "e2e" in str(file.relative_to(folder)) and folder == Path("/tmp"):
+                continue  # this test's own inputs
+            text = file.read_bytes().decode(errors="replace")
+            assert not [name for name, canary in canaries.items() if canary in text], file
+
+
+def files_below(folder: Path) -> Iterator[Path]:
+    """Regular files below `folder` of up to 16 MiB; what vanishes meanwhile is passed over."""
+    for directory, _, names in os.walk(folder):
+        for name in names:
+            file = Path(directory) / name
+            try:
+                if file.is_file() and not file.is_symlink() and file.stat().st_size < 16 << 20:
+                    yield file
+            except OSError:
+                continue
