@@ -16,9 +16,9 @@ def steps(settings: Settings) -> list[Step]:
 def _variables(settings: Settings, host: Host) -> dict[str, object]:
     services = settings.services(host)
     ports = {
-        Service.ENGINE: (settings.engine.port, settings.engine.name, "engine.port"),
-        Service.GATEWAY: (settings.gateway.port, settings.gateway.name, "gateway.port"),
-        Service.FRONT: (settings.front.port, settings.front.name, "front.port"),
+        Service.ENGINE: (settings.engine.port, settings.engine.name),
+        Service.GATEWAY: (settings.gateway.port, settings.gateway.name),
+        Service.FRONT: (settings.front.port, settings.front.name),
     }
     runs_engine = Service.ENGINE in services
     host_path = settings.model.source.host_path
@@ -26,8 +26,8 @@ def _variables(settings: Settings, host: Host) -> dict[str, object]:
         "preflight_min_disk_gib": settings.hardware.min_disk_gib,
         "preflight_min_memory_gib": settings.hardware.min_memory_gib,
         "preflight_ports": [
-            {"port": port, "unit": f"slipway-{name}.service", "service": str(service), "setting": setting}
-            for service, (port, name, setting) in ports.items()
+            {"port": port, "unit": f"slipway-{name}.service"}
+            for service, (port, name) in ports.items()
             if service in services
         ],
         "preflight_gpus": settings.hardware.gpus if runs_engine else 0,

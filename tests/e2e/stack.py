@@ -79,6 +79,8 @@ class Stack:
             "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
             "PULUMI_ERROR_OUTPUT_STRING": "true",
             "NO_COLOR": "1",
+            # The shared virtual environment knows the real checkout; the copy's modules must come first.
+            "PYTHONPATH": str(project),
             "SLIPWAY_STATE": str(state),
             "SLIPWAY_PLAYBOOK_LOG": str(self.log),
             **secrets,
@@ -129,19 +131,20 @@ class Stack:
             check=True,
         )
 
-    def slipway(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run Slipway's own command line, from the copied checkout."""
+    def shell(self, command: str) -> subprocess.CompletedProcess[str]:
+        """Run a command line of the documentation in the copied checkout; output and errors are kept apart."""
         done = subprocess.run(
-            [sys.executable, "-m", "slipway.cli.main", *arguments],
+            ["bash", "-euo", "pipefail", "-c", command],
             cwd=self.project,
             env=self.environment,
+            stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             check=False,
             timeout=1500,
         )
         with self.transcript.open("a") as transcript:
-            transcript.write(f"$ slipway {' '.join(arguments)}\n{done.stdout}{done.stderr}\n")
+            transcript.write(f"$ {command}\n{done.stdout}{done.stderr}\n")
         return done
 
     def up(self, *arguments: str) -> str:

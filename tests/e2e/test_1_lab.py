@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.documents import console_lines
 from tests.e2e.conftest import LISTING, UNUSED_ADDRESS, Workspace, client, curl, write_ca
 from tests.e2e.stack import Stack, processes, ssh, wait_for
 from tests.unit.settings.documents import changed
@@ -311,6 +312,20 @@ def test_copied_client_example_works(lab: Stack, workspace: Workspace) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert len(done.stdout) >= 30
+
+
+def test_tutorial(lab: Stack, bare_host: HostSpec, root: Path) -> None:
+    """Every command of the tutorial's first part, in one shell, on this test's host; `make up` and `make down` are
+    the fixture's and the lab tests' own."""
+    lines = [line for line in console_lines(root / "docs/tutorial.md") if line not in ("make up", "make down")]
+    assert len(lines) >= 8
+    script = "\n".join(lines).replace("10.213.77.11", bare_host.address)
+    # The reader's shell has met the host before; a test's has not.
+    script = script.replace("ssh -i", "ssh -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -i")
+    done = lab.shell(f'export PATH="$PWD/.venv/bin:$PATH"\n{script}')
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "slipway-vllm.service" in done.stdout
+    assert f"{bare_host.name}" in done.stdout
 
 
 def test_destroy_leaves_nothing(lab: Stack, bare_host: HostSpec, bare_listing: set[str]) -> None:

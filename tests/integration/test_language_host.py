@@ -214,9 +214,9 @@ class TestInterruption:
         gate.close()
         return project, engine
 
-    def start_plugin(self, folder: Path) -> tuple[PulumiProject, subprocess.Popen[str]]:
+    def start_plugin(self, folder: Path, manner: str = "gate") -> tuple[PulumiProject, subprocess.Popen[str]]:
         gate = Gate(folder / "gate")
-        project = Kept.project(folder, THING.format(properties={"gate": str(gate.path)}), plugins=PLUGINS)
+        project = Kept.project(folder, THING.format(properties={manner: str(gate.path)}), plugins=PLUGINS)
         engine = project.start("up", "--yes", "--skip-preview")
         gate.wait()
         gate.close()
@@ -231,7 +231,14 @@ class TestInterruption:
         assert engine.returncode != 0
         assert project.gone_within(QUICK) == []
         assert time.monotonic() - began < QUICK, said
-        assert "Traceback" not in said
+        assert "Traceback" not in said, said
+
+    def test_a_plugin_that_aborts_on_cancel_gets_its_last_word(self, folder: Path) -> None:
+        project, engine = self.start_plugin(folder, "polite")
+        engine.send_signal(signal.SIGINT)
+        said, _ = engine.communicate(timeout=30)
+        assert "left half made, in good order" in said
+        assert project.gone_within(QUICK) == []
 
     @pytest.mark.parametrize("what", ["program", "plugin"])
     def test_a_killed_engine_leaves_nothing(self, folder: Path, what: str) -> None:
@@ -254,11 +261,12 @@ class TestInterruption:
         (host,) = [p for p in project.processes() if "tools.engine.language_host" in p.cmdline()]
         (program,) = [p for p in project.processes() if "--monitor" in p.cmdline()]
         began = time.monotonic()
-        host.send_signal(number)
+        os.killpg(host.pid, number)  # as the engine does
         host.wait(timeout=5)
         assert time.monotonic() - began < 0.5
         assert not program.is_running()
-        engine.communicate(timeout=30)
+        said, _ = engine.communicate(timeout=30)
+        assert "Traceback" not in said
 
 
 class TestHostAlone:

@@ -1,5 +1,7 @@
 """The components, with Pulumi's mocks: what is registered, what waits for what, what is secret."""
 
+import asyncio
+from collections.abc import Iterator
 from typing import Any
 
 import pulumi
@@ -31,9 +33,15 @@ class Recorder(pulumi.runtime.Mocks):
 
 
 @pytest.fixture(autouse=True)
-def mocks() -> None:
+def mocks() -> Iterator[None]:
     CREATED.clear()
+    # Pulumi's mocks want a current event loop; other tests leave none behind.
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
     pulumi.runtime.set_mocks(Recorder(), preview=False)
+    yield
+    asyncio.set_event_loop(None)
+    loop.close()
 
 
 @pulumi.runtime.test

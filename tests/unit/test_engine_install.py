@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tools.engine.build import EngineError, Pin, built_engine, pinned
-from tools.engine.install import EXECUTOR, HOST, OLDEST, install, main
+from tools.engine.build import EXECUTOR, EngineError, Pin, built_engine, pinned
+from tools.engine.install import HOST, OLDEST, install, main
 
 PIN = pinned()
 

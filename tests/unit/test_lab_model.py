@@ -79,7 +79,8 @@ def _forward(weights: dict[str, Array], tokens: npt.NDArray[np.int64]) -> Array:
     """A Llama in twenty lines: enough to see the logits without an engine."""
 
     def norm(values: Array, name: str) -> Array:
-        return values / np.sqrt((values**2).mean(-1, keepdims=True) + 1e-5) * weights[f"{name}.weight"]
+        scale = np.sqrt((values**2).mean(-1, keepdims=True) + 1e-5)
+        return np.asarray(values / scale * weights[f"{name}.weight"], dtype=np.float32)
 
     def rotate(values: Array) -> Array:
         angles = np.outer(np.arange(len(values)), 10000.0 ** (-np.arange(0, 64, 2) / 64))

@@ -1,0 +1,405 @@
+#!/usr/bin/python
+"""Ansible module: look a host over before anything is installed on it, and say everything that stands in the way.
+
+It only reads. All problems are returned together, each as one line that says what, where, and what to do; deciding to
+fail is the role's. Problems with the login itself (no SSH, no sudo) show before any module can run.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+DOCUMENTATION = r"""
+module: host_survey
+short_description: Say what stands in the way of an installation on this host
+description:
+  - Reads the host's system, disk, memory, ports, clock, GPUs and paths in a single call and changes nothing.
+options:
+  min_disk_gib:
+    description: Disk space for Slipway, in GiB, what it already uses included.
+    type: float
+    default: 0
+  min_memory_gib:
+    description: Memory of the host as it is sold, in GiB.
+    type: float
+    default: 0
+  ports:
+    description: Ports that have to be free or taken by the given unit, as C(port) and C(unit).
+    type: list
+    elements: dict
+    default: []
+  gpus:
+    description: NVIDIA GPUs that the host has to have.
+    type: int
+    default: 0
+  paths:
+    description: Paths that have to be there, as C(path), C(purpose) and C(setting).
+    type: list
+    elements: dict
+    default: []
+  time:
+    description: The controller's clock, in seconds since 1970; 0 for no comparison.
+    type: float
+    default: 0
+author:
+  - Slipway
+"""
+
+EXAMPLES = r"""
+- name: Look the host over
+  host_survey:
+    min_disk_gib: 40
+    ports: [{port: 443, unit: slipway-nginx.service}]
+"""
+
+RETURN = r"""
+problems:
+  description: What stands in the way, one line each; empty when nothing does.
+  type: list
+  returned: always
+host:
+  description: Facts that do not change from run to run.
+  type: dict
+  returned: always
+"""
+
+GIB = 1024**3
+# The oldest releases whose Python and systemd are new enough.
+RELEASES = {"debian": (12,), "ubuntu": (22, 4)}
+PYTHON = (3, 10)
+# A host that is sold with 64 GiB shows less: firmware and kernel keep some.
+MEMORY_TOLERANCE = 0.93
+# Certificates are made some minutes back, and a slow connection takes its seconds too.
+MAX_SKEW = 300
+NVIDIA = "0x10de"
+LISTENING = "0A"
+# What needs a port, and the setting that moves it.
+LAYERS = {
+    "slipway-nginx.service": ("the front", "front.port"),
+    "slipway-litellm.service": ("the gateway", "gateway.port"),
+    "slipway-vllm.service": ("the engine", "engine.port"),
+}
+FOLDERS = ("/opt/slipway", "/var/lib/slipway")
+
+
+@dataclass(frozen=True)
+class Listener:
+    """A process that listens on a port."""
+
+    pid: int
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.name} (pid {self.pid})" if self.pid else self.name
+
+
+class Host:
+    """The host as its files show it; `root` makes it testable."""
+
+    def __init__(self, root: Path = Path("/")) -> None:
+        self.root = root
+
+    def text(self, path: str) -> str:
+        """Content of a file; empty when it cannot be read."""
+        try:
+            return (self.root / path.lstrip("/")).read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return ""
+
+    def glob(self, pattern: str) -> list[Path]:
+        """Paths below the root that match, in order."""
+        return sorted(self.root.glob(pattern.lstrip("/")))
+
+    def release(self) -> dict[str, str]:
+        """The fields of os-release."""
+        pairs = (line.partition("=") for line in self.text("/etc/os-release").splitlines())
+        return {key: value.strip().strip('"') for key, _, value in pairs if key and not key.startswith("#")}
+
+    def memory(self) -> int:
+        """Bytes of memory that the kernel manages."""
+        match = re.search(r"^MemTotal:\s+(\d+) kB", self.text("/proc/meminfo"), re.MULTILINE)
+        return int(match.group(1)) * 1024 if match else 0
+
+    def gpus(self) -> tuple[int, str]:
+        """NVIDIA GPUs, and who saw them: the driver where one is loaded, else the PCI bus."""
+        if self.text("/proc/driver/nvidia/version"):
+            return len(self.glob("/proc/driver/nvidia/gpus/*")), "the driver"
+        devices = [
+            device
+            for device in self.glob("/sys/bus/pci/devices/*")
+            if self.text(f"/sys/bus/pci/devices/{device.name}/vendor").strip() == NVIDIA
+            and self.text(f"/sys/bus/pci/devices/{device.name}/class").startswith(("0x0300", "0x0302"))
+        ]
+        return len(devices), "the PCI bus"
+
+    def sockets(self) -> dict[int, set[str]]:
+        """Ports that something listens on, with the inodes of the sockets."""
+        found: dict[int, set[str]] = {}
+        for line in f"{self.text('/proc/net/tcp')}\n{self.text('/proc/net/tcp6')}".splitlines():
+            fields = line.split()
+            if len(fields) > 9 and fields[3] == LISTENING:
+                found.setdefault(int(fields[1].rpartition(":")[2], 16), set()).add(fields[9])
+        return found
+
+    def holders(self, inodes: set[str]) -> list[Listener]:
+        """Processes that hold one of the sockets."""
+        wanted = {f"socket:[{inode}]" for inode in inodes}
+        found = []
+        for process in self.processes():
+            handles = self.root / "proc" / str(process) / "fd"
+            try:
+                links = {str(handle.readlink()) for handle in handles.iterdir()}
+            except OSError:  # it has just ended, or is not ours to look into
+                continue
+            if links & wanted:
+                found.append(Listener(process, self.text(f"/proc/{process}/comm").strip() or "a program"))
+        return found
+
+    def processes(self) -> Iterator[int]:
+        """Numbers of all processes."""
+        yield from sorted(int(entry.name) for entry in self.glob("/proc/[0-9]*") if entry.name.isdigit())
+
+    def parents(self, pid: int) -> Iterator[int]:
+        """A process and its parents, up to the first."""
+        while pid > 0:
+            yield pid
+            # The name in brackets may hold blanks and brackets itself.
+            fields = self.text(f"/proc/{pid}/stat").rpartition(")")[2].split()
+            pid = int(fields[1]) if len(fields) > 1 else 0
+
+    def belongs(self, pid: int, unit: str, main_pid: int) -> bool:
+        """Whether a process is of a unit: by control group where there is one, else by descent."""
+        if any(
+            line.endswith(f"/{unit}") or f"/{unit}/" in line for line in self.text(f"/proc/{pid}/cgroup").splitlines()
+        ):
+            return True
+        return main_pid > 1 and main_pid in self.parents(pid)
+
+
+def check_system(host: Host) -> Iterator[str]:
+    """Distribution and init."""
+    release = host.release()
+    name = release.get("PRETTY_NAME", "an unknown system")
+    oldest = RELEASES.get(release.get("ID", ""))
+    numbers = re.findall(r"\d+", release.get("VERSION_ID", ""))
+    # Debian's testing has no number and is newer than any that has one.
+    version = tuple(int(number) for number in numbers) or (1000,)
+    if oldest is None or version < oldest:
+        yield (
+            f"the system is {name}; Slipway needs Debian 12 or later, or Ubuntu 22.04 or later: "
+            f"install one of them or name another host in hosts"
+        )
+    if not (host.root / "run/systemd/system").is_dir():
+        yield (
+            "systemd does not run here, and every layer is a systemd unit: "
+            "boot the host with systemd or name another one in hosts"
+        )
+
+
+def check_python(version: tuple[int, ...], *, venv: bool) -> Iterator[str]:
+    """The system's own Python, which the environments are made from."""
+    if version < PYTHON:
+        have = ".".join(str(number) for number in version) if version else "none"
+        yield (
+            f"/usr/bin/python3 is {have}; the layers need Python {'.'.join(map(str, PYTHON))} or later: "
+            f"upgrade the system or name another host in hosts"
+        )
+    elif not venv:
+        yield (
+            "python3 cannot make virtual environments, and apt knows no package python3-venv: "
+            "complete apt's sources on the host (then apt-get update)"
+        )
+
+
+def check_disk(need_gib: float, spaces: list[tuple[str, int, int]]) -> Iterator[str]:
+    """Disk space; `spaces` are (folder, free bytes, bytes that Slipway uses there), one per file system."""
+    free, used = sum(space[1] for space in spaces), sum(space[2] for space in spaces)
+    if free + used < need_gib * GIB:
+        where = " and ".join(folder for folder, _, _ in spaces)
+        yield (
+            f"only {free / GIB:.1f} GiB are free for {where}; the stack needs {need_gib:g} GiB there, "
+            f"{used / GIB:.1f} of which are in use by Slipway: free some space or mount a larger disk there"
+        )
+
+
+def check_memory(need_gib: float, have: int) -> Iterator[str]:
+    """Memory, with a tolerance for what firmware and kernel keep."""
+    if have < need_gib * GIB * MEMORY_TOLERANCE:
+        yield (
+            f"the host has {have / GIB:.1f} GiB of memory; the stack needs {need_gib:g} GiB: "
+            f"add memory, choose a smaller model or name another host in hosts"
+        )
+
+
+def check_clock(there: float, here: float) -> Iterator[str]:
+    """The clock against the controller's; 0 for unknown."""
+    skew = there - here
+    if here and abs(skew) > MAX_SKEW:
+        shown = dt.datetime.fromtimestamp(there, dt.timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
+        yield (
+            f"the clock says {shown}, {dt.timedelta(seconds=round(abs(skew)))} {'ahead of' if skew > 0 else 'behind'} "
+            f"the machine that runs Slipway; certificates would be refused: "
+            f"set one of the two clocks right (timedatectl set-ntp true)"
+        )
+
+
+def check_gpus(need: int, seen: int, who: str) -> Iterator[str]:
+    """GPUs promised against GPUs seen."""
+    if seen < need:
+        mend = "look at nvidia-smi and dmesg" if who == "the driver" else "check the hardware (lspci -d 10de:)"
+        setting = (
+            f"set hardware.gpus to {seen} in the stack" if seen else "choose a hardware tier without GPUs in the stack"
+        )
+        yield (
+            f"{who} shows {seen} NVIDIA {'GPU' if seen == 1 else 'GPUs'}, the stack promises {need}: "
+            f"{mend} or {setting}"
+        )
+
+
+def check_ports(host: Host, ports: list[dict[str, Any]], main_pid: dict[str, int]) -> Iterator[str]:
+    """Ports that something else than our own unit listens on."""
+    sockets = host.sockets()
+    for wanted in ports:
+        port, unit = int(wanted["port"]), str(wanted["unit"])
+        if port not in sockets:
+            continue
+        holders = host.holders(sockets[port])
+        strangers = [holder for holder in holders if not host.belongs(holder.pid, unit, main_pid.get(unit, 0))]
+        # A stranger beside our own process has inherited the socket from it.
+        if holders and len(strangers) < len(holders):
+            continue
+        who = strangers[0] if strangers else Listener(0, "an unknown program")
+        what, setting = LAYERS.get(unit, (unit, "its port"))
+        yield f"port {port} is already used by {who}; {what} needs it: stop that program or set {setting} in the stack"
+
+
+def check_paths(host: Host, paths: list[dict[str, Any]]) -> Iterator[str]:
+    """Paths that have to be there."""
+    for wanted in paths:
+        path = str(wanted["path"])
+        if not (host.root / path.lstrip("/")).exists():
+            purpose = wanted.get("purpose") or "the model's files"
+            setting = wanted.get("setting") or "model.source.host_path"
+            yield f"{path} is not there; it is needed for {purpose}: put it there or change {setting} in the stack"
+
+
+def disk_usage(folder: Path) -> int:
+    """Bytes that a tree takes on the disk."""
+    total = 0
+    for current, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            try:
+                total += Path(current, name).lstat().st_blocks * 512
+            except OSError:
+                continue
+    return total
+
+
+def spaces(need_gib: float) -> list[tuple[str, int, int]]:
+    """Free and used bytes of the file systems that Slipway's folders are, or will be, on."""
+    found: dict[int, tuple[str, int, int]] = {}
+    for name in FOLDERS:
+        folder = Path(name)
+        existing = next(path for path in (folder, *folder.parents) if path.exists())
+        device = existing.stat().st_dev
+        statistics = os.statvfs(existing)
+        free = statistics.f_bavail * statistics.f_frsize
+        # Counting files takes a while, so only where it decides.
+        used = disk_usage(folder) if folder.is_dir() and free < need_gib * GIB else 0
+        before = found.get(device)
+        found[device] = (f"{before[0]} and {name}", free, before[2] + used) if before else (name, free, used)
+    return list(found.values())
+
+
+def python_version() -> tuple[int, ...]:
+    """Version of the system's Python; empty when there is none."""
+    try:
+        command = ("/usr/bin/python3", "-I", "-c", "import sys; print(*sys.version_info[:2])")
+        return tuple(
+            int(word) for word in subprocess.run(command, capture_output=True, text=True, check=False).stdout.split()
+        )
+    except OSError:
+        return tuple(sys.version_info[:2]) if sys.executable == "/usr/bin/python3" else ()
+
+
+def venv_possible() -> bool:
+    """Whether virtual environments can be made now, or after base has installed the package for it."""
+    try:
+        if not subprocess.run(
+            ("/usr/bin/python3", "-I", "-c", "import ensurepip, venv"), capture_output=True, check=False
+        ).returncode:
+            return True
+        if not any(Path("/var/lib/apt/lists").glob("*_Packages*")):
+            return True  # a fresh image: base refreshes the lists first
+        policy = subprocess.run(
+            ("apt-cache", "policy", "python3-venv"), capture_output=True, text=True, check=False
+        ).stdout
+    except OSError:
+        return False
+    return "Candidate:" in policy and "Candidate: (none)" not in policy
+
+
+def main_pids(units: set[str]) -> dict[str, int]:
+    """The main processes of units, as systemd knows them."""
+    found = {}
+    for unit in units if shutil.which("systemctl") else ():
+        command = ("systemctl", "show", "--property=MainPID", "--value", unit)
+        answer = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+        found[unit] = int(answer) if answer.isdigit() else 0
+    return found
+
+
+def main() -> None:
+    """Entry point of the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "min_disk_gib": {"type": "float", "default": 0},
+            "min_memory_gib": {"type": "float", "default": 0},
+            "ports": {"type": "list", "elements": "dict", "default": []},
+            "gpus": {"type": "int", "default": 0},
+            "paths": {"type": "list", "elements": "dict", "default": []},
+            "time": {"type": "float", "default": 0},
+        },
+        supports_check_mode=True,
+    )
+    arguments: dict[str, Any] = module.params
+    host = Host()
+    seen, who = host.gpus()
+    problems = [
+        *check_system(host),
+        *check_python(python_version(), venv=venv_possible()),
+        *check_disk(arguments["min_disk_gib"], spaces(arguments["min_disk_gib"])),
+        *check_memory(arguments["min_memory_gib"], host.memory()),
+        *check_ports(host, arguments["ports"], main_pids({str(wanted["unit"]) for wanted in arguments["ports"]})),
+        *check_clock(time.time(), arguments["time"]),
+        *check_gpus(arguments["gpus"], seen, who),
+        *check_paths(host, arguments["paths"]),
+    ]
+    if os.geteuid() != 0:
+        problems.insert(
+            0,
+            "the login does not become root: allow it to use sudo without a password, or set another user for the host in hosts",
+        )
+    facts = {
+        "system": host.release().get("PRETTY_NAME", ""),
+        "processors": os.cpu_count() or 0,
+        "memory_gib": round(host.memory() / GIB, 1),
+        "gpus": seen,
+    }
+    module.exit_json(changed=False, problems=problems, host=facts)
+
+
+if __name__ == "__main__":
+    main()

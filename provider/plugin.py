@@ -1,0 +1,361 @@
+"""The resource `playbook:index:Playbook`: what the engine asks, answered by runs of a role.
+
+Runs Ansible only when the host may have to change: a preview never does, nor does an `up` without changes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol
+
+from pulumi.provider.experimental import provider as base
+from pulumi.provider.experimental.property_value import PropertyValue
+
+from provider import digest, inputs
+from provider.redaction import Scrubber
+from provider.run import Host, Mode, Outcome, Progress, Request, Task
+from provider.runner import Runner
+from provider.values import COMPUTED, Properties, fields, has_unknown, is_unknown, plain, secrets, wrap
+
+TYPE = "playbook:index:Playbook"
+
+Severity = Literal["debug", "info", "warning", "error"]
+
+
+class Tell(Protocol):
+    """Shows a message about a resource; an ephemeral one is of the moment only."""
+
+    def __call__(self, severity: Severity, message: str, urn: str, *, ephemeral: bool = False) -> Awaitable[None]:
+        """Returns when the engine has it."""
+
+
+UNDER_WAY = "{host}: {role}: {task}"
+CHANGED = "changed: {task}{where} ({seconds:.1f} s)"
+DRIFTED = "{label}: layer {role} has drifted: task '{task}'{where}"
+DRIFT = "{role}: {task}{where}"
+DRIFT_FAILS = "{role}: {task} (can't be checked: {reason})"
+NOT_CHECKED_FILES = (
+    "{label}: layer {role} was not checked for drift: the role's files have changed since it was applied, "
+    "and the next `pulumi up` applies all of it anyway."
+)
+NOT_CHECKED_INCOMPLETE = (
+    "{label}: layer {role} was not checked for drift: its last run did not finish, "
+    "and the next `pulumi up` applies all of it again."
+)
+NOT_REMOVED = "{label}: layer {role} was applied again by this very command, so nothing is removed from the host."
+NO_IMPORT = (
+    "A Playbook can't be imported: its state is what was applied, not what a host shows. "
+    "Declare it and run `pulumi up`: applying a role to a host that is configured already changes nothing there."
+)
+ROLE_GONE = (
+    "{label}: layer {role}: {folder} doesn't exist, so nothing can be {done}. Bring the role's files back; "
+    "or, if the host is gone too, forget the resource: pulumi state delete '{urn}'"
+)
+HOST_GONE = " If the machine no longer exists, forget the resource: pulumi state delete '{urn}'"
+
+INCOMPLETE = ""
+"""The digest in the state of a role whose last run did not finish: equal to that of no role."""
+
+_COMPUTED = ("digest", "drift", "results", "changed", "generation")
+_WITHOUT_RUN = frozenset({"playbooks", "timeout", "removal"})
+"""Inputs whose change the state has to learn, but no host."""
+
+
+class Refused(Exception):  # noqa: N818 -- not an error of the plugin
+    """The engine's request can't be done; the text is for a person."""
+
+
+class Unfinished(Exception):  # noqa: N818 -- not an error of the plugin
+    """A run failed after it may have changed the host: the engine keeps the resource, so that it can be mended or removed."""
+
+    def __init__(self, reason: str, resource_id: str, properties: Properties, given: Properties) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.resource_id = resource_id
+        self.properties = properties
+        self.given = given
+
+
+@dataclass
+class _Change:
+    """What separates the state from the inputs."""
+
+    details: dict[str, base.PropertyDiffKind] = field(default_factory=dict)
+    replaces: list[str] = field(default_factory=list)
+    runs: bool = False
+
+    def add(self, path: str, old: PropertyValue | None, new: PropertyValue | None, *, replaces: bool = False) -> None:
+        kinds = base.PropertyDiffKind
+        if old is None:
+            kind = kinds.ADD_REPLACE if replaces else kinds.ADD
+        elif new is None:
+            kind = kinds.DELETE_REPLACE if replaces else kinds.DELETE
+        else:
+            kind = kinds.UPDATE_REPLACE if replaces else kinds.UPDATE
+        self.details[path] = kind
+        if replaces:
+            self.replaces.append(path)
+
+
+class PlaybookProvider(base.Provider):
+    """The plugin's one provider."""
+
+    def __init__(self, runner: Runner, tell: Tell) -> None:
+        """Takes what runs roles, and what shows messages."""
+        self._runner = runner
+        self._tell = tell
+        self._applied: set[tuple[str, int, str]] = set()
+
+    async def get_schema(self, request: base.GetSchemaRequest) -> base.GetSchemaResponse:  # noqa: ARG002
+        """Names the plugin; programs use `provider.resource`, not a generated package."""
+        return base.GetSchemaResponse(json.dumps({"name": "playbook", "version": "0.1.0"}))
+
+    async def configure(self, request: base.ConfigureRequest) -> base.ConfigureResponse:  # noqa: ARG002
+        """Asks for secrets as such and for plain values otherwise."""
+        return base.ConfigureResponse(accept_secrets=True, supports_preview=True)
+
+    async def check(self, request: base.CheckRequest) -> base.CheckResponse:
+        """Validates inputs and adds the digest of the role's files."""
+        _expect(request.type)
+        # An engine that works without the program hands the last checked inputs in again.
+        given = {key: value for key, value in _without_nulls(request.new_inputs).items() if key not in _COMPUTED}
+        found = inputs.problems(given)
+        if found:
+            return base.CheckResponse(failures=[base.CheckFailure(each.path, each.reason) for each in found])
+        unknown = any(is_unknown(given.get(key)) for key in ("role", "playbooks"))
+        return base.CheckResponse(inputs={**given, "digest": COMPUTED if unknown else self._digest(given)})
+
+    async def diff(self, request: base.DiffRequest) -> base.DiffResponse:
+        """Compares inputs with the state; drift found by a refresh is a change too."""
+        change = _compare(request.old_state, request.new_inputs, request.ignore_changes)
+        return base.DiffResponse(
+            changes=bool(change.details),
+            replaces=change.replaces,
+            # Removing the old name's layer from the very machine that the new name has just configured would undo it.
+            delete_before_replace=bool(change.replaces) and _same_machine(request.old_state, request.new_inputs),
+            diffs=sorted({path.split(".")[0].split("[")[0] for path in change.details}),
+            detailed_diff={
+                path: base.PropertyDiff(kind, input_diff=path != "drift") for path, kind in change.details.items()
+            },
+        )
+
+    async def create(self, request: base.CreateRequest) -> base.CreateResponse:
+        """Applies the role."""
+        given = request.properties
+        if request.preview:
+            return base.CreateResponse(
+                None, {**given, "drift": wrap([]), "results": COMPUTED, "changed": COMPUTED, "generation": wrap(0)}
+            )
+        parsed = inputs.parse(given, cwd=Path.cwd())
+        resource_id = f"{parsed.host.name}/{parsed.role}"
+        properties = await self._apply(request.urn, resource_id, given, 0, request.timeout)
+        return base.CreateResponse(resource_id, properties)
+
+    async def update(self, request: base.UpdateRequest) -> base.UpdateResponse:
+        """Applies the role again, unless only the state has to learn something."""
+        change = _compare(request.olds, request.news, list(request.ignore_changes))
+        old = {key: request.olds[key] for key in _COMPUTED if key in request.olds}
+        if not change.runs:
+            return base.UpdateResponse({**old, **request.news})
+        if request.preview:
+            unknown = dict.fromkeys(("results", "changed", "generation"), COMPUTED)
+            return base.UpdateResponse({**request.news, "drift": wrap([]), **unknown})
+        generation = int(plain(request.olds.get("generation")) or 0) + 1
+        return base.UpdateResponse(
+            await self._apply(request.urn, request.resource_id, request.news, generation, request.timeout)
+        )
+
+    async def read(self, request: base.ReadRequest) -> base.ReadResponse:
+        """Looks for drift: runs the role in check mode and keeps what it would change."""
+        state = request.properties
+        if "host" not in state:
+            raise Refused(NO_IMPORT)
+        parsed = inputs.parse(state, cwd=Path.cwd())
+        words = {"label": parsed.host.label, "role": parsed.role}
+        same = base.ReadResponse(request.resource_id, state, request.inputs)
+        if plain(state.get("digest")) == INCOMPLETE:
+            await self._tell("info", NOT_CHECKED_INCOMPLETE.format(**words), request.urn)
+            return same
+        self._expect_role(parsed, request.urn, "checked")
+        if plain(self._digest(state)) != plain(state.get("digest")):
+            await self._tell("info", NOT_CHECKED_FILES.format(**words), request.urn)
+            return same
+        outcome = await self._run("check", request.urn, parsed, state)
+        if outcome.failure and outcome.failure.kind != "task":
+            raise Refused(outcome.failure.message)
+        drift = [_drift(parsed.role, task) for task in outcome.tasks]
+        for task in outcome.tasks:
+            message = DRIFTED.format(**words, task=task.name, where=_where(task))
+            await self._tell("warning", "\n  ".join([message, *task.detail.splitlines()]), request.urn)
+        return base.ReadResponse(request.resource_id, {**state, "drift": wrap(drift)}, request.inputs)
+
+    async def delete(self, request: base.DeleteRequest) -> None:
+        """Runs the role's removal."""
+        parsed = inputs.parse(request.properties, cwd=Path.cwd())
+        if _machine(parsed.host, parsed.role) in self._applied:
+            words = {"label": parsed.host.label, "role": parsed.role}
+            await self._tell("info", NOT_REMOVED.format(**words), request.urn)
+            return
+        self._expect_role(parsed, request.urn, "removed")
+        outcome = await self._run("remove", request.urn, parsed, request.properties, request.timeout)
+        if outcome.failure:
+            gone = HOST_GONE.format(urn=request.urn) if outcome.failure.kind in {"unreachable", "access"} else ""
+            raise Refused(outcome.failure.message + gone)
+
+    async def cancel(self) -> None:
+        """Breaks off what runs; the requests under way answer that they were interrupted."""
+        self._runner.cancel()
+
+    async def _apply(
+        self, urn: str, resource_id: str, given: Properties, generation: int, timeout: float
+    ) -> Properties:
+        parsed = inputs.parse(given, cwd=Path.cwd())
+        self._expect_role(parsed, urn, "applied")
+        outcome = await self._run("apply", urn, parsed, given, timeout)
+        results = wrap(outcome.results)
+        if Scrubber(secrets(*given.values())).reveals(json.dumps(outcome.results, ensure_ascii=False)):
+            results = results.with_secret(is_secret=True)
+        properties = {
+            **given,
+            "drift": wrap([]),
+            "results": results,
+            "changed": wrap(outcome.changed),
+            "generation": wrap(generation),
+        }
+        if outcome.failure is None:
+            self._applied.add(_machine(parsed.host, parsed.role))
+            return properties
+        if not outcome.touched:
+            raise Refused(outcome.failure.message)
+        properties["digest"] = wrap(INCOMPLETE)
+        raise Unfinished(outcome.failure.message, resource_id, properties, {**given, "digest": wrap(INCOMPLETE)})
+
+    async def _run(
+        self, mode: Mode, urn: str, parsed: inputs.Inputs, properties: Properties, timeout: float = 0
+    ) -> Outcome:
+        request = Request(
+            mode=mode,
+            host=parsed.host,
+            role=parsed.role,
+            playbooks=str(parsed.playbooks),
+            variables=parsed.removing if mode == "remove" else parsed.variables,
+            secrets=tuple(secrets(*properties.values())),
+            timeout=timeout or parsed.timeout,
+            urn=urn,
+            run_id=0,
+            scratch="",
+        )
+        async with self._telling(request) as listener:
+            return await self._runner.run(request, listener)
+
+    @contextlib.asynccontextmanager
+    async def _telling(self, request: Request) -> AsyncIterator[Callable[[Progress], None]]:
+        """Shows progress in order, and all of it before the run's result."""
+        queue: asyncio.Queue[Progress | None] = asyncio.Queue()
+
+        async def tell() -> None:
+            while (progress := await queue.get()) is not None:
+                task = progress.ended
+                if task is None:
+                    text = UNDER_WAY.format(host=request.host.name, role=request.role, task=progress.task)
+                    await self._tell("info", text, request.urn, ephemeral=True)
+                elif task.result == "changed" and request.mode != "check":
+                    text = CHANGED.format(task=task.name, where=_where(task), seconds=task.seconds)
+                    await self._tell("info", text, request.urn)
+
+        telling = asyncio.create_task(tell())
+        try:
+            yield queue.put_nowait
+        finally:
+            queue.put_nowait(None)
+            await telling
+
+    @staticmethod
+    def _digest(given: Properties) -> PropertyValue:
+        folder = inputs.playbooks_folder(given, cwd=Path.cwd())
+        try:
+            return wrap(digest.digest(folder, str(plain(given["role"]))))
+        except OSError as error:
+            raise Refused(f"{error.filename} can't be read: {error.strerror}. Mend its mode or its owner.") from error
+
+    @staticmethod
+    def _expect_role(parsed: inputs.Inputs, urn: str, done: str) -> None:
+        folder = parsed.playbooks / "roles" / parsed.role
+        if not folder.is_dir():
+            raise Refused(
+                ROLE_GONE.format(label=parsed.host.label, role=parsed.role, folder=folder, urn=urn, done=done)
+            )
+
+
+def _expect(token: str) -> None:
+    # The type in a URN is preceded by the types of its parents: `my:index:Platform$playbook:index:Playbook`.
+    if token.rsplit("$", 1)[-1] != TYPE:
+        raise Refused(f"the plugin has no resource {token}; it has {TYPE}")
+
+
+def _without_nulls(given: Properties) -> Properties:
+    kept = {key: value for key, value in given.items() if value.value is not None}
+    host = kept.get("host")
+    if host is not None and isinstance(host.value, Mapping):
+        kept["host"] = host.with_value({key: value for key, value in host.value.items() if value.value is not None})
+    return kept
+
+
+def _compare(state: Properties, given: Properties, ignored: list[str]) -> _Change:
+    change = _Change()
+    for key in (*inputs.KEYS, "digest"):
+        old, new = state.get(key), given.get(key)
+        if key in ignored or old == new:
+            continue
+        entries = (
+            _entries(key, old, new)
+            if key in {"host", "variables", "removal"} and not is_unknown(new)
+            else [(key, old, new)]
+        )
+        for path, before, after in entries:
+            if path not in ignored:
+                change.add(path, before, after, replaces=path in {"host.name", "role"} and not has_unknown(after))
+        # A value that has become a secret is the same value: the state has to encrypt it, and no host cares.
+        change.runs |= key not in _WITHOUT_RUN and (has_unknown(new) or plain(old) != plain(new))
+    if "drift" not in ignored and plain(state.get("drift")):
+        change.add("drift", state.get("drift"), wrap([]))
+        change.runs = True
+    return change
+
+
+def _entries(
+    key: str, old: PropertyValue | None, new: PropertyValue | None
+) -> list[tuple[str, PropertyValue | None, PropertyValue | None]]:
+    """The differing entries of two maps; the maps themselves if they differ in being secret or in being there."""
+    if old is None or new is None or old.is_secret or new.is_secret:
+        return [(key, old, new)]
+    before, after = fields(old), fields(new)
+    names = sorted(before.keys() | after.keys())
+    return [
+        (f"{key}.{name}", before.get(name), after.get(name)) for name in names if before.get(name) != after.get(name)
+    ] or [(key, old, new)]
+
+
+def _machine(host: Host, role: str) -> tuple[str, int, str]:
+    return (host.address or host.name, host.port, role)
+
+
+def _same_machine(state: Properties, given: Properties) -> bool:
+    old, new = fields(state.get("host")), fields(given.get("host"))
+    return all(plain(old.get(key)) == plain(new.get(key)) for key in ("address", "port", "connection"))
+
+
+def _where(task: Task) -> str:
+    return f" ({task.where})" if task.where else ""
+
+
+def _drift(role: str, task: Task) -> str:
+    if task.result == "failed":
+        reason = task.detail.splitlines()[0] if task.detail else "it fails"
+        return DRIFT_FAILS.format(role=role, task=task.name, reason=reason)
+    return DRIFT.format(role=role, task=task.name, where=_where(task))

@@ -1,0 +1,134 @@
+"""`Playbook` for Pulumi programs: an Ansible role applied to one host.
+
+Example:
+    >>> web = Playbook(
+    ...     "web",
+    ...     host=HostArgs(name="web-1", address="10.0.0.5", user="admin", key_file="~/.ssh/id_ed25519"),
+    ...     role="nginx",
+    ...     variables={"nginx_port": 443, "nginx_site_key": config.require_secret("key")},
+    ... )
+    >>> pulumi.export("certificate", web.results["ca_certificate"])
+
+The plugin is found through `plugins.providers` of Pulumi.yaml; this module needs nothing of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pulumi
+
+_COMPUTED = ("digest", "drift", "results", "changed", "generation")
+
+
+@dataclass(frozen=True, kw_only=True)
+class HostArgs:
+    """The machine that a role is applied to.
+
+    Attributes:
+        name: what messages, state and log call it. Another name is another machine: the resource is replaced.
+        address: IP address or DNS name; not needed for a local connection.
+        port: of sshd, 22 unless given.
+        user: the login; OpenSSH's own choice unless given.
+        key_file: the private key's path, relative to the project. The key itself never becomes an input.
+        host_key: the host's public key as `ssh-ed25519 AAAA…`. Unless given, the first one seen is remembered.
+        connection: `ssh`, or `local` for this very machine.
+        become: whether the role runs as root through sudo, true unless given.
+    """
+
+    name: pulumi.Input[str]
+    address: pulumi.Input[str] | None = None
+    port: pulumi.Input[int] | None = None
+    user: pulumi.Input[str] | None = None
+    key_file: pulumi.Input[str] | None = None
+    host_key: pulumi.Input[str] | None = None
+    connection: pulumi.Input[str] | None = None
+    become: pulumi.Input[bool] | None = None
+
+    def properties(self) -> dict[str, pulumi.Input[Any]]:
+        """The map that the plugin expects, without what was not given."""
+        given = {
+            "name": self.name,
+            "address": self.address,
+            "port": self.port,
+            "user": self.user,
+            "keyFile": self.key_file,
+            "hostKey": self.host_key,
+            "connection": self.connection,
+            "become": self.become,
+        }
+        return {key: value for key, value in given.items() if value is not None}
+
+
+class Playbook(pulumi.CustomResource):
+    """A role, applied to a host, kept as it was applied, and removed with the resource."""
+
+    def __init__(
+        self,
+        resource_name: str,
+        *,
+        host: HostArgs | pulumi.Input[Mapping[str, Any]],
+        role: pulumi.Input[str],
+        playbooks: pulumi.Input[str] | None = None,
+        variables: pulumi.Input[Mapping[str, Any]] | None = None,
+        timeout: pulumi.Input[float] | None = None,
+        removal: pulumi.Input[Mapping[str, Any]] | None = None,
+        triggers: pulumi.Input[Sequence[Any]] | None = None,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        """Declares the resource.
+
+        Args:
+            resource_name: the resource's name in the stack.
+            host: the machine.
+            role: a folder below `roles/` of the playbooks folder.
+            playbooks: the folder with `roles/`, relative to the project; `playbooks` unless given.
+            variables: the role's variables. Values are taken as they are: `{{ }}` in them is text, not a template.
+            timeout: seconds that a run may take; 1800 unless given.
+            removal: variables that make the role remove what it made, on top of `variables`;
+                `{"<role>_state": "absent"}` unless given.
+            triggers: values whose change applies the role again.
+            opts: the usual options.
+        """
+        properties: dict[str, Any] = {
+            "host": host.properties() if isinstance(host, HostArgs) else host,
+            "role": role,
+            "playbooks": playbooks,
+            "variables": variables,
+            "timeout": timeout,
+            "removal": removal,
+            "triggers": triggers,
+            **dict.fromkeys(_COMPUTED),
+        }
+        super().__init__("playbook:index:Playbook", resource_name, properties, opts)
+
+    @property
+    def digest(self) -> pulumi.Output[str]:
+        """The digest of all files that make the role, as applied; empty when the last run did not finish."""
+        return self._output("digest")
+
+    @property
+    def drift(self) -> pulumi.Output[list[str]]:
+        """What the last refresh found changed on the host: `role: task (path)` each."""
+        return self._output("drift")
+
+    @property
+    def results(self) -> pulumi.Output[dict[str, Any]]:
+        """What the role exported with `set_stats` under `playbook_results`."""
+        return self._output("results")
+
+    @property
+    def changed(self) -> pulumi.Output[int]:
+        """How many tasks changed something in the last run."""
+        return self._output("changed")
+
+    @property
+    def generation(self) -> pulumi.Output[int]:
+        """How often the role was applied after the first time."""
+        return self._output("generation")
+
+    def _output(self, name: str) -> pulumi.Output[Any]:
+        value: pulumi.Output[Any] = pulumi.get(self, name)
+        return value

@@ -1,0 +1,251 @@
+"""What preflight says about a host, word for word: end-to-end tests and users' notes rely on it."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.unit.roles.loading import load
+
+survey = load("library/host_survey.py")
+GIB = survey.GIB
+
+
+def write(root: Path, **files: str) -> object:
+    """A host made of files; two underscores stand for a slash."""
+    for name, text in files.items():
+        path = root / name.replace("__", "/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return survey.Host(root)
+
+
+def release(identity: str, version: str) -> str:
+    return f'PRETTY_NAME="{identity.title()} {version}"\nID={identity}\n' + (
+        f'VERSION_ID="{version}"\n' if version else ""
+    )
+
+
+@pytest.mark.parametrize(
+    ("identity", "version", "good"),
+    [
+        ("debian", "12", True),
+        ("debian", "13", True),
+        ("debian", "", True),  # testing
+        ("debian", "11", False),
+        ("ubuntu", "22.04", True),
+        ("ubuntu", "24.04", True),
+        ("ubuntu", "20.04", False),
+        ("fedora", "42", False),
+        ("", "", False),
+    ],
+)
+def test_systems(tmp_path: Path, identity: str, version: str, good: bool) -> None:
+    host = write(tmp_path, etc__os_release="")
+    (tmp_path / "etc/os-release").write_text(release(identity, version))
+    (tmp_path / "run/systemd/system").mkdir(parents=True)
+    problems = list(survey.check_system(host))
+    assert bool(problems) is not good
+    if not good and identity:
+        assert problems == [
+            f"the system is {identity.title()} {version}; Slipway needs Debian 12 or later, or Ubuntu 22.04 or later: "
+            "install one of them or name another host in hosts"
+        ]
+
+
+def test_no_systemd(tmp_path: Path) -> None:
+    write(tmp_path)
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/os-release").write_text(release("debian", "12"))
+    assert list(survey.check_system(survey.Host(tmp_path))) == [
+        "systemd does not run here, and every layer is a systemd unit: "
+        "boot the host with systemd or name another one in hosts"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("version", "venv", "problem"),
+    [
+        ((3, 10), True, None),
+        ((3, 14), True, None),
+        ((3, 9), True, "/usr/bin/python3 is 3.9; the layers need Python 3.10 or later"),
+        ((), True, "/usr/bin/python3 is none"),
+        ((3, 11), False, "apt knows no package python3-venv"),
+    ],
+)
+def test_python(version: tuple[int, ...], venv: bool, problem: str | None) -> None:
+    problems = list(survey.check_python(version, venv=venv))
+    assert (problem in problems[0]) if problem else not problems
+
+
+def test_disk() -> None:
+    spaces = [("/opt/slipway and /var/lib/slipway", int(12.5 * GIB), 7 * GIB)]
+    assert not list(survey.check_disk(19, spaces))
+    assert list(survey.check_disk(30, spaces)) == [
+        "only 12.5 GiB are free for /opt/slipway and /var/lib/slipway; the stack needs 30 GiB there, "
+        "7.0 of which are in use by Slipway: free some space or mount a larger disk there"
+    ]
+
+
+@pytest.mark.parametrize(("need", "have", "good"), [(64, 62.7, True), (64, 59, False), (0, 0.1, True), (4, 3.8, True)])
+def test_memory(need: float, have: float, good: bool) -> None:
+    assert bool(list(survey.check_memory(need, int(have * GIB)))) is not good
+
+
+def test_memory_says_what_to_do() -> None:
+    assert list(survey.check_memory(64, 32 * GIB)) == [
+        "the host has 32.0 GiB of memory; the stack needs 64 GiB: "
+        "add memory, choose a smaller model or name another host in hosts"
+    ]
+
+
+@pytest.mark.parametrize(("skew", "good"), [(0, True), (299, True), (-299, True), (301, False), (-301, False)])
+def test_clock(skew: float, good: bool) -> None:
+    assert bool(list(survey.check_clock(1_800_000_000 + skew, 1_800_000_000))) is not good
+
+
+def test_clock_says_which_way() -> None:
+    (problem,) = survey.check_clock(1_800_000_000 + 90061, 1_800_000_000)
+    assert problem.startswith(
+        "the clock says 2027-01-16 09:01 UTC, 1 day, 1:01:01 ahead of the machine that runs Slipway"
+    )
+    assert " behind " in next(survey.check_clock(0, 1_800_000_000))
+    assert not list(survey.check_clock(0, 0))
+
+
+def pci(root: Path, *devices: tuple[str, str]) -> object:
+    for number, (vendor, kind) in enumerate(devices):
+        folder = root / f"sys/bus/pci/devices/0000:0{number}:00.0"
+        folder.mkdir(parents=True)
+        (folder / "vendor").write_text(f"{vendor}\n")
+        (folder / "class").write_text(f"{kind}\n")
+    return survey.Host(root)
+
+
+def test_gpus_on_the_bus(tmp_path: Path) -> None:
+    # A display, a 3D controller, the sound of the first, and another vendor's display.
+    host = pci(tmp_path, ("0x10de", "0x030000"), ("0x10de", "0x030200"), ("0x10de", "0x040300"), ("0x1002", "0x030000"))
+    assert host.gpus() == (2, "the PCI bus")
+    assert not list(survey.check_gpus(2, *host.gpus()))
+    assert list(survey.check_gpus(4, *host.gpus())) == [
+        "the PCI bus shows 2 NVIDIA GPUs, the stack promises 4: "
+        "check the hardware (lspci -d 10de:) or set hardware.gpus to 2 in the stack"
+    ]
+
+
+def test_a_gpu_that_the_driver_lost(tmp_path: Path) -> None:
+    host = pci(tmp_path, ("0x10de", "0x030000"), ("0x10de", "0x030200"))
+    (tmp_path / "proc/driver/nvidia/gpus/0000:00:00.0").mkdir(parents=True)
+    (tmp_path / "proc/driver/nvidia/version").write_text("NVRM\n")
+    assert list(survey.check_gpus(2, *host.gpus())) == [
+        "the driver shows 1 NVIDIA GPU, the stack promises 2: look at nvidia-smi and dmesg or set hardware.gpus to 1 in the stack"
+    ]
+
+
+def test_no_gpu_at_all(tmp_path: Path) -> None:
+    assert next(survey.check_gpus(1, *survey.Host(tmp_path).gpus())).endswith(
+        "choose a hardware tier without GPUs in the stack"
+    )
+
+
+PORTS = [
+    {"port": 443, "unit": "slipway-nginx.service"},
+    {"port": 4000, "unit": "slipway-litellm.service"},
+    {"port": 8000, "unit": "slipway-vllm.service"},
+]
+
+
+class Processes:
+    """Processes with sockets, as /proc shows them."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.host = survey.Host(root)
+        (root / "proc/net").mkdir(parents=True)
+        self.listen()
+
+    def listen(self, *sockets: tuple[int, int], six: tuple[tuple[int, int], ...] = ()) -> None:
+        head = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
+        line = "   0: {}:{:04X} 00000000:0000 {} 00000000:00000000 00:00000000 00000000     0        0 {} 1 0\n"
+        rows = [line.format("00000000", port, "0A", inode) for port, inode in sockets]
+        rows.append(line.format("0100007F", 443, "01", 99))  # a connection, not a listener
+        (self.root / "proc/net/tcp").write_text(head + "".join(rows))
+        (self.root / "proc/net/tcp6").write_text(head + "".join(line.format("0" * 32, p, "0A", i) for p, i in six))
+
+    def add(self, pid: int, name: str, *inodes: int, parent: int = 1, group: str = "") -> None:
+        folder = self.root / f"proc/{pid}"
+        (folder / "fd").mkdir(parents=True)
+        (folder / "comm").write_text(f"{name}\n")
+        (folder / "stat").write_text(f"{pid} ({name} (x) y) S {parent} 1 1 0\n")
+        if group:
+            (folder / "cgroup").write_text(f"0::{group}\n")
+        for number, inode in enumerate(inodes):
+            (folder / "fd" / str(number)).symlink_to(f"socket:[{inode}]")
+
+    def problems(self, **main_pid: int) -> list[str]:
+        return list(
+            survey.check_ports(self.host, PORTS, {f"slipway-{name}.service": pid for name, pid in main_pid.items()})
+        )
+
+
+@pytest.fixture
+def processes(tmp_path: Path) -> Processes:
+    return Processes(tmp_path)
+
+
+def test_free_ports(processes: Processes) -> None:
+    processes.listen((22, 5))
+    assert processes.problems() == []
+
+
+def test_a_stranger_on_a_port_is_named(processes: Processes) -> None:
+    processes.listen((443, 7), (4000, 8), six=((8000, 9),))
+    processes.add(1234, "python3", 7)
+    processes.add(55, "node", 8)
+    processes.add(56, "java", 9)
+    assert processes.problems(nginx=77) == [
+        "port 443 is already used by python3 (pid 1234); the front needs it: "
+        "stop that program or set front.port in the stack",
+        "port 4000 is already used by node (pid 55); the gateway needs it: "
+        "stop that program or set gateway.port in the stack",
+        "port 8000 is already used by java (pid 56); the engine needs it: "
+        "stop that program or set engine.port in the stack",
+    ]
+
+
+def test_our_own_unit_by_its_control_group(processes: Processes) -> None:
+    processes.listen((443, 7))
+    processes.add(90, "nginx", 7, group="/system.slice/slipway-nginx.service")
+    assert processes.problems() == []
+
+
+def test_our_own_unit_by_descent(processes: Processes) -> None:
+    processes.listen((8000, 7))
+    processes.add(80, "python", parent=1)
+    processes.add(81, "sh", parent=80)
+    processes.add(82, "VLLM::Engine", 7, parent=81)
+    assert processes.problems(vllm=80) == []
+    assert processes.problems(vllm=0) != []
+    assert processes.problems(litellm=80) != []
+
+
+def test_a_like_named_unit_is_a_stranger(processes: Processes) -> None:
+    processes.listen((443, 7))
+    processes.add(90, "nginx", 7, group="/system.slice/not-slipway-nginx.service")
+    assert "nginx (pid 90)" in processes.problems()[0]
+
+
+def test_a_listener_that_cannot_be_seen(processes: Processes) -> None:
+    processes.listen((443, 7))
+    assert processes.problems() == [
+        "port 443 is already used by an unknown program; the front needs it: "
+        "stop that program or set front.port in the stack"
+    ]
+
+
+def test_paths(tmp_path: Path) -> None:
+    (tmp_path / "srv").mkdir()
+    wanted = [{"path": "/srv"}, {"path": "/srv/m"}, {"path": "/x", "purpose": "the data", "setting": "a.b"}]
+    assert list(survey.check_paths(survey.Host(tmp_path), wanted)) == [
+        "/srv/m is not there; it is needed for the model's files: put it there or change model.source.host_path in the stack",
+        "/x is not there; it is needed for the data: put it there or change a.b in the stack",
+    ]

@@ -1,0 +1,64 @@
+"""Documents say what is so: commands exist, links lead somewhere, figures carry their command, nothing names a machine."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from slipway.cli.main import app
+from tests.documents import console_lines
+
+DOCUMENTS = ["README.md", "CONTRIBUTING.md", "docs/tutorial.md"]
+
+
+def test_readme_shows_the_two_commands_first(root: Path) -> None:
+    assert console_lines(root / "README.md")[:2] == ["make up", "make test"]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_make_targets_exist(root: Path, document: str) -> None:
+    targets = set(re.findall(r"^([a-z0-9]+):.*## ", (root / "Makefile").read_text(), re.MULTILINE))
+    used = set(re.findall(r"\bmake ([a-z0-9]+)\b", (root / document).read_text()))
+    assert used <= targets | {"one"}  # "make one with …"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_slipway_commands_exist(root: Path, document: str) -> None:
+    for command in set(
+        re.findall(r"\bslipway (lab up|lab down|lab list|[a-z]+)\b", "\n".join(console_lines(root / document)))
+    ):
+        result = CliRunner().invoke(app, [*command.split(), "--help"])
+        assert result.exit_code == 0, command
+
+
+@pytest.mark.parametrize("document", [*DOCUMENTS, "docs/reference/playbook-resource.md", "docs/benchmarks.md"])
+def test_links_lead_somewhere(root: Path, document: str) -> None:
+    file = root / document
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)", file.read_text()):
+        assert (file.parent / target).exists(), target
+
+
+def test_every_command_of_the_line_has_help() -> None:
+    result = CliRunner().invoke(app, ["--help"])
+    assert result.exit_code == 0
+    for command in ("up", "down", "env", "chat", "schema", "reference", "lab"):
+        assert command in result.output
+
+
+def test_nothing_names_a_machine_or_a_registry(root: Path) -> None:
+    tracked = subprocess.run(["git", "ls-files", "-z"], cwd=root, capture_output=True, text=True, check=True).stdout
+    hosts = [
+        "py" + "pi.org",
+        "python" + "hosted.org",
+        "deb." + "debian.org",
+        "proxy." + "golang.org",
+        "registry.npm" + "js.org",
+    ]
+    for name in filter(None, tracked.split("\0")):
+        if not (root / name).is_file():
+            continue
+        text = (root / name).read_text(errors="replace")
+        assert not [host for host in hosts if host in text], name
+        assert str(root) + "/" not in text, name
