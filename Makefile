@@ -6,13 +6,16 @@ STACK ?= lab
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup up down preview chat test unit integration e2e lint format docs bench role lock clean
+.PHONY: help setup setup-test up down preview chat test unit integration e2e lint format docs bench role lock clean
 
 help: ## This list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
 setup: ## Python environment, Pulumi engine, Debian packages
 	@tools/setup/setup.sh
+
+setup-test:
+	@tools/setup/setup.sh test
 
 up: setup ## Take STACK (default: lab) up, and ask it for a streamed completion
 	@slipway up $(STACK)
@@ -26,17 +29,17 @@ preview: setup ## What would change on STACK, hosts included
 chat: ## Ask STACK's endpoint
 	@slipway chat --stack $(STACK)
 
-test: setup ## Lint, and all tests: unit, integration, end-to-end on lab hosts
+test: setup-test ## Lint, and all tests: unit, integration, end-to-end on lab hosts
 	@$(MAKE) --no-print-directory lint
 	@pytest tests/unit tests/integration tests/e2e
 
 unit: setup ## Unit tests only, in seconds
 	@pytest tests/unit
 
-integration: setup ## Tests with the real engine, without hosts
+integration: setup-test ## Tests with the real engine, without hosts
 	@pytest tests/integration
 
-e2e: setup ## End-to-end tests on lab hosts
+e2e: setup-test ## End-to-end tests on lab hosts
 	@pytest tests/e2e
 
 lint: setup ## ruff, mypy, import-linter, ansible-lint, yamllint; warnings are errors

@@ -47,7 +47,10 @@ NOT_CHECKED_INCOMPLETE = (
     "{label}: layer {role} was not checked for drift: its last run did not finish, "
     "and the next `pulumi up` applies all of it again."
 )
-NOT_REMOVED = "{label}: layer {role} was applied again by this very command, so nothing is removed from the host."
+NOT_REMOVED = (
+    "{label}: layer {role} was applied by this very command, as this resource or another one, "
+    "so nothing is removed from the host."
+)
 NO_IMPORT = (
     "A Playbook can't be imported: its state is what was applied, not what a host shows. "
     "Declare it and run `pulumi up`: applying a role to a host that is configured already changes nothing there."
@@ -199,7 +202,7 @@ class PlaybookProvider(base.Provider):
         parsed = inputs.parse(request.properties, cwd=Path.cwd())
         if _machine(parsed.host, parsed.role) in self._applied:
             words = {"label": parsed.host.label, "role": parsed.role}
-            await self._tell("info", NOT_REMOVED.format(**words), request.urn)
+            await self._tell("warning", NOT_REMOVED.format(**words), request.urn)
             return
         self._expect_role(parsed, request.urn, "removed")
         outcome = await self._run("remove", request.urn, parsed, request.properties, request.timeout)
@@ -211,12 +214,10 @@ class PlaybookProvider(base.Provider):
         """Breaks off what runs; the requests under way answer that they were interrupted."""
         self._runner.cancel()
 
-    async def _apply(
-        self, urn: str, resource_id: str, given: Properties, generation: int, timeout: float
-    ) -> Properties:
+    async def _apply(self, urn: str, resource_id: str, given: Properties, generation: int, limit: float) -> Properties:
         parsed = inputs.parse(given, cwd=Path.cwd())
         self._expect_role(parsed, urn, "applied")
-        outcome = await self._run("apply", urn, parsed, given, timeout)
+        outcome = await self._run("apply", urn, parsed, given, limit)
         results = wrap(outcome.results)
         if Scrubber(secrets(*given.values())).reveals(json.dumps(outcome.results, ensure_ascii=False)):
             results = results.with_secret(is_secret=True)
@@ -236,7 +237,7 @@ class PlaybookProvider(base.Provider):
         raise Unfinished(outcome.failure.message, resource_id, properties, {**given, "digest": wrap(INCOMPLETE)})
 
     async def _run(
-        self, mode: Mode, urn: str, parsed: inputs.Inputs, properties: Properties, timeout: float = 0
+        self, mode: Mode, urn: str, parsed: inputs.Inputs, properties: Properties, limit: float = 0
     ) -> Outcome:
         request = Request(
             mode=mode,
@@ -245,7 +246,7 @@ class PlaybookProvider(base.Provider):
             playbooks=str(parsed.playbooks),
             variables=parsed.removing if mode == "remove" else parsed.variables,
             secrets=tuple(secrets(*properties.values())),
-            timeout=timeout or parsed.timeout,
+            timeout=limit or parsed.timeout,
             urn=urn,
             run_id=0,
             scratch="",

@@ -26,7 +26,7 @@ from typing import Any
 
 import yaml
 
-from provider import events, paths, processes
+from provider import bytecode, events, paths, processes
 from provider.redaction import Scrubber
 from provider.run import Host, Outcome, Progress, Request
 
@@ -55,6 +55,7 @@ def start(progress: SimpleQueue[Progress | None], scratch: str) -> None:
     # A person's Ctrl-C reaches the whole process group; the plugin decides what ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     processes.become_subreaper()
+    bytecode.keep()
     for name in [name for name in os.environ if name.startswith(("PULUMI_", "ANSIBLE_", "AWX_", "RUNNER_"))]:
         # The engine's passphrase is none of Ansible's business, and a person's Ansible settings none of the plugin's.
         del os.environ[name]

@@ -47,8 +47,11 @@ for name in ("directory", "python", "virtualenv"):
     pulumi.export(name, getattr(thing, name))
 """
 
-QUICK = 3.0
-"""Seconds in which an interrupted command has to be gone: the engine itself takes its part of them."""
+QUICK = 4.0
+"""Seconds in which an interrupted command has to be gone. The engine gives a host that hangs 5 s; idle, it takes 0.5 s."""
+
+HOST_ENDS = 1.5
+"""Seconds in which a host has to end with all that it runs; 0.1 s on an idle machine, and tests run on busy ones."""
 
 
 @pytest.fixture
@@ -256,17 +259,17 @@ class TestInterruption:
         assert project.gone_within(QUICK) == []
 
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-    def test_a_host_ends_within_half_a_second_of_a_signal(self, folder: Path, number: signal.Signals) -> None:
+    def test_a_host_ends_soon_after_a_signal(self, folder: Path, number: signal.Signals) -> None:
         project, engine = self.start_program(folder)
         (host,) = [p for p in project.processes() if "tools.engine.language_host" in p.cmdline()]
         (program,) = [p for p in project.processes() if "--monitor" in p.cmdline()]
         began = time.monotonic()
         os.killpg(host.pid, number)  # as the engine does
         host.wait(timeout=5)
-        assert time.monotonic() - began < 0.5
+        assert time.monotonic() - began < HOST_ENDS
         assert not program.is_running()
         said, _ = engine.communicate(timeout=30)
-        assert "Traceback" not in said
+        assert "Traceback" not in said, said
 
 
 class TestHostAlone:
@@ -285,7 +288,7 @@ class TestHostAlone:
                 pass
             host.send_signal(signal.SIGINT)
             assert host.wait(timeout=5) == 0
-        assert took < 1.0  # 0.25 s measured; the rest is for a busy machine
+        assert took < 2.0  # 0.1 to 0.2 s on an idle machine
 
     def test_ends_with_its_parent(self) -> None:
         # The parent is a shell that is killed, while the host's output stays with us.

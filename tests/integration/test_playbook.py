@@ -95,7 +95,7 @@ class Trial:
         """What a failing `pulumi up` says."""
         done = self.project.run("up", "--yes", "--skip-preview", *arguments, check=False)
         assert done.returncode != 0, done.stdout
-        # assert "Traceback" not in done.stdout
+        assert "Traceback" not in done.stdout
         return done.stdout
 
     def left(self) -> list[str]:

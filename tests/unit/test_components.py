@@ -33,15 +33,23 @@ class Recorder(pulumi.runtime.Mocks):
 
 
 @pytest.fixture(autouse=True)
-def mocks() -> Iterator[None]:
+def mocks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     CREATED.clear()
-    # Pulumi's mocks want a current event loop; other tests leave none behind.
-    loop = asyncio.new_event_loop()
-    asyncio.set_event_loop(loop)
+    loops: list[asyncio.AbstractEventLoop] = []
+    make = asyncio.new_event_loop
+
+    def tracked() -> asyncio.AbstractEventLoop:
+        loops.append(make())
+        return loops[-1]
+
+    # Pulumi's mocks want a current event loop, which other tests leave none of; its test runner makes more and closes none.
+    monkeypatch.setattr(asyncio, "new_event_loop", tracked)
+    asyncio.set_event_loop(asyncio.new_event_loop())
     pulumi.runtime.set_mocks(Recorder(), preview=False)
     yield
     asyncio.set_event_loop(None)
-    loop.close()
+    for loop in loops:
+        loop.close()
 
 
 @pulumi.runtime.test

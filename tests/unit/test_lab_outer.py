@@ -1,9 +1,9 @@
 """What the lab reads from the machine around it, in all the forms such machines have."""
 
+import tomllib
 from pathlib import Path
 
 import pytest
-import tomllib
 
 from tools.lab import LabError
 from tools.lab.apt import Distribution, read_distribution, render

@@ -46,6 +46,9 @@ _BAILED = 32
 _PLUGIN_GRACE = 0.15
 """Seconds a plugin keeps after a Cancel, so that the answers to what it aborted reach the engine first."""
 
+_ANSWERING = 0.1
+"""Seconds for the answers to calls that end with what they ran."""
+
 _PARENT_POLL = 0.25
 """Seconds between looks at the parent where the kernel can't tell of its end."""
 
@@ -260,8 +263,8 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
             children.end(child)
 
 
-async def serve(host: LanguageHost) -> None:
-    """Serves until a signal or the parent's end, and then ends everything."""
+async def serve(host: LanguageHost) -> NoReturn:
+    """Serves until a signal or the parent's end, and then ends everything, this process too."""
     parent = os.getppid()
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -280,7 +283,11 @@ async def serve(host: LanguageHost) -> None:
     with _watching(parent, stopping.set):
         await stopping.wait()
     await host.close()
-    await server.stop(grace=0)
+    # What ran has ended, and its calls are being answered. One that is not answered in time is left to the end of the
+    # process: gRPC reports the cancelling of a call with a traceback, which the engine would show to the user.
+    await asyncio.wait([asyncio.create_task(server.stop(grace=10 * _ANSWERING))], timeout=_ANSWERING)
+    sys.stdout.flush()
+    os._exit(0)
 
 
 @contextlib.contextmanager

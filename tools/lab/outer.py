@@ -8,12 +8,11 @@ import configparser
 import json
 import os
 import re
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-import tomllib
 
 from tools.lab.apt import Distribution, render
 from tools.lab.shell import attempt, run

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Set a fresh Debian or Ubuntu machine up: packages, the Python environment in .venv, the Pulumi engine beside it.
 # Safe to repeat and to kill at any point: each step looks at what is there, and finishes what is not.
+# Usage: tools/setup/setup.sh [test]
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -20,6 +21,10 @@ declare -A packages=(
   [ssh]=openssh-client [ip]=iproute2 [openssl]=openssl
   [debootstrap]=debootstrap [systemd-nspawn]=systemd-container [nft]=nftables
 )
+if [ "${1:-}" = test ]; then
+  # What only the tests need: the lab's other driver, and a client with which to look at TLS from outside.
+  packages+=([podman]=podman [runc]=runc [curl]=curl)
+fi
 missing=()
 for command in "${!packages[@]}"; do
   PATH="$PATH:/usr/sbin:/sbin" command -v "$command" >/dev/null || missing+=("${packages[$command]}")

@@ -16,7 +16,7 @@ from tests.unit.roles.loading import load
 
 certificate = load("roles/nginx/files/certificate.py")
 
-NOW = dt.datetime(2026, 3, 1, 12, tzinfo=dt.timezone.utc)
+NOW = dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC)
 DAY = dt.timedelta(days=1)
 NAMES = ("llm.example.org", "10.0.0.7", "fd00::7")
 
@@ -319,7 +319,7 @@ def test_the_timer_reloads_a_front_that_serves_another_certificate(
     file = tmp_path / "settings.json"
     file.write_text(json.dumps({"folder": str(tmp_path / "tls"), "names": ["a.example.org"]}))
     digest = certificate.ensure(
-        certificate.Settings.load(file.read_text()), dt.datetime.now(dt.timezone.utc), dry=False
+        certificate.Settings.load(file.read_text()), dt.datetime.now(dt.UTC), dry=False
     ).digest
     record = tmp_path / "record"
     record.write_text(f"{digest if known else 'x' * 64}  {tmp_path}/tls/server.pem\n")
