@@ -53,7 +53,7 @@ class Platform(pulumi.ComponentResource):
         return {
             "endpoint": settings.endpoint,
             "models": [settings.model.name],
-            "ca_certificate": self.front.ca_certificate,
+            "ca_certificate": self._ca_certificate(),
             "client": client.configuration(settings),
             "acceptance": self.acceptance.figures,
             "hosts": {
@@ -64,3 +64,8 @@ class Platform(pulumi.ComponentResource):
                 for host in settings.hosts
             },
         }
+
+    def _ca_certificate(self) -> pulumi.Input[str]:
+        """What clients must trust (PEM): the private CA, the site's own, or nothing beyond what they trust anyway."""
+        ca_file = self._settings.front.ca_file
+        return self.front.ca_certificate if ca_file is None else ca_file.read_text(encoding="ascii")

@@ -37,6 +37,10 @@ options:
     description: Trust this CA alone, instead of the system's.
     type: str
     default: ""
+  ca_certificate:
+    description: Trust this CA alone, given as PEM text.
+    type: str
+    default: ""
   key:
     description: The bearer key; empty for none.
     type: str
@@ -91,6 +95,7 @@ class Request:
     key: str = ""
     address: str = ""
     ca_file: str = ""
+    ca_certificate: str = ""
 
 
 def measure(request: Request) -> dict[str, Any]:
@@ -137,15 +142,15 @@ def _connect(request: Request) -> http.client.HTTPConnection:
         connection.sock = plain
         return connection
     try:
-        trust = ssl.create_default_context(cafile=request.ca_file or None)
+        trust = ssl.create_default_context(cafile=request.ca_file or None, cadata=request.ca_certificate or None)
         connection.sock = trust.wrap_socket(plain, server_hostname=name)
     except (ssl.SSLError, OSError) as error:
         plain.close()
         reason = getattr(error, "verify_message", "") or getattr(error, "reason", "") or error.strerror or str(error)
-        trusted = request.ca_file or "the system's CAs"
+        trusted = request.ca_file or ("the CA given" if request.ca_certificate else "the system's CAs")
         raise CompletionError(
             f"{request.url}: the certificate is not trusted by {trusted} ({reason}); no client could connect: "
-            "check front.server_name, and the site's certificate with its chain"
+            "check front.server_name, and the site's certificate with its chain and CA"
         ) from None
     return connection
 
@@ -217,6 +222,7 @@ def main() -> None:
             "url": {"type": "str", "required": True},
             "address": {"type": "str", "default": ""},
             "ca_file": {"type": "str", "default": ""},
+            "ca_certificate": {"type": "str", "default": ""},
             "key": {"type": "str", "default": "", "no_log": True},
             "model": {"type": "str", "required": True},
             "prompt": {"type": "str", "default": "Tell me a story about a slipway."},

@@ -7,40 +7,69 @@ import time
 from pathlib import Path
 from typing import Any
 
+from slipway.cli.engine import PulumiStack
+from slipway.cli.environment import stack_environment
 from slipway.cli.errors import UserError
 from slipway.paths import STACKS
 
 
-def ask(stack: str, prompt: str, *, max_tokens: int, as_json: bool) -> dict[str, Any]:
-    """Ask `stack`'s endpoint, print the answer as it arrives, and return what was measured.
+def ask(stack: str, prompt: str, *, max_tokens: int, as_json: bool) -> None:
+    """Ask `stack`'s endpoint and print the answer as it arrives, or what was measured as JSON.
 
     Raises:
-        UserError: the stack isn't up from this machine, its key isn't known here, or no answer came.
+        SettingsError: no such stack.
+        UserError: the stack isn't up, its key isn't known here, or no answer came.
     """
-    client = _read_client(stack)
-    variable = next(iter(client["key_variables"].values()))
-    from slipway.cli.environment import stack_environment
+    outputs = PulumiStack(stack).outputs()
+    if "client" not in outputs:
+        raise UserError(f"stack {stack} is not up; run `slipway up {stack}`")
+    client = keep_client_files(stack, outputs)
+    figures = converse(client, key_for(stack, client), prompt, max_tokens=max_tokens, quiet=as_json)
+    if as_json:
+        print(json.dumps(figures))
 
+
+def keep_client_files(stack: str, outputs: dict[str, Any]) -> dict[str, Any]:
+    """Write the CA certificate and the client configuration to files; the configuration, with the CA file's path."""
+    folder = STACKS / stack
+    folder.mkdir(parents=True, exist_ok=True)
+    client: dict[str, Any] = dict(outputs["client"])
+    if outputs["ca_certificate"]:
+        ca_file = folder / "ca.pem"
+        ca_file.write_text(outputs["ca_certificate"], encoding="ascii")
+        client["ca_file"] = str(ca_file)
+    (folder / "client.json").write_text(json.dumps(client, indent=2) + "\n", encoding="utf-8")
+    return client
+
+
+def key_for(stack: str, client: dict[str, Any]) -> str:
+    """The first team's key, from the environment or from where `slipway env` keeps it.
+
+    Raises:
+        UserError: it is in neither.
+    """
+    variable: str = next(iter(client["key_variables"].values()))
     key = os.environ.get(variable) or stack_environment(stack).get(variable)
     if not key:
         raise UserError(f"the environment variable {variable} is not set; export the team's key under that name")
-    figures = _stream(client, key, prompt, max_tokens, quiet=as_json)
-    if as_json:
-        print(json.dumps(figures))
-    else:
-        print(
-            f"\nTTFT {figures['ttft_ms']:.0f} ms, {figures['deltas']} deltas, {figures['tokens_per_second']:.1f} tokens/s",
-            file=sys.stderr,
-        )
+    return key
+
+
+def converse(client: dict[str, Any], key: str, prompt: str, *, max_tokens: int, quiet: bool) -> dict[str, Any]:
+    """Stream one completion; the answer is printed as it arrives unless `quiet`.
+
+    Returns:
+        ``model``, ``text``, ``deltas``, ``ttft_ms`` (milliseconds), ``tokens_per_second``.
+
+    Raises:
+        UserError: no answer, or one without a token.
+    """
+    figures = _stream(client, key, prompt, max_tokens, quiet=quiet)
+    print(
+        f"\nTTFT {figures['ttft_ms']:.0f} ms, {figures['deltas']} deltas, {figures['tokens_per_second']:.1f} tokens/s",
+        file=sys.stderr,
+    )
     return figures
-
-
-def _read_client(stack: str) -> dict[str, Any]:
-    try:
-        client: dict[str, Any] = json.loads((STACKS / stack / "client.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"stack {stack} has not been taken up from this machine; run `slipway up {stack}`") from None
-    return client
 
 
 def _stream(client: dict[str, Any], key: str, prompt: str, max_tokens: int, *, quiet: bool) -> dict[str, Any]:

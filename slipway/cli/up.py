@@ -1,14 +1,13 @@
 """`slipway up` and `slipway down`: everything around `pulumi up` that a newcomer would otherwise do by hand."""
 
 import json
-import sys
 from typing import Any
 
-from slipway.cli.chat import ask, example
+from slipway.cli.chat import converse, example, keep_client_files, key_for
 from slipway.cli.engine import PulumiStack
 from slipway.cli.lab import hosts_down, hosts_up, lab_stacks, made_by_lab
 from slipway.cli.phases import Phases
-from slipway.paths import MODELS, ROOT, STACKS
+from slipway.paths import MODELS, ROOT
 from slipway.settings import Settings
 from slipway.settings.load import read_public
 
@@ -38,11 +37,11 @@ def take_up(stack: str, *, as_json: bool, chat_after: bool) -> None:
         pulumi.up(to_stderr=as_json)
     with phases.phase("client files", mend="repeat"):
         outputs = pulumi.outputs()
-        client = _keep_client_files(stack, outputs)
+        client = keep_client_files(stack, outputs)
     figures = None
     if chat_after:
         with phases.phase("a streamed completion", mend=f"`pulumi up --refresh --stack {stack}` mends a changed host"):
-            figures = ask(stack, _PROMPT, max_tokens=64, as_json=False) if not as_json else _quiet_ask(stack)
+            figures = converse(client, key_for(stack, client), _PROMPT, max_tokens=64, quiet=as_json)
     if as_json:
         print(json.dumps({**outputs, "client": client, "chat": figures, "phases_s": phases.seconds}))
     else:
@@ -79,25 +78,6 @@ def _make_tiny_model() -> None:
     from tools.lab.model import make_tiny_llama
 
     make_tiny_llama(_TINY_MODEL)
-
-
-def _keep_client_files(stack: str, outputs: dict[str, Any]) -> dict[str, Any]:
-    folder = STACKS / stack
-    folder.mkdir(parents=True, exist_ok=True)
-    client: dict[str, Any] = dict(outputs["client"])
-    if outputs["ca_certificate"]:
-        ca_file = folder / "ca.pem"
-        ca_file.write_text(outputs["ca_certificate"], encoding="ascii")
-        client["ca_file"] = str(ca_file)
-    (folder / "client.json").write_text(json.dumps(client, indent=2) + "\n", encoding="utf-8")
-    return client
-
-
-def _quiet_ask(stack: str) -> dict[str, Any]:
-    from contextlib import redirect_stdout
-
-    with redirect_stdout(sys.stderr):
-        return ask(stack, _PROMPT, max_tokens=64, as_json=True)
 
 
 def _show(stack: str, outputs: dict[str, Any], client: dict[str, Any]) -> None:

@@ -5,6 +5,8 @@ from slipway.settings import Settings
 from slipway.settings.hosts import Service
 
 MAX_TOKENS = 64
+PRIVATE_CA = "/etc/slipway/nginx/tls/authority.crt"
+"""Where role nginx keeps the certificate of the private CA."""
 
 
 def steps(settings: Settings) -> list[Step]:
@@ -19,7 +21,9 @@ def steps(settings: Settings) -> list[Step]:
         "acceptance_max_tokens": min(MAX_TOKENS, settings.model.output_tokens),
     }
     if settings.front.certificate_file is None:
-        variables["acceptance_ca_file"] = "/etc/slipway/nginx/ca.pem"
+        variables["acceptance_ca_file"] = PRIVATE_CA
+    elif settings.front.ca_file is not None:
+        variables["acceptance_ca_certificate"] = settings.front.ca_file.read_text(encoding="ascii")
     # The engine can be asked directly only from a host that may call it.
     if settings.front_host == settings.gateway_host:
         address = settings.bind_address(Service.ENGINE, engine)

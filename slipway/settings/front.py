@@ -23,6 +23,8 @@ class Front(Section):
     """A site certificate with its chain (PEM), on the machine that runs the deployment."""
     key_file: LocalPath | None = None
     """The site certificate's private key (PEM)."""
+    ca_file: LocalPath | None = None
+    """The CA that signed the site certificate (PEM), where clients don't trust it anyway: acceptance and clients use it."""
     read_timeout_s: PositiveCount = 600
     """How long the front waits between two pieces of an answer, in seconds; long enough for a long prompt's first token."""
     body_limit_mib: PositiveCount = 10
@@ -35,4 +37,6 @@ class Front(Section):
                 "certificate_file and key_file go together; the front could not serve TLS: "
                 "give both, or neither for a private CA"
             )
+        if self.ca_file is not None and self.certificate_file is None:
+            raise ValueError("ca_file belongs to a site certificate; it would have no effect: give certificate_file too")
         return self

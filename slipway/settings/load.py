@@ -53,7 +53,7 @@ def check_files(settings: Settings, source: str) -> None:
             f"{PREFIX}.model.source.path: {folder} {what}; the engine would have nothing to load: "
             "give the folder that holds the model's config.json"
         )
-    for key in ("certificate_file", "key_file"):
+    for key in ("certificate_file", "key_file", "ca_file"):
         file: Path | None = getattr(settings.front, key)
         if file is not None and not file.is_file():
             problems.append(

@@ -123,13 +123,8 @@ class Stack:
         return output
 
     def init(self) -> None:
-        subprocess.run(
-            ["pulumi", "stack", "select", "--create", self.name, "--non-interactive"],
-            cwd=self.project,
-            env=self.environment,
-            capture_output=True,
-            check=True,
-        )
+        done = self.shell(f"pulumi stack select --create {self.name} --non-interactive")
+        assert done.returncode == 0, done.stdout + done.stderr
 
     def shell(self, command: str) -> subprocess.CompletedProcess[str]:
         """Run a command line of the documentation in the copied checkout; output and errors are kept apart."""

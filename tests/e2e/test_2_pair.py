@@ -107,7 +107,7 @@ def pair(
     for entry, host in zip(settings["hosts"], pair_hosts, strict=True):
         entry.update(name=host.name, address=host.address, key_file=str(KEY_FILE))
     certificate_file, key_file = site_certificate
-    settings["front"] = {"certificate_file": str(certificate_file), "key_file": str(key_file)}
+    settings["front"] = {"certificate_file": str(certificate_file), "key_file": str(key_file), "ca_file": str(certificate_file)}
     stack.write(settings)
     stack.init()
     stack.up()
@@ -128,7 +128,7 @@ def test_streams_with_the_sites_certificate(
     ]
     print(f"TTFT {arrivals[0] * 1000:.1f} ms, {len(arrivals)} deltas")
     assert len({round(arrival, 4) for arrival in arrivals}) >= 30
-    assert pair.outputs()["ca_certificate"] == ""
+    assert pair.outputs()["ca_certificate"] == site_certificate[0].read_text()
 
 
 def test_both_engines_serve(pair: Stack, workspace: Workspace, site_certificate: tuple[Path, Path]) -> None:

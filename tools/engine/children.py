@@ -162,16 +162,11 @@ async def _end(process: Process) -> None:
             descendant.terminate()
 
     # psutil would reap the child itself under asyncio's hands, so the two are waited for separately.
-    async def gone() -> None:
-        await process.wait()
-
-    waiting = asyncio.create_task(gone())
+    waiting = asyncio.create_task(process.wait())
+    tree_left = tree
     if tree:
         _, tree_left = await asyncio.to_thread(psutil.wait_procs, tree, timeout=GRACE)
-        await asyncio.wait([waiting], timeout=0)
-    else:
-        tree_left = []
-        await asyncio.wait([waiting], timeout=GRACE)
+    await asyncio.wait([waiting], timeout=0 if tree else GRACE)
 
     # What was forked meanwhile is found either in the process group or below those that are left.
     if not waiting.done():

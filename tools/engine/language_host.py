@@ -46,6 +46,9 @@ _BAILED = 32
 _PLUGIN_GRACE = 0.15
 """Seconds a plugin keeps after a Cancel, so that the answers to what it aborted reach the engine first."""
 
+_CLOSING = 3.0
+"""Seconds after which a host ends without its children having been seen to end; the engine kills it after 5."""
+
 _ANSWERING = 0.1
 """Seconds for the answers to calls that end with what they ran."""
 
@@ -282,12 +285,15 @@ async def serve(host: LanguageHost) -> NoReturn:
     print(port, flush=True)
     with _watching(parent, stopping.set):
         await stopping.wait()
-    await host.close()
-    # What ran has ended, and its calls are being answered. One that is not answered in time is left to the end of the
-    # process: gRPC reports the cancelling of a call with a traceback, which the engine would show to the user.
-    await asyncio.wait([asyncio.create_task(server.stop(grace=10 * _ANSWERING))], timeout=_ANSWERING)
-    sys.stdout.flush()
-    os._exit(0)
+    try:
+        await asyncio.wait_for(host.close(), _CLOSING)
+        # What ran has ended, and its calls are being answered. One that is not answered in time is left to the end of
+        # the process: gRPC reports the cancelling of a call with a traceback, which the engine would show to the user.
+        await asyncio.wait([asyncio.create_task(server.stop(grace=_CLOSING))], timeout=_ANSWERING)
+    finally:
+        # Whatever went wrong, the host must not stay: the launcher sees to it that its children don't either.
+        sys.stdout.flush()
+        os._exit(0)
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible._internal._datatag._tags import TrustedAsTemplate  # type: ignore[import-untyped]
 from ansible.parsing.dataloader import DataLoader  # type: ignore[import-untyped]
 from ansible.template import Templar  # type: ignore[import-untyped]
 from hypothesis import given
@@ -44,7 +45,8 @@ def request_for(tmp_path: Path, **changes: Any) -> Request:
 def test_variables_arrive_as_they_are(value: Any) -> None:
     loader = DataLoader()
     document = worker.variables_document({"value": value, "jinja": "{{ 1 + 1 }} {% raw %}"})
-    loaded = loader.load(document)
+    # As `-e @FILE` does it: what is written there may be a template.
+    loaded = loader.load(TrustedAsTemplate().tag(document))
     templar = Templar(loader=loader, variables=loaded)
     assert loaded["value"] == value
     assert templar.template(loaded["jinja"]) == "{{ 1 + 1 }} {% raw %}"

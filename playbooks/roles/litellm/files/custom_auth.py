@@ -22,7 +22,7 @@ from litellm.proxy._types import LitellmUserRoles, ProxyException, UserAPIKeyAut
 KEYS = Path(os.environ.get("SLIPWAY_KEYS", Path(__file__).parent / "keys.json"))
 
 PATHS = frozenset(
-    f"/v1/{name}" for name in ("chat/completions", "completions", "embeddings", "models", "rerank", "responses", "messages")
+    f"/v1/{name}" for name in ("chat/completions", "completions", "embeddings", "models", "rerank")
 )
 """What a key opens. LiteLLM has hundreds of other routes, some of which tell addresses or change settings."""
 
@@ -105,7 +105,8 @@ async def user_api_key_auth(request: Request, api_key: str) -> UserAPIKeyAuth:  
             openai_code="invalid_api_key",
         )
     return UserAPIKeyAuth(
-        api_key=team.digest,
+        # What the limiter counts by, and names in its messages: a team with two keys has its limit once.
+        api_key=team.name,
         key_alias=team.name,
         team_id=team.name,
         team_alias=team.name,
