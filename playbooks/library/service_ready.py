@@ -99,11 +99,15 @@ PREFIX = re.compile(
 CAUSE = re.compile(r"^(?:[\w.]*(?:Error|Exception|Interrupt)\b|[\w./-]+: error):? ")
 NEXT_LINE = re.compile(r"^[\w.]*ValidationError: \d+ validation errors? for ")
 # These only report that something else failed.
-ECHO = re.compile(r"Engine core initialization failed|See (?:root cause|stack trace)|EngineDeadError|RuntimeError: cancelled")
+ECHO = re.compile(
+    r"Engine core initialization failed|See (?:root cause|stack trace)|EngineDeadError|RuntimeError: cancelled"
+)
 STARTING = re.compile(r"Start(?:ing|ed) ")
 EXITED = re.compile(r"^\S+: Main process exited")
 # Mistakes in what was configured: another start says the same. Memory that a dying process still holds does not belong here.
-FINAL = re.compile(r"ValidationError|ValueError|: error: |FileNotFoundError|NotADirectoryError|ImportError|ModuleNotFoundError")
+FINAL = re.compile(
+    r"ValidationError|ValueError|: error: |FileNotFoundError|NotADirectoryError|ImportError|ModuleNotFoundError"
+)
 PASSING = re.compile(r"[Ff]ree memory|Address already in use")
 
 
@@ -150,7 +154,9 @@ def beginning(invocation: str) -> list[str]:
     which = f"_SYSTEMD_INVOCATION_ID={invocation}"
     command = ("journalctl", "--output=cat", "--no-pager", "--quiet", which)
     try:
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, errors="replace") as process:
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, errors="replace"
+        ) as process:
             lines = list(itertools.islice(process.stdout or (), JOURNAL_LINES))
             process.kill()
             return lines
@@ -177,8 +183,8 @@ def cause(lines: Iterable[str]) -> str:
         if not CAUSE.match(line) or ECHO.search(line):
             continue
         if NEXT_LINE.match(line) and index + 1 < len(plain):
-            line = plain[index + 1].split(" [type=")[0].removeprefix("Value error, ")
-            return f"ValueError: {line}"[:EXCERPT]
+            said = plain[index + 1].split(" [type=")[0].removeprefix("Value error, ")
+            return f"ValueError: {said}"[:EXCERPT]
         return line[:EXCERPT]
     end = next((index for index, line in enumerate(plain) if EXITED.search(line)), 0)
     before = [line for line in plain[:end] if line and not STARTING.match(line)]
@@ -192,7 +198,8 @@ def ask(url: str, body: dict[str, Any], key: str, timeout: float) -> tuple[int, 
     # A proxy of the host's environment is for the outside, and this is the host's own service.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(urllib.request.Request(url, data=data, headers=headers), timeout=timeout) as response:
+        request = urllib.request.Request(url, data=data, headers=headers)  # noqa: S310 -- from the role, not from a caller
+        with opener.open(request, timeout=timeout) as response:
             return int(response.status), response.read().decode(errors="replace")
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode(errors="replace")[:EXCERPT]
@@ -200,18 +207,18 @@ def ask(url: str, body: dict[str, Any], key: str, timeout: float) -> tuple[int, 
         return 0, str(getattr(error, "reason", error))
 
 
-class Failure(Exception):
+class NotReadyError(Exception):
     """The service will not come up; the text is for the person at the keyboard."""
 
 
-def crashed(unit: str, now: State, crashes: int, last: str) -> Failure:
+def crashed(unit: str, now: State, crashes: int, last: str) -> NotReadyError:
     """Put the words of a unit that does not come up into one line."""
     lines = journal(unit)
     why = cause(journal_of_last_crash(lines)) or last
     said = f"; it said: {why}" if why else ""
     times = f"it crashed {crashes} times" if crashes > 1 else "it crashed"
     how = times if crashes else f"it is {now.active}"
-    return Failure(f"{unit} does not come up: {how} ({now.outcome}){said}; the whole story: journalctl -u {unit}")
+    return NotReadyError(f"{unit} does not come up: {how} ({now.outcome}){said}; the whole story: journalctl -u {unit}")
 
 
 def journal_of_last_crash(lines: list[str]) -> list[str]:
@@ -231,7 +238,7 @@ def wait(
     clock: Callable[[], float] = time.monotonic,
     pause: Callable[[float], None] = time.sleep,
 ) -> float:
-    """Seconds until the service answered; Failure when it does not come up in time or at all."""
+    """Seconds until the service answered; NotReadyError when it does not come up in time or at all."""
     unit: str = arguments["unit"]
     begun = clock()
     first = look(unit)
@@ -258,11 +265,11 @@ def wait(
             if FINAL.search(why) and not PASSING.search(why):
                 raise crashed(unit, now, crashes, last)
         if status in (400, 401, 403, 404, 422):
-            raise Failure(f"{unit} refuses the request: it answered {last}; look at: journalctl -u {unit}")
+            raise NotReadyError(f"{unit} refuses the request: it answered {last}; look at: journalctl -u {unit}")
         pause(INTERVAL)
     now = look(unit)
     said = last or next((line.strip() for line in reversed(journal(unit)) if line.strip()), "nothing")
-    raise Failure(
+    raise NotReadyError(
         f"{unit} is {now.active} but did not answer within {arguments['timeout']} s; its last words: {said[:EXCERPT]}; "
         f"allow it more time if it was still loading, else look at: journalctl -u {unit}"
     )
@@ -305,7 +312,7 @@ def main() -> None:
     arguments: dict[str, Any] = module.params
     try:
         seconds = wait(arguments)
-    except Failure as failure:
+    except NotReadyError as failure:
         module.fail_json(msg=str(failure))
         return
     module.exit_json(changed=False, seconds=round(seconds, 2), facts=facts(arguments))

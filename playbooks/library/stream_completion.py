@@ -72,7 +72,7 @@ figures:
   contains:
     model: {description: The model that answered, type: str}
     ttft_ms: {description: Milliseconds from the request to the first token, type: float}
-    tokens_per_second: {description: Tokens a second after the first, type: float}
+    tokens_per_second: {description: Tokens a second over the whole answer, type: float}
     deltas: {description: Pieces of text that arrived, type: int}
 """
 
@@ -180,6 +180,8 @@ def _refuse_unless_ok(response: http.client.HTTPResponse, request: Request) -> N
 def _mend(status: int) -> str:
     if status in (http.client.UNAUTHORIZED, http.client.FORBIDDEN):
         return "the gateway doesn't know this key: look at journalctl -u slipway-litellm"
+    if status == http.client.TOO_MANY_REQUESTS:
+        return "the first team's limit is reached: wait a minute, or raise that team's limit"
     if status in (http.client.BAD_GATEWAY, http.client.GATEWAY_TIMEOUT):
         return "the front doesn't reach the gateway: look at systemctl status slipway-litellm"
     return "look at journalctl -u 'slipway-*'"
@@ -210,7 +212,8 @@ def _read(response: http.client.HTTPResponse, request: Request, start: float) ->
     return {
         "model": model,
         "ttft_ms": round((first - start) * 1000, 1),
-        "tokens_per_second": round((deltas - 1) / (last - first), 1) if deltas > 1 else 0.0,
+        # Over the whole answer: a short one may come in one piece, whose rate by itself would be absurd.
+        "tokens_per_second": round(deltas / (last - start), 1),
         "deltas": deltas,
     }
 

@@ -86,21 +86,22 @@ def _stream(client: dict[str, Any], key: str, prompt: str, max_tokens: int, *, q
     deltas = 0
     text = ""
     try:
-        stream = api.chat.completions.create(
-            model=client["model"],
-            messages=[{"role": "user", "content": prompt}],
-            max_tokens=max_tokens,
-            stream=True,
-        )
-        for chunk in stream:
-            delta = chunk.choices[0].delta.content if chunk.choices else None
-            if not delta:
-                continue
-            first = first or time.perf_counter()
-            deltas += 1
-            text += delta
-            if not quiet:
-                print(delta, end="", flush=True)
+        with api:
+            stream = api.chat.completions.create(
+                model=client["model"],
+                messages=[{"role": "user", "content": prompt}],
+                max_tokens=max_tokens,
+                stream=True,
+            )
+            for chunk in stream:
+                delta = chunk.choices[0].delta.content if chunk.choices else None
+                if not delta:
+                    continue
+                first = first or time.perf_counter()
+                deltas += 1
+                text += delta
+                if not quiet:
+                    print(delta, end="", flush=True)
     except openai.APIError as error:
         raise UserError(f"{client['base_url']}: {error}; see the acceptance layer's output", status=1) from error
     end = time.perf_counter()
@@ -128,11 +129,12 @@ client = openai.OpenAI(
     api_key=os.environ[{variable!r}],
     http_client=openai.DefaultHttpxClient(verify={verify}),
 )
-for chunk in client.chat.completions.create(
-    model={client["model"]!r},
-    messages=[{{"role": "user", "content": "Hello"}}],
-    max_tokens=64,
-    stream=True,
-):
-    print(chunk.choices[0].delta.content or "", end="", flush=True)
+with client:
+    for chunk in client.chat.completions.create(
+        model={client["model"]!r},
+        messages=[{{"role": "user", "content": "Hello"}}],
+        max_tokens=64,
+        stream=True,
+    ):
+        print(chunk.choices[0].delta.content or "", end="", flush=True)
 """

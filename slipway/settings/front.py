@@ -38,5 +38,7 @@ class Front(Section):
                 "give both, or neither for a private CA"
             )
         if self.ca_file is not None and self.certificate_file is None:
-            raise ValueError("ca_file belongs to a site certificate; it would have no effect: give certificate_file too")
+            raise ValueError(
+                "ca_file belongs to a site certificate; it would have no effect: give certificate_file too"
+            )
         return self

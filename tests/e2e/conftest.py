@@ -5,6 +5,7 @@ import re
 import secrets
 import ssl
 import subprocess
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,8 +25,8 @@ UNUSED_ADDRESS = "10.213.77.250"
 
 LISTING = (
     "sudo find / -xdev"
-    r" \( -path /proc -o -path /sys -o -path /run -o -path /tmp -o -path /var/log -o -path /var/cache"
-    r" -o -path /var/lib/apt/lists -o -path /var/lib/systemd -o -path /var/lib/dpkg -o -path /dev \) -prune -o -print"
+    r" \( -path /proc -o -path /sys -o -path /run -o -path '/tmp/systemd-private-*' -o -path '/var/tmp/systemd-private-*' -o -path /var/log -o -path /var/cache"
+    r" -o -path /var/lib/apt -o -path /var/lib/systemd -o -path /var/lib/dpkg -o -path /dev \) -prune -o -print"
     " | sort"
 )
 """All files of a host but logs, caches, and what the package manager and systemd keep for themselves."""
@@ -128,6 +129,15 @@ def client(stack: Stack, ca_file: Path, key: str) -> openai.OpenAI:
         max_retries=0,
         http_client=openai.DefaultHttpxClient(verify=trust, timeout=60),
     )
+
+
+def arrivals_of(api: openai.OpenAI) -> list[float]:
+    """Ask for 64 streamed tokens; when each delta with text arrived, in seconds from the request."""
+    start = time.perf_counter()
+    stream = api.chat.completions.create(
+        model="tiny-llama", messages=[{"role": "user", "content": "Tell me a story."}], max_tokens=64, stream=True
+    )
+    return [time.perf_counter() - start for chunk in stream if chunk.choices and chunk.choices[0].delta.content]
 
 
 def write_ca(stack: Stack) -> Path:

@@ -1,6 +1,7 @@
 """Stack `lab`: one real host, from refused input over a streamed completion to nothing left. Tests run in this order."""
 
 import json
+import re
 import statistics
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.documents import console_lines
-from tests.e2e.conftest import LISTING, UNUSED_ADDRESS, Workspace, client, curl, write_ca
+from tests.e2e.conftest import LISTING, UNUSED_ADDRESS, Workspace, arrivals_of, client, curl, write_ca
 from tests.e2e.stack import Stack, processes, ssh, wait_for
 from tests.unit.settings.documents import changed
 from tools.lab import HostSpec
@@ -84,34 +85,61 @@ def test_bad_settings_are_refused(lab_stack: Stack, case: str) -> None:
     assert lab_stack.runs() == []
 
 
+LAYER = "error: e2e-1 (10.213.77.111): layer preflight"
+REFUSE = f"{LAYER}, task 'Refuse a host that cannot serve'"
+
 REFUSED_BY_PREFLIGHT = {
-    "unreachable host": ([("hosts.0.address", UNUSED_ADDRESS)], "unreachable"),
-    "wrong SSH key": ([("hosts.0.key_file", "{wrong_key}")], "wrong key"),
-    "no sudo": ([("hosts.0.user", "nosudo")], "no sudo"),
-    "disk too small": ([("hardware.min_disk_gib", 100000)], "disk"),
-    "model path missing": ([("model.source", {"host_path": "/srv/none"})], "path"),
+    "unreachable host": (
+        ("hosts.0.address", UNUSED_ADDRESS),
+        "error: e2e-1 (10.213.77.250): layer preflight: there is no route to the host. "
+        "Check that it is switched on and that `host.address` is right.",
+    ),
+    "wrong SSH key": (
+        ("hosts.0.key_file", "{wrong_key}"),
+        f"{LAYER}: SSH refuses the login as slipway with the key {{wrong_key}}. Put the key's public half into that user's "
+        "~/.ssh/authorized_keys, or mend `host.user` and `host.keyFile`.",
+    ),
+    "no sudo": (
+        ("hosts.0.user", "nosudo"),
+        f"{LAYER}: nosudo may not use sudo without a password. Allow it in /etc/sudoers.d (NOPASSWD:ALL), "
+        "or set `host.become` to false.",
+    ),
+    "disk too small": (
+        ("hardware.min_disk_gib", 100000),
+        f"{REFUSE}: only N GiB are free for /opt/slipway and /var/lib/slipway; the stack needs 100000 GiB there, "
+        "N of which are in use by Slipway: free some space or mount a larger disk there",
+    ),
+    "model path missing": (
+        ("model.source", {"host_path": "/srv/none"}),
+        f"{REFUSE}: /srv/none is not there; it is needed for the model's files: put it there or change "
+        "model.source.host_path in the stack",
+    ),
 }
 
 
 @pytest.mark.parametrize("case", REFUSED_BY_PREFLIGHT)
 def test_bad_hosts_are_refused(lab_stack: Stack, case: str, tmp_path: Path) -> None:
-    changes, message = REFUSED_BY_PREFLIGHT[case]
+    (path, value), message = REFUSED_BY_PREFLIGHT[case]
     wrong_key = tmp_path / "wrong_key"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(wrong_key)], check=True)
-    changes = [(path, str(wrong_key) if value == "{wrong_key}" else value) for path, value in changes]
-    with edited(lab_stack, *changes):
+    with edited(lab_stack, (path, str(wrong_key) if value == "{wrong_key}" else value)):
         output = lab_stack.refused()
-    assert message in output
+    assert message.replace("{wrong_key}", str(wrong_key)) in re.sub(r"\d+\.\d+ (?=GiB are|of which)", "N ", output)
     assert "Traceback" not in output
 
 
 def test_taken_port_is_refused(lab_stack: Stack, bare_host: HostSpec) -> None:
     ssh(bare_host.address, "sudo systemd-run --quiet --unit=squatter python3 -m http.server 443")
     try:
+        pid = ssh(bare_host.address, "systemctl show -p MainPID --value squatter").strip()
+        wait_for(lambda: ":443 " in ssh(bare_host.address, "ss -Hltn"), "the port to be taken", seconds=20)
         output = lab_stack.refused()
     finally:
         ssh(bare_host.address, "sudo systemctl stop squatter")
-    assert "port 443 is already used by python3" in output
+    assert (
+        f"{REFUSE}: port 443 is already used by python3 (pid {pid}); the front needs it: stop that program or set "
+        "front.port in the stack"
+    ) in output
 
 
 def test_refusals_touched_nothing(lab_stack: Stack, bare_host: HostSpec, bare_listing: set[str]) -> None:
@@ -120,14 +148,8 @@ def test_refusals_touched_nothing(lab_stack: Stack, bare_host: HostSpec, bare_li
 
 
 def test_streams_through_tls(lab: Stack, workspace: Workspace) -> None:
-    stream = client(lab, write_ca(lab), workspace.secrets["SLIPWAY_KEY_DEMO"]).chat.completions.create(
-        model="tiny-llama",
-        messages=[{"role": "user", "content": "Tell me a story."}],
-        max_tokens=64,
-        stream=True,
-    )
-    start = time.perf_counter()
-    arrivals = [time.perf_counter() - start for chunk in stream if chunk.choices and chunk.choices[0].delta.content]
+    with client(lab, write_ca(lab), workspace.secrets["SLIPWAY_KEY_DEMO"]) as api:
+        arrivals = arrivals_of(api)
     gaps = [later - earlier for earlier, later in zip(arrivals, arrivals[1:], strict=False)]
     print(
         f"TTFT {arrivals[0] * 1000:.1f} ms, {len(arrivals)} deltas, median gap {statistics.median(gaps) * 1000:.2f} ms"
@@ -190,7 +212,7 @@ def test_drift_is_named_and_mended(lab: Stack, bare_host: HostSpec, workspace: W
     mended = lab.runs_of(lambda: lab.up("--refresh"), mode="apply")
     assert sorted(role for _, role in mended) == ["acceptance", "litellm", "nginx", "vllm"]
     lab.pulumi("preview", "--refresh", "--expect-no-changes")
-    mode = ssh(bare_host.address, "stat -c %a /etc/slipway/litellm/config.yaml").strip()
+    mode = ssh(bare_host.address, "sudo stat -c %a /etc/slipway/litellm/config.yaml").strip()
     assert int(mode, 8) & 0o022 == 0
     assert ssh(bare_host.address, "systemctl is-enabled slipway-vllm").strip() == "enabled"
 
@@ -295,7 +317,8 @@ def test_key_list_touches_the_gateway_only(lab: Stack, bare_host: HostSpec, work
     runs = lab.runs_of(lab.up)
     assert [role for _, role in runs] == ["litellm", "acceptance"]
     assert ssh(bare_host.address, "systemctl show -p MainPID --value slipway-vllm") == engine
-    assert client(lab, write_ca(lab), second).models.list().data[0].id == "tiny-llama"
+    with client(lab, write_ca(lab), second) as api:
+        assert api.models.list().data[0].id == "tiny-llama"
 
 
 def test_copied_client_example_works(lab: Stack, workspace: Workspace) -> None:
@@ -343,5 +366,6 @@ def test_killed_up_converges(lab: Stack, bare_host: HostSpec, workspace: Workspa
     wait_for(lambda: not list(processes(f"{bare_host.address}")), "the killed run's processes to end", seconds=10)
     lab.pulumi("cancel", "--yes", check=True)
     lab.up()
+    write_ca(lab)  # the host has a new one since the destroy
     assert answers(lab, workspace)
     lab.pulumi("preview", "--refresh", "--expect-no-changes")

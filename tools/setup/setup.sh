@@ -57,7 +57,8 @@ if [ -z "$uv" ]; then
 fi
 
 lock=$(cat requirements.txt pyproject.toml | sha256sum | cut -d' ' -f1)
-if [ "$(cat .venv/.slipway-lock 2>/dev/null)" != "$lock" ]; then
+# A linked environment belongs to another checkout, which keeps it.
+if [ ! -L .venv ] && [ "$(cat .venv/.slipway-lock 2>/dev/null)" != "$lock" ]; then
   step "Python environment"
   [ -x .venv/bin/python ] || "$uv" venv -q --clear --python "$python" .venv
   "$uv" pip sync -q --require-hashes --python .venv/bin/python requirements.txt

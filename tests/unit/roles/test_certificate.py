@@ -318,9 +318,7 @@ def test_the_timer_reloads_a_front_that_serves_another_certificate(
 ) -> None:
     file = tmp_path / "settings.json"
     file.write_text(json.dumps({"folder": str(tmp_path / "tls"), "names": ["a.example.org"]}))
-    digest = certificate.ensure(
-        certificate.Settings.load(file.read_text()), dt.datetime.now(dt.UTC), dry=False
-    ).digest
+    digest = certificate.ensure(certificate.Settings.load(file.read_text()), dt.datetime.now(dt.UTC), dry=False).digest
     record = tmp_path / "record"
     record.write_text(f"{digest if known else 'x' * 64}  {tmp_path}/tls/server.pem\n")
     commands: list[tuple[str, ...]] = []

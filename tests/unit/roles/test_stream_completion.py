@@ -114,7 +114,7 @@ def test_closed_port() -> None:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
-    with pytest.raises(stream_completion.CompletionError, match="no connection .*refused"):
+    with pytest.raises(stream_completion.CompletionError, match=r"no connection .*refused"):
         ask(f"http://127.0.0.1:{port}/v1")
 
 

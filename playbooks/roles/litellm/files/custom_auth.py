@@ -21,9 +21,7 @@ from litellm.proxy._types import LitellmUserRoles, ProxyException, UserAPIKeyAut
 
 KEYS = Path(os.environ.get("SLIPWAY_KEYS", Path(__file__).parent / "keys.json"))
 
-PATHS = frozenset(
-    f"/v1/{name}" for name in ("chat/completions", "completions", "embeddings", "models", "rerank")
-)
+PATHS = frozenset(f"/v1/{name}" for name in ("chat/completions", "completions", "embeddings", "models", "rerank"))
 """What a key opens. LiteLLM has hundreds of other routes, some of which tell addresses or change settings."""
 
 log = logging.getLogger("slipway.keys")
@@ -88,12 +86,16 @@ def _teams(entries: list[dict[str, str | int]]) -> Iterator[Team]:
 _keys = Keys(KEYS)
 
 
-async def user_api_key_auth(request: Request, api_key: str) -> UserAPIKeyAuth:  # noqa: ARG001
+async def user_api_key_auth(request: Request, api_key: str) -> UserAPIKeyAuth:
     """Say who calls, or refuse with 401 in the form that OpenAI's clients expect."""
     path = request.url.path.rstrip("/")
     if path not in PATHS and path.rpartition("/")[0] != "/v1/models":
         raise ProxyException(
-            message="There is no such path here.", type="invalid_request_error", param=None, code=404, openai_code="unknown_url"
+            message="There is no such path here.",
+            type="invalid_request_error",
+            param=None,
+            code=404,
+            openai_code="unknown_url",
         )
     team = _keys.find(api_key.removeprefix("Bearer ").strip()) if api_key else None
     if team is None:

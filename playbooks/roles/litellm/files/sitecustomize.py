@@ -11,6 +11,7 @@ import sys
 from typing import Any
 
 SILENCE_S = 10
+SYN_RETRIES = 2  # after 1, 3 and 7 seconds the connection is given up
 
 
 def watched(address: tuple[Any, ...]) -> socket.socket:
@@ -20,6 +21,7 @@ def watched(address: tuple[Any, ...]) -> socket.socket:
     made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, SILENCE_S // 2)
     made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, SILENCE_S // 2)
+    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_SYNCNT, SYN_RETRIES)
     made.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, SILENCE_S * 1000)
     return made
 
