@@ -12,6 +12,7 @@ import hashlib
 import json
 import multiprocessing
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -48,6 +49,13 @@ _PLUGIN_FOLDERS = {
 _progress: SimpleQueue[Progress | None] | None = None
 
 
+_KEPT = re.compile(
+    r"PATH|HOME|USER|LOGNAME|SHELL|TERM|LANG|LANGUAGE|LC_\w+|TZ|TMPDIR|XDG_\w+|SSH_AUTH_SOCK|PYTHON\w+|VIRTUAL_ENV"
+    r"|SSL_CERT_\w+|REQUESTS_CA_BUNDLE|(?i:https?_proxy|no_proxy|all_proxy)|LD_LIBRARY_PATH|SLIPWAY_PLAYBOOK_LOG"
+)
+"""Variables of the engine's environment that a run keeps."""
+
+
 def start(progress: SimpleQueue[Progress | None], scratch: str) -> None:
     """Readies a worker: it reports to `progress`, and ends with all it started when the plugin ends."""
     global _progress  # noqa: PLW0603 -- a pool hands its workers nothing else
@@ -56,8 +64,8 @@ def start(progress: SimpleQueue[Progress | None], scratch: str) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     processes.become_subreaper()
     bytecode.keep()
-    for name in [name for name in os.environ if name.startswith(("PULUMI_", "ANSIBLE_", "AWX_", "RUNNER_"))]:
-        # The engine's passphrase is none of Ansible's business, and a person's Ansible settings none of the plugin's.
+    for name in [name for name in os.environ if not _KEPT.fullmatch(name)]:
+        # Whatever secrets the engine's environment holds are none of Ansible's business: all it needs are its variables.
         del os.environ[name]
     threading.Thread(target=_end_with_parent, args=(scratch,), daemon=True).start()
 

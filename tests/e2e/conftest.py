@@ -23,12 +23,12 @@ LAB = HostSpec("e2e-1", "10.213.77.111")
 PAIR = (HostSpec("e2e-21", "10.213.77.121"), HostSpec("e2e-22", "10.213.77.122"))
 UNUSED_ADDRESS = "10.213.77.250"
 
-LISTING = (
-    "sudo find / -xdev"
-    r" \( -path /proc -o -path /sys -o -path /run -o -path '/tmp/systemd-private-*' -o -path '/var/tmp/systemd-private-*' -o -path /var/log -o -path /var/cache"
-    r" -o -path /var/lib/apt -o -path /var/lib/systemd -o -path /var/lib/dpkg -o -path /dev \) -prune -o -print"
-    " | sort"
-)
+_NOT_OURS = [
+    *("/proc", "/sys", "/run", "/dev"),
+    *("/var/log", "/var/cache", "/var/lib/apt", "/var/lib/dpkg", "/var/lib/systemd"),
+    *("/tmp/systemd-private-*", "/var/tmp/systemd-private-*"),
+]
+LISTING = f"sudo find / -xdev \\( {' -o '.join(f'-path {place!r}' for place in _NOT_OURS)} \\) -prune -o -print | sort"
 """All files of a host but logs, caches, and what the package manager and systemd keep for themselves."""
 
 
