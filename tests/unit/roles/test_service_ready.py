@@ -95,6 +95,7 @@ def journal(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             ["api_server.py: error: unrecognized arguments: --nonsense"],
             "api_server.py: error: unrecognized arguments: --nonsense",
         ),
+        (["RuntimeError: Engine core initialization failed. See root cause above."], ""),
         (["INFO everything is fine"], ""),
         ([], ""),
     ],
