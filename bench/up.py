@@ -21,6 +21,26 @@ import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 REPEATS = 3
+_KEPT = {
+    "LANG",
+    "TERM",
+    "USER",
+    "LOGNAME",
+    "SHELL",
+    "TMPDIR",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "GOPROXY",
+    "GOFLAGS",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "REQUESTS_CA_BUNDLE",
+    "PIP_INDEX_URL",
+    "UV_INDEX_URL",
+    "UV_DEFAULT_INDEX",
+    "PYENV_ROOT",
+}
 
 
 def main() -> None:
@@ -55,7 +75,12 @@ class Bench:
         self.warm = warm
         self.home = Path.home() if warm else folder / "home"
         self.home.mkdir(exist_ok=True)
-        self.environment = {**os.environ, "HOME": str(self.home)}
+        # What points to another checkout's engine, caches or state would make a fresh machine look faster than it is.
+        kept = {name: value for name, value in os.environ.items() if name in _KEPT or name.endswith("_CERT")}
+        path = [
+            part for part in os.environ["PATH"].split(os.pathsep) if not (Path(part).parent / "pyvenv.cfg").exists()
+        ]
+        self.environment = {**kept, "HOME": str(self.home), "PATH": os.pathsep.join(path)}
         subprocess.run(["git", "clone", "--quiet", str(ROOT), str(self.clone)], check=True)
 
     def run(self, *, four: bool) -> dict[str, Any]:

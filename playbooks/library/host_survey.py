@@ -77,8 +77,8 @@ host:
 
 GIB = 1024**3
 # The oldest releases whose Python and systemd are new enough.
-RELEASES = {"debian": (12,), "ubuntu": (22, 4)}
-PYTHON = (3, 10)
+RELEASES = {"debian": (12,), "ubuntu": (24, 4)}
+PYTHON = (3, 11)
 # A host that is sold with 64 GiB shows less: firmware and kernel keep some.
 MEMORY_TOLERANCE = 0.93
 # Certificates are made some minutes back, and a slow connection takes its seconds too.
@@ -198,7 +198,7 @@ def check_system(host: Host) -> Iterator[str]:
     version = tuple(int(number) for number in numbers) or (1000,)
     if oldest is None or version < oldest:
         yield (
-            f"the system is {name}; Slipway needs Debian 12 or later, or Ubuntu 22.04 or later: "
+            f"the system is {name}; Slipway needs Debian 12 or later, or Ubuntu 24.04 or later: "
             f"install one of them or name another host in hosts"
         )
     if not (host.root / "run/systemd/system").is_dir():

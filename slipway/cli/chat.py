@@ -24,7 +24,11 @@ def ask(stack: str, prompt: str, *, max_tokens: int, as_json: bool) -> None:
     if "client" not in outputs:
         raise UserError(f"stack {stack} is not up; run `slipway up {stack}`")
     client = keep_client_files(stack, outputs)
-    figures = converse(client, key_for(stack, client), prompt, max_tokens=max_tokens, quiet=as_json)
+    key = key_for(stack, client)
+    if key is None:
+        variable = next(iter(client["key_variables"].values()))
+        raise UserError(f"the environment variable {variable} is not set; export the team's key under that name")
+    figures = converse(client, key, prompt, max_tokens=max_tokens, quiet=as_json)
     if as_json:
         print(json.dumps(figures))
 
@@ -42,17 +46,10 @@ def keep_client_files(stack: str, outputs: dict[str, Any]) -> dict[str, Any]:
     return client
 
 
-def key_for(stack: str, client: dict[str, Any]) -> str:
-    """The first team's key, from the environment or from where `slipway env` keeps it.
-
-    Raises:
-        UserError: it is in neither.
-    """
+def key_for(stack: str, client: dict[str, Any]) -> str | None:
+    """The first team's key, from the environment or from where `slipway env` keeps it; None when it is in neither."""
     variable: str = next(iter(client["key_variables"].values()))
-    key = os.environ.get(variable) or stack_environment(stack).get(variable)
-    if not key:
-        raise UserError(f"the environment variable {variable} is not set; export the team's key under that name")
-    return key
+    return os.environ.get(variable) or stack_environment(stack).get(variable)
 
 
 def converse(client: dict[str, Any], key: str, prompt: str, *, max_tokens: int, quiet: bool) -> dict[str, Any]:
@@ -75,6 +72,7 @@ def converse(client: dict[str, Any], key: str, prompt: str, *, max_tokens: int, 
 def _stream(client: dict[str, Any], key: str, prompt: str, max_tokens: int, *, quiet: bool) -> dict[str, Any]:
     import ssl
 
+    import httpx2
     import openai
 
     trust = ssl.create_default_context(cafile=client.get("ca_file"))
@@ -102,7 +100,7 @@ def _stream(client: dict[str, Any], key: str, prompt: str, max_tokens: int, *, q
                 text += delta
                 if not quiet:
                     print(delta, end="", flush=True)
-    except openai.APIError as error:
+    except (openai.APIError, httpx2.HTTPError) as error:  # a stream that breaks off is not wrapped by the client
         raise UserError(f"{client['base_url']}: {error}; see the acceptance layer's output", status=1) from error
     end = time.perf_counter()
     if first is None:
@@ -117,7 +115,7 @@ def _stream(client: dict[str, Any], key: str, prompt: str, max_tokens: int, *, q
 
 
 def example(client: dict[str, Any]) -> str:
-    """A client that can be pasted into a shell as it is."""
+    """A Python program that asks the endpoint, complete as it is."""
     variable = next(iter(client["key_variables"].values()))
     ca_file = client.get("ca_file")
     verify = f"ssl.create_default_context(cafile={str(Path(ca_file))!r})" if ca_file else "True"

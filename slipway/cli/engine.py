@@ -15,6 +15,7 @@ from typing import Any
 from slipway.cli.environment import stack_environment
 from slipway.cli.errors import UserError
 from slipway.paths import PULUMI_STATE, ROOT
+from slipway.settings.load import stack_file
 
 _PR_SET_PDEATHSIG = 1
 LOCK_WAIT_S = 900
@@ -39,6 +40,8 @@ class PulumiStack:
 
     def select(self) -> None:
         """Make sure that the stack exists in the backend, and that no dead run holds its lock."""
+        if not self.exists():
+            self._drop_salt()
         self._run("stack", "select", "--create", self.name, stack=False, quiet=True)
         self._wait_for_lock()
 
@@ -53,6 +56,7 @@ class PulumiStack:
     def forget(self) -> None:
         """Remove the stack's state only, because its hosts are gone."""
         self._run("stack", "rm", "--force", "--yes", "--preserve-config", self.name, stack=False, quiet=True)
+        self._drop_salt()
 
     def exists(self) -> bool:
         """Whether the backend knows the stack."""
@@ -89,6 +93,17 @@ class PulumiStack:
             raise UserError(f"pulumi {arguments[0]} ended with status {process.returncode}{detail}", status=1)
         return output or ""
 
+    def _drop_salt(self) -> None:
+        """Take Pulumi's encryptionsalt out of the stack's file, unless something there is encrypted with it.
+
+        It fits one passphrase only, that of the state which is gone; it would refuse every other.
+        """
+        file = stack_file(self.name, ROOT)
+        lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
+        kept = [line for line in lines if not line.startswith("encryptionsalt:")]
+        if len(kept) < len(lines) and not any("secure:" in line for line in kept):
+            file.write_text("".join(kept), encoding="utf-8")
+
     def _wait_for_lock(self) -> None:
         """Wait for a live run on this machine to end; clear the lock of one that was killed."""
         deadline = time.monotonic() + LOCK_WAIT_S
@@ -116,7 +131,10 @@ class PulumiStack:
         folder = Path(backend.removeprefix("file://").split("?")[0]).expanduser() / ".pulumi" / "locks"
         owners = []
         for file in folder.glob(f"organization/*/{self.name}/*.json"):
-            lock = json.loads(file.read_text(encoding="utf-8"))
+            try:
+                lock = json.loads(file.read_text(encoding="utf-8"))
+            except (FileNotFoundError, ValueError):
+                continue  # just released, or just being written
             if lock.get("hostname") == socket.gethostname():
                 owners.append(int(lock["pid"]))
         return owners

@@ -1,6 +1,6 @@
 """The environment in which a stack's program runs: where the engine is, the passphrase, the stack's secrets.
 
-Secrets that a stack takes from variables (``{env: NAME}``) and that nobody has set are made once, kept in files that
+Keys that a stack takes from variables (``{env: NAME}``) and that nobody has set are made once, kept in files that
 only this user can read, and the same ever after.
 """
 
@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from slipway.paths import MACHINE, PASSPHRASE, PLAYBOOK_LOG, PULUMI_STATE, ROOT, SECRETS, STATE
-from slipway.settings.load import read_raw, secret_variables
+from slipway.settings.load import made_secrets, read_raw
 
 _SWITCHES = {
     "PULUMI_SKIP_UPDATE_CHECK": "true",
@@ -39,7 +39,7 @@ def stack_environment(stack: str) -> dict[str, str]:
     if "PULUMI_CONFIG_PASSPHRASE" not in os.environ and "PULUMI_CONFIG_PASSPHRASE_FILE" not in os.environ:
         kept_secret(PASSPHRASE)
         additions["PULUMI_CONFIG_PASSPHRASE_FILE"] = str(PASSPHRASE)
-    for variable in dict.fromkeys(secret_variables(read_raw(stack, ROOT))):
+    for variable in dict.fromkeys(made_secrets(read_raw(stack, ROOT))):
         if not os.environ.get(variable):
             additions[variable] = kept_secret(SECRETS / variable)
     return additions

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from slipway.cli.errors import UserError
 from slipway.paths import ROOT
-from slipway.settings import Settings
+from slipway.settings import Settings, SettingsError
 from slipway.settings.load import read_public, stack_names
 
 
@@ -31,7 +31,15 @@ def made_by_lab(settings: Settings) -> bool:
 
 def lab_stacks() -> list[str]:
     """The stacks whose hosts are lab hosts."""
-    return [name for name in stack_names(ROOT) if made_by_lab(read_public(name, ROOT))]
+    found = []
+    for name in stack_names(ROOT):
+        try:
+            if made_by_lab(read_public(name, ROOT)):
+                found.append(name)
+        except (SettingsError, UserError):
+            # A stack that can't be read can't have been taken up as it is; it must not keep others from being taken down.
+            print(f"stack {name}: passed over, its settings are refused", file=sys.stderr)
+    return found
 
 
 def hosts_up(stack: str) -> None:

@@ -1,6 +1,7 @@
 """`slipway up` and `slipway down`: everything around `pulumi up` that a newcomer would otherwise do by hand."""
 
 import json
+import sys
 from typing import Any
 
 from slipway.cli.chat import converse, example, keep_client_files, key_for
@@ -41,7 +42,11 @@ def take_up(stack: str, *, as_json: bool, chat_after: bool) -> None:
     figures = None
     if chat_after:
         with phases.phase("a streamed completion", mend=f"`pulumi up --refresh --stack {stack}` mends a changed host"):
-            figures = converse(client, key_for(stack, client), _PROMPT, max_tokens=64, quiet=as_json)
+            key = key_for(stack, client)
+            if key is None:
+                print("its key is not known here, so nobody asks; acceptance has asked already", file=sys.stderr)
+            else:
+                figures = converse(client, key, _PROMPT, max_tokens=64, quiet=as_json)
     if as_json:
         print(json.dumps({**outputs, "client": client, "chat": figures, "phases_s": phases.seconds}))
     else:
@@ -60,10 +65,9 @@ def take_down(stack: str | None) -> None:
         pulumi.select()
         pulumi.destroy()
         return
-    stacks = [stack] if stack is not None else lab_stacks()
     # Throwing the hosts away undoes all that was installed on them; only the memory of it must go too.
-    hosts_down([host.name for name in stacks for host in read_public(name, ROOT).hosts] if stack is not None else [])
-    for name in stacks:
+    hosts_down([] if stack is None else [host.name for host in read_public(stack, ROOT).hosts])
+    for name in [stack] if stack is not None else lab_stacks():
         pulumi = PulumiStack(name)
         if pulumi.exists():
             pulumi.select()
@@ -87,10 +91,10 @@ def _show(stack: str, outputs: dict[str, Any], client: dict[str, Any]) -> None:
 endpoint        {outputs["endpoint"]}
 model           {client["model"]} (context {client["context_window"]}, output {client["max_output_tokens"]} tokens)
 CA certificate  {client.get("ca_file", "the site's own")}
-key             in ${variable}: eval "$(slipway env {stack})"
+key             in ${variable}: eval "$(.venv/bin/slipway env {stack})"
 acceptance      TTFT {figures.get("ttft_ms")} ms, {figures.get("tokens_per_second")} tokens/s
-again           slipway chat --stack {stack} "your question"
+again           .venv/bin/slipway chat --stack {stack} "your question"
 
-A client to copy:
+A client to copy, in Python:
 
 {example(client)}""")

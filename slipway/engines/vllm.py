@@ -27,10 +27,14 @@ _OWN_FLAGS = {
     "model": "model.source",
     "port": "engine.port",
     "served-model-name": "model.name",
+    "shutdown-timeout": "gateway.request_timeout_s",
     "tensor-parallel-size": "engine.tensor_parallel",
     "trust-remote-code": "model.trust_remote_code",
 }
 """Flags that Slipway computes, with the setting that governs each."""
+
+DEFAULT_MEMORY_MAX = "90%"
+"""Of the host's memory: a runaway engine is ended by its own limit, not by the kernel's choice of a victim."""
 
 _SMALL_FILE_BYTES = 1 << 20
 
@@ -54,7 +58,7 @@ class Vllm:
             "vllm_model_source": _source(model.source),
             "vllm_bind_address": settings.bind_address(Service.ENGINE, host),
             "vllm_port": engine.port,
-            "vllm_memory_max": engine.memory_max or "",
+            "vllm_memory_max": engine.memory_max or DEFAULT_MEMORY_MAX,
             "vllm_start_timeout": engine.start_timeout_s,
         }
         if engine.key is not None:
@@ -78,6 +82,7 @@ class Vllm:
         if taken:
             raise SettingsError(taken, "engine.flags")
         flags: dict[str, str | int | float | bool] = {
+            "disable-uvicorn-access-log": True,  # the front logs each request once
             "dtype": engine.dtype,
             "max-model-len": model.max_model_len,
             "max-num-seqs": engine.max_num_seqs,
@@ -85,6 +90,9 @@ class Vllm:
         if settings.build is Build.CUDA:
             flags["gpu-memory-utilization"] = engine.gpu_memory_utilization
             flags["tensor-parallel-size"] = settings.tensor_parallel
+        if settings.build is Build.CPU:
+            # One process: on a CPU a worker of its own only costs start-up time, and two fight for the same cores.
+            flags["distributed-executor-backend"] = "uni"
         if model.trust_remote_code:
             flags["trust-remote-code"] = True
         return {**flags, **engine.flags}
@@ -94,6 +102,9 @@ class Vllm:
         environment: dict[str, str] = {}
         if settings.build is Build.CPU:
             environment["VLLM_CPU_KVCACHE_SPACE"] = f"{settings.engine.cpu_kv_cache_gib:g}"
+            environment["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
+            # Cores are the scheduler's business on a host that serves gateway and front too.
+            environment["VLLM_CPU_OMP_THREADS_BIND"] = "nobind"
         return {**environment, **settings.engine.environment}
 
 

@@ -7,6 +7,9 @@ from slipway.settings import Settings
 from slipway.settings.gateway import TeamKey
 from slipway.settings.hosts import Host, Service
 
+DEFAULT_MEMORY_MAX = "50%"
+"""Of the host's memory; LiteLLM needs about 1 GiB."""
+
 
 @dataclass(frozen=True)
 class Litellm:
@@ -24,7 +27,7 @@ class Litellm:
             "litellm_backends": [_backend(settings, host) for host in settings.engine_hosts],
             "litellm_keys": [_key(entry) for entry in gateway.keys],
             "litellm_request_timeout": gateway.request_timeout_s,
-            "litellm_memory_max": gateway.memory_max or "",
+            "litellm_memory_max": gateway.memory_max or DEFAULT_MEMORY_MAX,
         }
         if settings.engine.key is not None:
             variables["litellm_engine_key"] = settings.engine.key
@@ -33,8 +36,7 @@ class Litellm:
 
 def _backend(settings: Settings, host: Host) -> dict[str, str]:
     address = settings.bind_address(Service.ENGINE, host)
-    literal = f"[{address}]" if ":" in address else address
-    return {"name": host.name, "url": f"http://{literal}:{settings.engine.port}/v1"}
+    return {"name": host.name, "url": f"http://{address}:{settings.engine.port}/v1"}
 
 
 def _key(entry: TeamKey) -> dict[str, Any]:

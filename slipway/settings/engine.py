@@ -47,7 +47,7 @@ class Engine(Section):
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
     """The type of weights and activations."""
     memory_max: MemorySize | None = None
-    """systemd's memory limit for the engine (`24G`). Default: none."""
+    """systemd's memory limit for the engine (`24G`, or `80%` of the host's). Default: 90%."""
     start_timeout_s: PositiveCount = 1800
     """How long the engine may take from its start to its first token, in seconds."""
     flags: dict[Flag, str | int | float | bool] = Field(default_factory=dict)

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from slipway.settings.errors import PREFIX, SettingsError, render
 from slipway.settings.platform import Settings
-from slipway.settings.types import Secret
+from slipway.settings.types import Secret, is_environment_variable
 
 
 def parse(document: object, source: str) -> Settings:
@@ -34,7 +34,7 @@ def parse(document: object, source: str) -> Settings:
 
 
 def check_files(settings: Settings, source: str) -> None:
-    """Check that the files which the settings name on this machine are there. Opens none of them but folders.
+    """Check that the files which the settings name on this machine are there and of use.
 
     Raises:
         SettingsError: with every missing file, one line each.
@@ -55,12 +55,21 @@ def check_files(settings: Settings, source: str) -> None:
         )
     for key in ("certificate_file", "key_file", "ca_file"):
         file: Path | None = getattr(settings.front, key)
-        if file is not None and not file.is_file():
-            problems.append(
-                f"{PREFIX}.front.{key}: {file} does not exist; the front could not serve TLS: correct the path"
-            )
+        if file is not None and (reason := _unreadable(file)):
+            problems.append(f"{PREFIX}.front.{key}: {file} {reason}; the front could not serve TLS: correct the path")
     if problems:
         raise SettingsError(problems, source)
+
+
+def _unreadable(file: Path) -> str:
+    """Why `file` can't be taken as PEM text; empty when it can."""
+    try:
+        file.read_text(encoding="ascii")
+    except FileNotFoundError:
+        return "does not exist"
+    except (OSError, UnicodeDecodeError) as error:
+        return f"can't be read as PEM text ({getattr(error, 'strerror', None) or 'not ASCII'})"
+    return ""
 
 
 def stack_file(stack: str, root: Path) -> Path:
@@ -94,6 +103,20 @@ def stack_names(root: Path) -> list[str]:
     return sorted(
         file.name.removeprefix("Pulumi.").removesuffix(".yaml") for file in (root / "stacks").glob("Pulumi.*.yaml")
     )
+
+
+def made_secrets(document: object) -> Iterator[str]:
+    """The variables among `secret_variables` whose values Slipway may make up: its own keys, and nobody else's tokens."""
+    sections = document if isinstance(document, Mapping) else {}
+    gateway, engine = sections.get("gateway"), sections.get("engine")
+    keys = gateway.get("keys") if isinstance(gateway, Mapping) else None
+    own = [entry.get("key") for entry in keys if isinstance(entry, Mapping)] if isinstance(keys, list) else []
+    if isinstance(engine, Mapping):
+        own.insert(0, engine.get("key"))
+    for variable in secret_variables(own):
+        # The name becomes a file's and a shell's: what can't name a variable is left to the settings to refuse.
+        if is_environment_variable(variable):
+            yield variable
 
 
 def secret_variables(document: object) -> Iterator[str]:

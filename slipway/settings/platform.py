@@ -163,9 +163,8 @@ class Settings(Section):
     @property
     def endpoint(self) -> str:
         """The base URL for clients, ending in /v1."""
-        name = f"[{self.server_name}]" if ":" in self.server_name else self.server_name
         port = "" if self.front.port == 443 else f":{self.front.port}"
-        return f"https://{name}{port}/v1"
+        return f"https://{self.server_name}{port}/v1"
 
     def bind_address(self, service: Service, host: Host) -> str:
         """Where an engine or the gateway on `host` listens: loopback, or the private network when a peer calls it."""

@@ -13,6 +13,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_IP_VERSION = 4
 _USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
 _MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:-]{0,127}")
 _FLAG = re.compile(r"[a-z][a-z0-9-]*")
@@ -20,7 +21,7 @@ _ENVIRONMENT_VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
 _KEY_CHARACTERS = re.compile(r"[A-Za-z0-9._~+/=-]+")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _REVISION = re.compile(r"[0-9a-f]{40}")
-_SIZE = re.compile(r"[1-9][0-9]*(\.[0-9]+)?[KMGT]?")
+_SIZE = re.compile(r"[1-9][0-9]*(\.[0-9]+)?[KMGT]?|[1-9][0-9]?%|100%")
 
 MIN_KEY_CHARACTERS = 32
 MIN_KEY_ENTROPY_BITS = 100.0
@@ -38,11 +39,17 @@ def host_name(value: str) -> str:
 
 
 def address(value: str) -> str:
-    """An IPv4 or IPv6 address, or a DNS name."""
+    """An IPv4 address or a DNS name."""
     try:
-        return str(ipaddress.ip_address(value))
+        parsed = ipaddress.ip_address(value)
     except ValueError:
         pass
+    else:
+        if parsed.version != _IP_VERSION:
+            raise ValueError(
+                f"{value} is an IPv6 address; the front listens on IPv4 only: give the host's IPv4 address"
+            )
+        return str(parsed)
     name = value.rstrip(".").lower()
     labels = name.split(".")
     if len(name) > 253 or not all(_LABEL.fullmatch(label) for label in labels) or labels[-1].isdigit():
@@ -58,6 +65,8 @@ def private_address(value: str) -> str:
         raise ValueError(
             f"{value!r} is not an IP address; a service binds to it: give the host's own address"
         ) from None
+    if parsed.version != _IP_VERSION:
+        raise ValueError(f"{value} is an IPv6 address; services bind to IPv4 only: give the host's IPv4 address")
     if not parsed.is_private or parsed.is_unspecified:
         raise ValueError(
             f"{value} is not a private address; engines behind it would face the internet without TLS: "
@@ -104,6 +113,11 @@ def environment_variable(value: str) -> str:
     return value
 
 
+def is_environment_variable(value: str) -> bool:
+    """Whether `value` can name an environment variable."""
+    return _ENVIRONMENT_VARIABLE.fullmatch(value) is not None
+
+
 def sha256(value: str) -> str:
     """A SHA-256 digest in hexadecimal."""
     if not _SHA256.fullmatch(value.lower()):
@@ -122,7 +136,7 @@ def revision(value: str) -> str:
 
 
 def memory_size(value: str) -> str:
-    """A size as systemd writes it: 24G."""
+    """A size as systemd writes it: 24G, or 90% of the host's memory."""
     if not _SIZE.fullmatch(value):
         raise ValueError(f"{value!r} is not a size; systemd would ignore the limit: write it like 24G")
     return value

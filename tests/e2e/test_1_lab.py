@@ -17,7 +17,7 @@ from tests.documents import console_lines
 from tests.e2e.conftest import LISTING, UNUSED_ADDRESS, Workspace, arrivals_of, client, curl, write_ca
 from tests.e2e.stack import Stack, processes, ssh, wait_for
 from tests.unit.settings.documents import changed
-from tools.lab import HostSpec
+from tools.lab import HostSpec, Lab
 
 LAYERS = ["preflight", "base", "vllm", "litellm", "nginx", "acceptance"]
 
@@ -338,8 +338,8 @@ def test_copied_client_example_works(lab: Stack, workspace: Workspace) -> None:
 
 
 def test_tutorial(lab: Stack, bare_host: HostSpec, root: Path) -> None:
-    """Every command of the tutorial's first part, in one shell, on this test's host; `make up` and `make down` are
-    the fixture's and the lab tests' own."""
+    """Every command of the tutorial's first part, in one shell, on this test's host; `make up` is the
+    fixture's, and `make down` has a test of its own below."""
     lines = [line for line in console_lines(root / "docs/tutorial.md") if line not in ("make up", "make down")]
     assert len(lines) >= 8
     script = "\n".join(lines).replace("10.213.77.11", bare_host.address)
@@ -364,8 +364,22 @@ def test_killed_up_converges(lab: Stack, bare_host: HostSpec, workspace: Workspa
     lab.up_killed_when(lambda: any(run["role"] == "base" for run in lab.runs()[start:]))
     # Nothing may go on working on the host behind the next run's back.
     wait_for(lambda: not list(processes(f"{bare_host.address}")), "the killed run's processes to end", seconds=10)
-    lab.pulumi("cancel", "--yes", check=True)
-    lab.up()
+    # The dead run's lock is still there: plain `pulumi up` would refuse, `make up` clears it.
+    assert "locked" in lab.refused()
+    done = lab.shell("make up")
+    assert done.returncode == 0, done.stdout + done.stderr
     write_ca(lab)  # the host has a new one since the destroy
     assert answers(lab, workspace)
     lab.pulumi("preview", "--refresh", "--expect-no-changes")
+
+
+def test_down_leaves_nothing(lab: Stack, bare_host: HostSpec) -> None:
+    done = lab.shell("slipway down lab")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert bare_host.name not in {host.name for host in Lab().list()}
+    assert not list(processes(f"-M {bare_host.name}"))
+    assert bare_host.name not in Path("/proc/mounts").read_text()
+    assert lab.name not in {stack["name"] for stack in json.loads(lab.shell("pulumi stack ls --json").stdout)}
+    # Pulumi's salt fits the state that is gone, and no other.
+    assert "encryptionsalt" not in lab.file.read_text()
+    assert lab.shell("slipway down lab").returncode == 0

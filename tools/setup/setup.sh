@@ -22,6 +22,7 @@ declare -A packages=(
   [debootstrap]=debootstrap [systemd-nspawn]=systemd-container [nft]=nftables
 )
 if [ "${1:-}" = test ]; then
+  [ "$(id -u)" -eq 0 ] || fail "the tests need root" "they make hosts of their own; run make test as root (make up needs sudo only)"
   # What only the tests need: the lab's other driver, and a client with which to look at TLS from outside.
   packages+=([podman]=podman [runc]=runc [curl]=curl)
 fi

@@ -32,7 +32,7 @@ def release(identity: str, version: str) -> str:
         ("debian", "13", True),
         ("debian", "", True),  # testing
         ("debian", "11", False),
-        ("ubuntu", "22.04", True),
+        ("ubuntu", "22.04", False),
         ("ubuntu", "24.04", True),
         ("ubuntu", "20.04", False),
         ("fedora", "42", False),
@@ -47,7 +47,7 @@ def test_systems(tmp_path: Path, identity: str, version: str, good: bool) -> Non
     assert bool(problems) is not good
     if not good and identity:
         assert problems == [
-            f"the system is {identity.title()} {version}; Slipway needs Debian 12 or later, or Ubuntu 22.04 or later: "
+            f"the system is {identity.title()} {version}; Slipway needs Debian 12 or later, or Ubuntu 24.04 or later: "
             "install one of them or name another host in hosts"
         ]
 
@@ -65,9 +65,9 @@ def test_no_systemd(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("version", "venv", "problem"),
     [
-        ((3, 10), True, None),
+        ((3, 11), True, None),
         ((3, 14), True, None),
-        ((3, 9), True, "/usr/bin/python3 is 3.9; the layers need Python 3.10 or later"),
+        ((3, 10), True, "/usr/bin/python3 is 3.10; the layers need Python 3.11 or later"),
         ((), True, "/usr/bin/python3 is none"),
         ((3, 11), False, "apt knows no package python3-venv"),
     ],

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from slipway.settings import SettingsError, check_files, parse
-from slipway.settings.load import read_public, read_raw, secret_variables, stack_names
+from slipway.settings.load import made_secrets, read_public, read_raw, secret_variables, stack_names
 from slipway.settings.reference import settings_reference
 from slipway.settings.schema import stack_schema
 from tests.unit.settings.documents import changed, good
@@ -54,6 +54,15 @@ def test_every_stack_in_the_checkout_is_valid(root: Path) -> None:
 
 def test_stacks_name_their_secret_variables(root: Path) -> None:
     assert list(secret_variables(read_raw("lab-pair", root))) == ["SLIPWAY_ENGINE_KEY", "SLIPWAY_KEY_DEMO"]
+
+
+def test_only_own_keys_are_made_up() -> None:
+    document = changed(good(), "model.source", {"hub": "o/m", "revision": "0" * 40, "token": {"env": "HF_TOKEN"}})
+    document = changed(document, "gateway.keys.0.key", {"env": "SLIPWAY_KEY_A"})
+    assert list(made_secrets(document)) == ["SLIPWAY_KEY_A"]
+    assert list(made_secrets(changed(document, "gateway.keys.0.key", {"env": "X; reboot"}))) == []
+    for odd in (None, [], {"gateway": []}, {"gateway": {"keys": "x"}, "engine": 1}):
+        assert list(made_secrets(odd)) == []
 
 
 def test_stacks_point_to_the_schema(root: Path) -> None:

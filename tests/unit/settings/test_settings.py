@@ -194,8 +194,3 @@ def test_services_on_two_hosts() -> None:
     assert settings.services(second) == (Service.ENGINE,)
     assert settings.bind_address(Service.ENGINE, first) == "127.0.0.1"
     assert settings.bind_address(Service.ENGINE, second) == "10.0.0.12"
-
-
-def test_ipv6_endpoint_is_bracketed() -> None:
-    document = changed(changed(good(), "hosts.0.address", "2001:db8::5"), "front.port", 8443)
-    assert parse(document, SOURCE).endpoint == "https://[2001:db8::5]:8443/v1"

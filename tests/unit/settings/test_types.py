@@ -11,8 +11,8 @@ from slipway.settings.types import Secret
 
 PASS: dict[Callable[[str], object], list[str]] = {
     types.host_name: ["a", "gpu-1", "0", "x" * 63],
-    types.address: ["10.0.0.1", "2001:db8::1", "host", "gpu.example.com", "GPU.Example.com."],
-    types.private_address: ["10.1.2.3", "192.168.0.1", "172.16.0.1", "127.0.0.1", "fd00::1"],
+    types.address: ["10.0.0.1", "host", "gpu.example.com", "GPU.Example.com."],
+    types.private_address: ["10.1.2.3", "192.168.0.1", "172.16.0.1", "127.0.0.1"],
     types.network: ["10.0.0.0/8", "192.0.2.1/32", "fd00::/8"],
     types.user_name: ["root", "ubuntu", "_x", "a-b_c"],
     types.model_name: ["m", "org/model", "Qwen2.5-1.5B:q4"],
@@ -20,14 +20,14 @@ PASS: dict[Callable[[str], object], list[str]] = {
     types.environment_variable: ["A", "HF_HOME", "_X9"],
     types.sha256: ["0" * 64, "ABCDEF" + "0" * 58],
     types.revision: ["0" * 40],
-    types.memory_size: ["24G", "512M", "1.5T", "1000"],
+    types.memory_size: ["90%", "100%", "24G", "512M", "1.5T", "1000"],
     types.strong_key: ["a1b2c3d4e5f60718293a4b5c6d7e8f90", "sk-Zm9vYmFyYmF6cXV4MTIzNDU2Nzg5MDEy"],
 }
 
 FAIL: dict[Callable[[str], object], list[str]] = {
     types.host_name: ["", "-a", "a-", "A", "a.b", "x" * 64, "a\n"],
-    types.address: ["", "10.0.0.256", "a b", "-x.com", "x..y", "a" * 254, "1.2.3"],
-    types.private_address: ["8.8.8.8", "0.0.0.0", "::", "host", "2600::1"],
+    types.address: ["", "2001:db8::1", "10.0.0.256", "a b", "-x.com", "x..y", "a" * 254, "1.2.3"],
+    types.private_address: ["fd00::1", "8.8.8.8", "0.0.0.0", "::", "host", "2600::1"],
     types.network: ["10.0.0.1/8", "x", "10.0.0.0/33"],
     types.user_name: ["", "Root", "1a", "a b", "a;b", "x" * 33],
     types.model_name: ["", "/x", "a b", "a'b", "x" * 129],
@@ -35,7 +35,7 @@ FAIL: dict[Callable[[str], object], list[str]] = {
     types.environment_variable: ["", "a", "1A", "A-B", "A=B"],
     types.sha256: ["", "0" * 63, "g" * 64],
     types.revision: ["main", "v1.0", "0" * 39],
-    types.memory_size: ["", "0", "24 G", "24GB", "-1G"],
+    types.memory_size: ["", "0", "24 G", "24GB", "-1G", "0%", "101%"],
     types.strong_key: ["", "hunter2", "a" * 64, "ab" * 32, "a1b2c3d4e5f60718293a4b5c6d7e8f9 ", "ü" * 40],
 }
 
