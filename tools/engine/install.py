@@ -237,8 +237,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "slipway", help="(default: %(default)s)")
     options = parser.parse_args(arguments)
-    # So that a build is tidied up after on SIGTERM as on an interrupt.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # So that a build is tidied up after on SIGTERM as on an interrupt, also where a shell has started this in the
+    # background and had SIGINT ignored.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     try:
         engine = install(options.bin.absolute(), options.cache.absolute(), _reporter())
     except EngineError as error:
