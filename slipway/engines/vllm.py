@@ -33,9 +33,6 @@ _OWN_FLAGS = {
 }
 """Flags that Slipway computes, with the setting that governs each."""
 
-DEFAULT_MEMORY_MAX = "90%"
-"""Of the host's memory: a runaway engine is ended by its own limit, not by the kernel's choice of a victim."""
-
 _SMALL_FILE_BYTES = 1 << 20
 
 
@@ -58,7 +55,7 @@ class Vllm:
             "vllm_model_source": _source(model.source),
             "vllm_bind_address": settings.bind_address(Service.ENGINE, host),
             "vllm_port": engine.port,
-            "vllm_memory_max": engine.memory_max or DEFAULT_MEMORY_MAX,
+            "vllm_memory_max": engine.memory_max,
             "vllm_start_timeout": engine.start_timeout_s,
         }
         if engine.key is not None:

@@ -7,9 +7,6 @@ from slipway.settings import Settings
 from slipway.settings.gateway import TeamKey
 from slipway.settings.hosts import Host, Service
 
-DEFAULT_MEMORY_MAX = "50%"
-"""Of the host's memory; LiteLLM needs about 1 GiB."""
-
 
 @dataclass(frozen=True)
 class Litellm:
@@ -27,7 +24,7 @@ class Litellm:
             "litellm_backends": [_backend(settings, host) for host in settings.engine_hosts],
             "litellm_keys": [_key(entry) for entry in gateway.keys],
             "litellm_request_timeout": gateway.request_timeout_s,
-            "litellm_memory_max": gateway.memory_max or DEFAULT_MEMORY_MAX,
+            "litellm_memory_max": gateway.memory_max,
         }
         if settings.engine.key is not None:
             variables["litellm_engine_key"] = settings.engine.key

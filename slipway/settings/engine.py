@@ -46,8 +46,8 @@ class Engine(Section):
     """Requests that are worked on at once."""
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
     """The type of weights and activations."""
-    memory_max: MemorySize | None = None
-    """systemd's memory limit for the engine (`24G`, or `80%` of the host's). Default: 90%."""
+    memory_max: MemorySize = "90%"
+    """systemd's memory limit for the engine: a size (`24G`) or a part of the host's memory."""
     start_timeout_s: PositiveCount = 1800
     """How long the engine may take from its start to its first token, in seconds."""
     flags: dict[Flag, str | int | float | bool] = Field(default_factory=dict)

@@ -37,5 +37,5 @@ class Gateway(Section):
     """The teams' keys; a request with none of them is answered 401."""
     request_timeout_s: PositiveCount = 600
     """How long one request may take, in seconds."""
-    memory_max: MemorySize | None = None
-    """systemd's memory limit for the gateway (`4G`). Default: none."""
+    memory_max: MemorySize = "50%"
+    """systemd's memory limit for the gateway: a size (`4G`) or a part of the host's memory."""

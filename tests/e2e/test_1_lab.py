@@ -2,6 +2,8 @@
 
 import json
 import re
+import socket
+import ssl
 import statistics
 import subprocess
 import sys
@@ -237,6 +239,40 @@ def test_front_admits_only_modern_tls_and_keys(lab: Stack, workspace: Workspace)
         base = lab.outputs()["endpoint"].removesuffix("/v1")
         _, _, report = curl(*trust, "-H", f"Authorization: Bearer {key}", base + path)
         assert report["response_code"] == 404, path
+
+
+@pytest.mark.parametrize("expects", [False, True])
+def test_wrong_key_is_refused_before_the_body_is_sent(lab: Stack, expects: bool) -> None:
+    """The headers promise a body that never comes: whoever reads it, or asks for it, before the key is checked hangs."""
+    address = lab.read()["hosts"][0]["address"]
+    trust = ssl.create_default_context(cafile=str(write_ca(lab)))
+    head = (
+        f"POST /v1/chat/completions HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {'0' * 64}\r\n"
+        "Content-Type: application/json\r\nContent-Length: 1000000\r\n"
+        f"{'Expect: 100-continue' if expects else 'Accept: */*'}\r\n\r\n"
+    )
+    with (
+        socket.create_connection((address, 443), timeout=10) as plain,
+        trust.wrap_socket(plain, server_hostname=address) as connection,
+    ):
+        connection.sendall(head.encode())
+        assert connection.recv(4096).startswith(b"HTTP/1.1 401 ")
+
+
+def test_front_says_when_the_gateway_is_away(lab: Stack, bare_host: HostSpec, workspace: Workspace) -> None:
+    ssh(bare_host.address, "sudo systemctl stop slipway-litellm")
+    try:
+        _, body, report = curl(
+            "--cacert",
+            str(write_ca(lab)),
+            "-H",
+            f"Authorization: Bearer {workspace.secrets['SLIPWAY_KEY_DEMO']}",
+            lab.outputs()["endpoint"] + "/models",
+        )
+    finally:
+        ssh(bare_host.address, "sudo systemctl start slipway-litellm")
+    assert (report["response_code"], json.loads(body)["error"]["code"]) == (502, "gateway_unavailable")
+    wait_for(lambda: answers(lab, workspace), "the gateway to answer again", seconds=120)
 
 
 def test_only_the_front_listens_outside(lab: Stack, bare_host: HostSpec) -> None:
