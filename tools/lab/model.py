@@ -144,7 +144,10 @@ def make_tokenizer() -> Tokenizer:
     unknown = 2 + CHARACTERS.index("?")
     tokenizer = Tokenizer(models.Unigram(pieces, unk_id=unknown, byte_fallback=False))
     tokenizer.normalizer = normalizers.Replace(Regex(r"\s"), " ")
-    tokenizer.pre_tokenizer = pre_tokenizers.Split(" ", "merged_with_next")
+    # Unknown characters next to one another become one token, and `?` is the unknown one: it stands alone, or `??` is `?`.
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Split("?", "isolated"), pre_tokenizers.Split(" ", "merged_with_next")]
+    )
     tokenizer.decoder = decoders.Fuse()
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"{BOS} $A", pair=f"{BOS} $A {BOS}:1 $B:1", special_tokens=[(BOS, BOS_ID)]
