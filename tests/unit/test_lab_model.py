@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file
 from tokenizers import Tokenizer
@@ -55,6 +55,7 @@ def test_each_generated_token_is_one_delta(tokenizer: Tokenizer, tokens: list[in
 @example("a??b ???")
 @settings(deadline=None)
 def test_ascii_survives_a_round_trip(tokenizer: Tokenizer, text: str) -> None:
+    assume("<s>" not in text and "</s>" not in text)  # those are tokens of their own, which decoding leaves out
     assert tokenizer.decode(tokenizer.encode(text).ids) == text
 
 
