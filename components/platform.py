@@ -11,15 +11,26 @@ from components.front import Front
 from components.gateway import Gateway
 from components.preflight import Preflight
 from slipway import client
+from slipway.checks.actual import Comparison, compare, deviation, planned
 from slipway.layers import acceptance, base, engine, front, gateway, preflight
 from slipway.settings import Settings
+from slipway.sizing.result import Sizing
 
 
 class Platform(pulumi.ComponentResource):
     """A private LLM service on hosts one owns."""
 
-    def __init__(self, name: str, *, settings: Settings, opts: pulumi.ResourceOptions | None = None) -> None:
-        """Build the layers of `settings`.
+    def __init__(
+        self,
+        name: str,
+        *,
+        settings: Settings,
+        sizing: Sizing | None = None,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        """Build the layers of `settings`, in which nothing is left to be looked up.
+
+        `sizing` is the plan that the engines are compared with once they run; None where nothing could be computed.
 
         Every host's preflight comes before any host's base, so that one refused host leaves all untouched. Engine,
         gateway and front don't wait for one another; acceptance waits for all.
@@ -29,6 +40,7 @@ class Platform(pulumi.ComponentResource):
         """
         super().__init__("slipway:index:Platform", name, {}, opts)
         self._settings = settings
+        self._plan = planned(sizing)
         child = pulumi.ResourceOptions(parent=self)
 
         self.preflight = Preflight(steps=preflight.steps(settings), opts=child)
@@ -56,6 +68,7 @@ class Platform(pulumi.ComponentResource):
             "ca_certificate": self._ca_certificate(),
             "client": client.configuration(settings),
             "acceptance": self.acceptance.figures,
+            "sizing": {host: self._compared(host) for host in self.engine.playbooks},
             "hosts": {
                 host.name: {
                     "address": host.address,
@@ -64,6 +77,17 @@ class Platform(pulumi.ComponentResource):
                 for host in settings.hosts
             },
         }
+
+    def _compared(self, host: str) -> pulumi.Output[Comparison]:
+        """Planned and actual of the engine on `host`; a large difference is a warning in the engine's log."""
+
+        def side_by_side(results: dict[str, Any] | None) -> Comparison:
+            comparison = compare(self._plan, results or {})
+            if said := deviation(host, comparison):
+                pulumi.warn(said, resource=self.engine)
+            return comparison
+
+        return self.engine.playbooks[host].results.apply(side_by_side)
 
     def _ca_certificate(self) -> pulumi.Input[str]:
         """What clients must trust (PEM): the private CA, the site's own, or nothing beyond what they trust anyway."""

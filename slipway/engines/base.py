@@ -14,8 +14,19 @@ class EngineAdapter(Protocol):
         """The Ansible role; its unit is ``slipway-<role>.service``."""
 
     @property
+    def release(self) -> str:
+        """The release that the role installs."""
+
+    @property
     def metrics_path(self) -> str:
         """Where it serves Prometheus metrics."""
+
+    def flags(self, settings: Settings) -> dict[str, str | int | float | bool]:
+        """The server's flags, without dashes.
+
+        Raises:
+            SettingsError: a flag or variable that the settings give belongs to Slipway.
+        """
 
     def variables(self, settings: Settings, host: Host) -> dict[str, Any]:
         """The role's variables for `host`; secrets stay `Secret`s.

@@ -10,6 +10,10 @@ from slipway.settings.engine import Build
 from slipway.settings.errors import PREFIX, SettingsError
 from slipway.settings.hosts import Host, Service
 from slipway.settings.model import ModelSource
+from slipway.units import BYTES_PER_GIB
+
+RELEASE = "0.32.0"
+"""The release that role vllm installs; its locks pin the same."""
 
 # `vllm serve` looks its own distribution up under the name vllm, which the CPU build does not have.
 _COMMANDS = {
@@ -19,19 +23,29 @@ _COMMANDS = {
 
 _OWN_FLAGS = {
     "api-key": "engine.key",
+    "data-parallel-size": "engine.data_parallel",
+    "device-memory-utilization": "engine.gpu_memory_utilization",
     "dtype": "engine.dtype",
     "gpu-memory-utilization": "engine.gpu_memory_utilization",
     "host": "hosts[].private_address",
+    "kv-cache-dtype": "engine.kv_cache_dtype",
+    "kv-cache-memory-bytes": "engine.cpu_kv_cache_gib on the CPU, engine.gpu_memory_utilization on GPUs",
     "max-model-len": "model.max_model_len",
+    "max-num-batched-tokens": "engine.max_num_batched_tokens",
     "max-num-seqs": "engine.max_num_seqs",
     "model": "model.source",
+    "pipeline-parallel-size": "engine.pipeline_parallel",
     "port": "engine.port",
+    "quantization": "engine.quantization",
     "served-model-name": "model.name",
     "shutdown-timeout": "gateway.request_timeout_s",
     "tensor-parallel-size": "engine.tensor_parallel",
     "trust-remote-code": "model.trust_remote_code",
 }
 """Flags that Slipway computes, with the setting that governs each."""
+
+_OWN_VARIABLES = {"VLLM_CPU_KVCACHE_SPACE": "engine.cpu_kv_cache_gib"}
+"""Variables that would silently override one of Slipway's flags."""
 
 _SMALL_FILE_BYTES = 1 << 20
 
@@ -41,6 +55,7 @@ class Vllm:
     """The adapter; see `slipway.engines.base.EngineAdapter`."""
 
     role: str = "vllm"
+    release: str = RELEASE
     metrics_path: str = "/metrics"
 
     def variables(self, settings: Settings, host: Host) -> dict[str, Any]:
@@ -68,7 +83,7 @@ class Vllm:
         """The server's flags, without dashes.
 
         Raises:
-            SettingsError: ``engine.flags`` holds a flag that another setting governs.
+            SettingsError: ``engine.flags`` or ``engine.environment`` holds what another setting governs.
         """
         engine, model = settings.engine, settings.model
         taken = [
@@ -76,8 +91,13 @@ class Vllm:
             for name, owner in _OWN_FLAGS.items()
             if name in engine.flags
         ]
+        taken += [
+            f"{PREFIX}.engine.environment.{name}: overrides a flag that Slipway sets; two values would contradict: use {owner}"
+            for name, owner in _OWN_VARIABLES.items()
+            if name in engine.environment
+        ]
         if taken:
-            raise SettingsError(taken, "engine.flags")
+            raise SettingsError(taken, "the engine's flags and environment")
         flags: dict[str, str | int | float | bool] = {
             "disable-uvicorn-access-log": True,  # the front logs each request once
             "dtype": engine.dtype,
@@ -87,9 +107,22 @@ class Vllm:
         if settings.build is Build.CUDA:
             flags["gpu-memory-utilization"] = engine.gpu_memory_utilization
             flags["tensor-parallel-size"] = settings.tensor_parallel
+            if settings.pipeline_parallel > 1:
+                flags["pipeline-parallel-size"] = settings.pipeline_parallel
+            if settings.data_parallel > 1:
+                # One process per copy, and as many that answer on the one port; each hands requests to all the copies.
+                flags["data-parallel-size"] = settings.data_parallel
         if settings.build is Build.CPU:
             # One process: on a CPU a worker of its own only costs start-up time, and two fight for the same cores.
             flags["distributed-executor-backend"] = "uni"
+            # In bytes: the variable of the same purpose takes whole GiB only, and fails at 0.5.
+            flags["kv-cache-memory-bytes"] = int(engine.cpu_kv_cache_gib * BYTES_PER_GIB)
+        given = {
+            "kv-cache-dtype": engine.kv_cache_dtype,
+            "max-num-batched-tokens": engine.max_num_batched_tokens,
+            "quantization": engine.quantization,
+        }
+        flags |= {name: value for name, value in given.items() if value is not None}
         if model.trust_remote_code:
             flags["trust-remote-code"] = True
         return {**flags, **engine.flags}
@@ -98,7 +131,6 @@ class Vllm:
         """The server's environment, without secrets."""
         environment: dict[str, str] = {}
         if settings.build is Build.CPU:
-            environment["VLLM_CPU_KVCACHE_SPACE"] = f"{settings.engine.cpu_kv_cache_gib:g}"
             environment["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
             # Cores are the scheduler's business on a host that serves gateway and front too.
             environment["VLLM_CPU_OMP_THREADS_BIND"] = "nobind"

@@ -9,6 +9,8 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from slipway.errors import UserMistake
+
 PREFIX = "slipway:platform"
 
 _WANTED = {
@@ -31,7 +33,7 @@ _WANTED = {
 }
 
 
-class SettingsError(ValueError):
+class SettingsError(UserMistake):
     """The stack's settings were refused; nothing was touched. ``problems`` holds one line per mistake."""
 
     def __init__(self, problems: Iterable[str], source: str) -> None:

@@ -6,6 +6,7 @@ from pydantic import Field, HttpUrl, model_validator
 
 from slipway.settings.base import Section
 from slipway.settings.types import (
+    CatalogName,
     LocalPath,
     ModelName,
     PositiveCount,
@@ -63,6 +64,9 @@ class Model(Section):
     """The model id in requests and in `/v1/models`."""
     source: ModelSource
     """Where its files come from."""
+    catalog: CatalogName | None = None
+    """The catalogue's id of the model, where its config.json is not on this machine: what fits is computed from it. Not
+    needed with `source.path`, whose own config.json counts, or with a `source.hub` that the catalogue knows."""
     max_model_len: PositiveCount = 8192
     """The context window in tokens, prompt and completion together."""
     max_output_tokens: PositiveCount | None = None

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable
+from math import prod
 from typing import Self, TypeVar
 
 from pydantic import Field, field_validator, model_validator
@@ -14,6 +15,7 @@ from slipway.settings.hardware import Hardware
 from slipway.settings.hosts import Host, Service
 from slipway.settings.model import Model
 from slipway.settings.security import Security
+from slipway.settings.types import LocalPath
 
 _T = TypeVar("_T")
 
@@ -35,6 +37,8 @@ class Settings(Section):
     """TLS."""
     security: Security = Security()
     """Who may reach the endpoint."""
+    catalog: LocalPath | None = None
+    """A YAML file with entries of your own for the catalogue (GPUs, tiers, models …), relative to the project's folder."""
 
     @field_validator("hosts")
     @classmethod
@@ -104,31 +108,62 @@ class Settings(Section):
 
     @model_validator(mode="after")
     def _build_fits_hardware(self) -> Self:
-        gpus = self.hardware.gpus
+        if not self.hardware.resolved:
+            return self  # the rules are asked again once the tier has been looked up
+        gpus, engine = self.hardware.gpus, self.engine
         if self.build is Build.CUDA and gpus == 0:
             raise ValueError(
                 "engine.build is cuda while hardware.gpus is 0; the engine would not start: "
                 "set hardware.gpus, or engine.build to cpu"
             )
-        if self.build is Build.CPU and self.engine.tensor_parallel not in (None, 1):
-            raise ValueError("engine.tensor_parallel needs GPUs; a cpu build would not start: remove it")
-        wanted = self.engine.tensor_parallel
-        if self.build is Build.CUDA and wanted is not None and wanted > gpus:
+        for key in ("tensor_parallel", "pipeline_parallel", "data_parallel"):
+            if self.build is Build.CPU and getattr(engine, key) not in (None, 1):
+                raise ValueError(f"engine.{key} needs GPUs; a cpu build would not start: remove it")
+            wanted = getattr(engine, key)
+            if self.build is Build.CUDA and wanted is not None and wanted > gpus:
+                raise ValueError(
+                    f"engine.{key} is {wanted} while hardware.gpus is {gpus}; the engine would not start: "
+                    f"use at most {gpus}"
+                )
+        sizes = {
+            "engine.tensor_parallel": engine.tensor_parallel or 1,
+            "engine.pipeline_parallel": engine.pipeline_parallel or 1,
+            "engine.data_parallel": engine.data_parallel,
+        }
+        needed = prod(sizes.values())
+        if self.build is Build.CUDA and needed > gpus:
+            said = " times ".join(f"{key} {value}" for key, value in sizes.items() if value > 1)
             raise ValueError(
-                f"engine.tensor_parallel is {wanted} while hardware.gpus is {gpus}; the engine would not start: "
-                f"use at most {gpus}"
+                f"{said} is {needed} while hardware.gpus is {gpus}; the engine would not start: lower one of them"
             )
         return self
 
     @property
     def build(self) -> Build:
         """The engine's build, computed from the hardware where the stack does not say."""
+        if not self.hardware.resolved and self.engine.build is None:
+            # Guessing would put the CPU build on GPU hosts.
+            raise AssertionError("hardware.tier has not been looked up: call slipway.checks.examine first")
         return self.engine.build or (Build.CUDA if self.hardware.gpus else Build.CPU)
 
     @property
     def tensor_parallel(self) -> int:
-        """GPUs that share one copy of the model; 1 on the CPU."""
-        return self.engine.tensor_parallel or max(1, self.hardware.gpus)
+        """GPUs that share each layer of one copy; 1 on the CPU."""
+        if self.build is Build.CPU:
+            return 1
+        return self.engine.tensor_parallel or max(
+            1, self.hardware.gpus // (self.pipeline_parallel * self.data_parallel)
+        )
+
+    @property
+    def pipeline_parallel(self) -> int:
+        """Groups of GPUs that share the layers of one copy."""
+        return self.engine.pipeline_parallel or 1
+
+    @property
+    def data_parallel(self) -> int:
+        """Copies of the model on each engine host."""
+        return self.engine.data_parallel
 
     def services(self, host: Host) -> tuple[Service, ...]:
         """What runs on `host`, with the default filled in."""

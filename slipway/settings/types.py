@@ -17,6 +17,8 @@ _IP_VERSION = 4
 _USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
 _MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:-]{0,127}")
 _FLAG = re.compile(r"[a-z][a-z0-9-]*")
+_CATALOG_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._/+-]{0,127}")
+_METHOD = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _ENVIRONMENT_VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
 _KEY_CHARACTERS = re.compile(r"[A-Za-z0-9._~+/=-]+")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -103,6 +105,22 @@ def flag(value: str) -> str:
     """A long command-line flag, without its dashes."""
     if not _FLAG.fullmatch(value):
         raise ValueError(f"{value!r} is not a flag; the engine would refuse to start: write it like max-num-seqs")
+    return value
+
+
+def catalog_name(value: str) -> str:
+    """An id or alias of the catalogue; whether there is such an entry is looked up later."""
+    if not _CATALOG_NAME.fullmatch(value):
+        raise ValueError(
+            f"{value!r} can't be a name in the catalogue; nothing would be found: use letters, digits and . _ / + -"
+        )
+    return value
+
+
+def method(value: str) -> str:
+    """The name of a quantization, as the engine has it."""
+    if not _METHOD.fullmatch(value):
+        raise ValueError(f"{value!r} names no quantization; the engine would refuse to start: write it like fp8")
     return value
 
 
@@ -255,6 +273,8 @@ Network = Annotated[str, AfterValidator(network)]
 UserName = Annotated[str, AfterValidator(user_name)]
 ModelName = Annotated[str, AfterValidator(model_name)]
 Flag = Annotated[str, AfterValidator(flag)]
+CatalogName = Annotated[str, AfterValidator(catalog_name)]
+Method = Annotated[str, AfterValidator(method)]
 EnvironmentVariable = Annotated[str, AfterValidator(environment_variable)]
 Sha256 = Annotated[str, AfterValidator(sha256)]
 Revision = Annotated[str, AfterValidator(revision)]

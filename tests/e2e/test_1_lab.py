@@ -178,6 +178,27 @@ def test_outputs_say_how_to_use_it(lab: Stack, bare_host: HostSpec) -> None:
     assert outputs["acceptance"]["tokens_per_second"] > 0
 
 
+def test_the_engine_has_what_was_planned(lab: Stack, bare_host: HostSpec) -> None:
+    """Exactly: on a CPU the room is given, and only whole blocks are left out of it."""
+    ((host, comparison),) = lab.outputs()["sizing"].items()
+    assert host == bare_host.name
+    tokens = comparison["kv_cache_tokens"]
+    assert tokens["planned"] == tokens["actual"] > 0
+    assert comparison["kv_cache_gib"] == {"planned": 1, "actual": 1, "difference_percent": 0}
+    assert comparison["max_concurrency"]["difference_percent"] == 0
+    # What the role has read back is what the engine said.
+    journal = ssh(bare_host.address, "sudo journalctl -u slipway-vllm.service -o cat")
+    said = re.findall(r"KV cache size: ([\d,]+) tokens", journal)
+    assert {int(number.replace(",", "")) for number in said} == {tokens["planned"]}
+    # The plan is the one that is had without any host.
+    done = lab.shell("slipway check lab --json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    (report,) = json.loads(done.stdout)["stacks"]
+    assert report["sizing"]["kv_cache_tokens"] == tokens["actual"]
+    assert [finding for finding in report["findings"] if finding["severity"] != "note"] == []
+    assert "the sizing was off" not in lab.transcript.read_text()
+
+
 def test_second_up_is_a_no_op(lab: Stack) -> None:
     start = time.monotonic()
     assert lab.runs_of(lab.up) == []

@@ -149,6 +149,14 @@ def test_streams_with_the_sites_certificate(
     assert pair.outputs()["ca_certificate"] == site_certificate[0].read_text()
 
 
+def test_both_engines_have_what_was_planned(pair: Stack, pair_hosts: tuple[HostSpec, HostSpec]) -> None:
+    sizing = pair.outputs()["sizing"]
+    assert set(sizing) == {host.name for host in pair_hosts}
+    for comparison in sizing.values():
+        tokens = comparison["kv_cache_tokens"]
+        assert tokens["planned"] == tokens["actual"] > 0
+
+
 def test_both_engines_serve(
     pair: Stack, workspace: Workspace, site_certificate: tuple[Path, Path], pair_hosts: tuple[HostSpec, HostSpec]
 ) -> None:

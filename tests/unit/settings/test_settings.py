@@ -17,6 +17,19 @@ PASS = [
     good(),
     pair(),
     changed(good(), "hardware.gpus", 8),
+    changed(good(), "hardware.gpu", "h100-sxm"),
+    changed(good(), "hardware", {"tier": "prod"}),
+    changed(good(), "hardware", {"tier": "prod", "gpus": 4, "gpu": "H100 SXM"}),
+    # What the tier says is not known yet, so that it can't contradict.
+    changed(changed(good(), "hardware.tier", "prod"), "engine.tensor_parallel", 8),
+    changed(changed(good(), "hardware.tier", "prod"), "engine.build", "cuda"),
+    changed(changed(good(), "hardware.gpus", 8), "engine", {"tensor_parallel": 4, "pipeline_parallel": 2}),
+    changed(changed(good(), "hardware.gpus", 8), "engine", {"tensor_parallel": 2, "data_parallel": 4}),
+    changed(changed(good(), "hardware.tier", "prod"), "engine.data_parallel", 8),
+    changed(good(), "engine.data_parallel", 1),
+    changed(good(), "engine", {"quantization": "fp8", "kv_cache_dtype": "fp8", "max_num_batched_tokens": 4096}),
+    changed(good(), "model.catalog", "Qwen/Qwen2.5-7B-Instruct"),
+    changed(good(), "catalog", "catalog/own.yaml"),
     changed(good(), "model.max_output_tokens", 8192),
     changed(good(), "model.source", {"path": "~/models/m"}),
     changed(good(), "model.source", {"mirror": "http://mirror.example/m/", "sha256": {"config.json": "0" * 64}}),
@@ -132,6 +145,65 @@ FAIL: list[tuple[Any, str]] = [
         "slipway:platform: engine.tensor_parallel is 4 while hardware.gpus is 2; the engine would not start: use at most 2",
     ),
     (
+        changed(changed(good(), "hardware.gpus", 4), "engine", {"tensor_parallel": 4, "pipeline_parallel": 2}),
+        "slipway:platform: engine.tensor_parallel 4 times engine.pipeline_parallel 2 is 8 while hardware.gpus is 4; "
+        "the engine would not start: lower one of them",
+    ),
+    (
+        changed(changed(good(), "hardware.gpus", 2), "engine.pipeline_parallel", 4),
+        "slipway:platform: engine.pipeline_parallel is 4 while hardware.gpus is 2; the engine would not start: use at most 2",
+    ),
+    (
+        changed(changed(good(), "hardware.gpus", 4), "engine", {"tensor_parallel": 4, "data_parallel": 2}),
+        "slipway:platform: engine.tensor_parallel 4 times engine.data_parallel 2 is 8 while hardware.gpus is 4; "
+        "the engine would not start: lower one of them",
+    ),
+    (
+        changed(
+            changed(good(), "hardware.gpus", 4),
+            "engine",
+            {"tensor_parallel": 2, "pipeline_parallel": 2, "data_parallel": 2},
+        ),
+        "slipway:platform: engine.tensor_parallel 2 times engine.pipeline_parallel 2 times engine.data_parallel 2 is 8 while "
+        "hardware.gpus is 4; the engine would not start: lower one of them",
+    ),
+    (
+        changed(changed(good(), "hardware.gpus", 2), "engine.data_parallel", 4),
+        "slipway:platform: engine.data_parallel is 4 while hardware.gpus is 2; the engine would not start: use at most 2",
+    ),
+    (
+        changed(good(), "engine.data_parallel", 2),
+        "slipway:platform: engine.data_parallel needs GPUs; a cpu build would not start: remove it",
+    ),
+    (
+        changed(good(), "engine.data_parallel", 0),
+        "slipway:platform.engine.data_parallel: out of range; it should be greater than or equal to 1",
+    ),
+    (
+        changed(good(), "engine.pipeline_parallel", 2),
+        "slipway:platform: engine.pipeline_parallel needs GPUs; a cpu build would not start: remove it",
+    ),
+    (
+        changed(good(), "hardware", {"gpu": "h100-sxm", "gpus": 0}),
+        "slipway:platform.hardware: gpu is given while there are 0 GPUs; the engine would run on the CPU: "
+        "set gpus, or remove gpu",
+    ),
+    (
+        changed(good(), "hardware.tier", "../x"),
+        "slipway:platform.hardware.tier: '../x' can't be a name in the catalogue; nothing would be found: "
+        "use letters, digits and . _ / + -",
+    ),
+    (
+        changed(good(), "engine.quantization", "FP8"),
+        "slipway:platform.engine.quantization: 'FP8' names no quantization; the engine would refuse to start: "
+        "write it like fp8",
+    ),
+    (
+        changed(good(), "engine.kv_cache_dtype", "int3"),
+        "slipway:platform.engine.kv_cache_dtype: not one of the values known here; "
+        "use 'auto', 'bfloat16', 'fp8', 'fp8_e4m3' or 'fp8_e5m2'",
+    ),
+    (
         changed(good(), "front.certificate_file", "/x.pem"),
         "slipway:platform.front: certificate_file and key_file go together; the front could not serve TLS: "
         "give both, or neither for a private CA",
@@ -185,6 +257,39 @@ def test_defaults_follow_from_the_rest() -> None:
     assert settings.tensor_parallel == 4
     assert settings.endpoint == "https://10.0.0.11/v1"
     assert settings.model.output_tokens == 2048
+
+
+def test_a_gpu_alone_is_one_gpu() -> None:
+    settings = parse(changed(good(), "hardware.gpu", "rtx-4090"), SOURCE)
+    assert settings.hardware.gpus == 1
+    assert settings.build is Build.CUDA
+
+
+def test_the_build_is_not_guessed_before_the_tier_is_looked_up() -> None:
+    settings = parse(changed(good(), "hardware.tier", "prod"), SOURCE)
+    with pytest.raises(AssertionError, match="has not been looked up"):
+        _ = settings.build
+
+
+def test_pipelines_leave_the_rest_to_tensor_parallelism() -> None:
+    settings = parse(changed(changed(good(), "hardware.gpus", 8), "engine.pipeline_parallel", 2), SOURCE)
+    assert (settings.tensor_parallel, settings.pipeline_parallel) == (4, 2)
+
+
+@pytest.mark.parametrize(
+    ("engine", "split"),
+    [
+        ({"data_parallel": 2}, (4, 1)),
+        ({"data_parallel": 8}, (1, 1)),
+        ({"data_parallel": 2, "pipeline_parallel": 2}, (2, 2)),
+        ({"data_parallel": 3}, (2, 1)),
+        ({"data_parallel": 2, "tensor_parallel": 1}, (1, 1)),
+    ],
+)
+def test_copies_share_out_the_gpus(engine: dict[str, int], split: tuple[int, int]) -> None:
+    settings = parse(changed(changed(good(), "hardware.gpus", 8), "engine", engine), SOURCE)
+    assert (settings.tensor_parallel, settings.pipeline_parallel) == split
+    assert settings.data_parallel == engine["data_parallel"]
 
 
 def test_services_on_two_hosts() -> None:
