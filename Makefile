@@ -31,10 +31,11 @@ chat: ## Ask STACK's endpoint
 
 test: setup-test ## Lint, and all tests: unit, integration, end-to-end on lab hosts
 	@$(MAKE) --no-print-directory lint
-	@pytest tests/unit tests/integration tests/e2e
+	@pytest -n auto tests/unit
+	@pytest tests/integration tests/e2e
 
 unit: setup ## Unit tests only, in seconds
-	@pytest tests/unit
+	@pytest -n auto tests/unit
 
 integration: setup-test ## Tests with the real engine, without hosts
 	@pytest tests/integration
@@ -57,6 +58,9 @@ docs: ## Generate the references
 	@slipway schema -o docs/reference/stack.schema.json && slipway reference -o docs/reference/settings.md
 
 bench: setup ## Measure; docs/benchmarks.md says what
+	@python -m bench.sizing
+	@python -m bench.throughput
+	@python -m bench.answers
 	@python -m bench.up
 
 role: setup ## One ROLE on the hosts of STACK, for instance: make role ROLE=nginx

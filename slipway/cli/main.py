@@ -9,7 +9,9 @@ from typing import Annotated
 import typer
 
 from slipway import __version__
+from slipway.cli import choose
 from slipway.cli.errors import UserError
+from slipway.errors import UserMistake
 from slipway.paths import ROOT
 
 app = typer.Typer(
@@ -21,6 +23,7 @@ app = typer.Typer(
     help="From bare hosts to a private, keyed, TLS-fronted LLM endpoint. Each command has its own --help.",
 )
 lab = typer.Typer(no_args_is_help=True, help="Lab hosts: real Debian systems with systemd and sshd on this machine.")
+app.add_typer(choose.app)
 app.add_typer(lab, name="lab")
 
 Stack = Annotated[str, typer.Argument(help="The stack: NAME of stacks/Pulumi.NAME.yaml.")]
@@ -72,6 +75,19 @@ def chat(
     from slipway.cli.chat import ask
 
     ask(stack, prompt, max_tokens=max_tokens, as_json=as_json)
+
+
+@app.command()
+def check(
+    stacks: Annotated[
+        list[str] | None, typer.Argument(help="Stacks: NAME of stacks/Pulumi.NAME.yaml. Default: all.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Check stacks without touching a host: does the model fit, does everything go together? Status 1 where it does not."""
+    from slipway.cli.check import check_stacks
+
+    check_stacks(stacks or [], as_json=as_json)
 
 
 @app.command()
@@ -146,12 +162,10 @@ def _options(
 
 def main() -> None:
     """Run the command line. A user's mistake ends with one message and status 2; a traceback is a bug of Slipway's."""
-    from slipway.settings.errors import SettingsError
-
     os.environ.setdefault("SLIPWAY_ROOT", str(ROOT))
     try:
         app()
-    except SettingsError as error:
+    except UserMistake as error:
         print(error.report, file=sys.stderr)
         sys.exit(2)
     except UserError as error:

@@ -1,16 +1,23 @@
 """Documents say what is so: commands exist, links lead somewhere, figures carry their command, nothing names a machine."""
 
+import json
+import os
 import re
+import shlex
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from slipway.cli.main import app
+from slipway.paths import ROOT
 from tests.documents import console_lines
+from tests.unit.sizing.models import LLAMA_8B
 
-DOCUMENTS = ["README.md", "CONTRIBUTING.md", "docs/tutorial.md"]
+DOCUMENTS = ["README.md", "CONTRIBUTING.md", "docs/tutorial.md", "docs/sizing.md"]
+COMPUTING = ("size", "plan", "tiers", "models", "gpus", "engines", "check")
 
 
 def test_readme_shows_the_two_commands_first(root: Path) -> None:
@@ -31,6 +38,31 @@ def test_slipway_commands_exist(root: Path, document: str) -> None:
     ):
         result = CliRunner().invoke(app, [*command.split(), "--help"])
         assert result.exit_code == 0, command
+
+
+@pytest.mark.parametrize(
+    ("document", "line"),
+    [
+        (document, line)
+        for document in DOCUMENTS
+        for line in console_lines(ROOT / document)
+        if line.startswith(tuple(f"slipway {command}" for command in COMPUTING))
+    ],
+)
+def test_computing_commands_run_as_they_stand(document: str, line: str, tmp_path: Path) -> None:
+    (tmp_path / "my-model").mkdir()
+    (tmp_path / "my-model/config.json").write_text(json.dumps(LLAMA_8B))
+    done = subprocess.run(
+        [sys.executable, "-m", "slipway.cli.main", *shlex.split(line)[1:]],
+        cwd=tmp_path,
+        env={**os.environ, "HOME": str(tmp_path), "HF_HUB_OFFLINE": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr) == (0, ""), document
+    assert done.stdout
 
 
 @pytest.mark.parametrize("document", [*DOCUMENTS, "docs/reference/playbook-resource.md", "docs/benchmarks.md"])

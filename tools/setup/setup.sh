@@ -23,8 +23,9 @@ declare -A packages=(
 )
 if [ "${1:-}" = test ]; then
   [ "$(id -u)" -eq 0 ] || fail "the tests need root" "they make hosts of their own; run make test as root (make up needs sudo only)"
-  # What only the tests need: the lab's other driver, and a client with which to look at TLS from outside.
-  packages+=([podman]=podman [runc]=runc [curl]=curl)
+  # What only the tests need: the lab's other driver, a client with which to look at TLS from outside, and a browser for the
+  # pages that plans are written to.
+  packages+=([podman]=podman [runc]=runc [curl]=curl [chromium]=chromium)
 fi
 missing=()
 for command in "${!packages[@]}"; do
@@ -62,7 +63,7 @@ lock=$(cat requirements.txt pyproject.toml | sha256sum | cut -d' ' -f1)
 if [ ! -L .venv ] && [ "$(cat .venv/.slipway-lock 2>/dev/null)" != "$lock" ]; then
   step "Python environment"
   [ -x .venv/bin/python ] || "$uv" venv -q --clear --python "$python" .venv
-  "$uv" pip sync -q --require-hashes --python .venv/bin/python requirements.txt
+  "$uv" pip sync -q --require-hashes --compile-bytecode --python .venv/bin/python requirements.txt
   # The build backend is among the locked requirements: nothing unpinned is fetched to build ourselves.
   "$uv" pip install -q --python .venv/bin/python --no-deps --no-build-isolation -e .
   printf '%s' "$lock" >.venv/.slipway-lock
