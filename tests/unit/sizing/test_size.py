@@ -93,7 +93,10 @@ def test_two_stages_hold_half_each_and_the_fuller_one_counts() -> None:
         ),
         ({"gpu_memory_utilization": 1.0}, "gpu_memory_utilization 1 asks for 79.1"),
         ({"context": 8192, "concurrency": 100}, "and 100 are wanted; the rest would wait"),
-        ({"quantization": "bitsandbytes", "engine_version": "0.32.0"}, "vLLM 0.32.0 no longer has bitsandbytes, which left it"),
+        (
+            {"quantization": "bitsandbytes", "engine_version": "0.32.0"},
+            "vLLM 0.32.0 no longer has bitsandbytes, which left it",
+        ),
     ],
 )
 def test_what_does_not_fit(changes: dict[str, Any], said: str) -> None:
