@@ -266,6 +266,8 @@ def _request(settings: Settings, architecture: Architecture, gpu: Gpu | None) ->
         enforce_eager=flags.get("enforce-eager") is True,
         engine=engine.name,
         cpu_kv_cache=None if on_gpu else GiB(engine.cpu_kv_cache_gib),
+        # Without a tier it is only known what the host has at least.
+        host_memory=None if on_gpu or settings.hardware.tier is None else GiB(settings.hardware.min_memory_gib),
     )
 
 

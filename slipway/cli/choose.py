@@ -33,7 +33,7 @@ def size(
         int | None,
         typer.Option(help="Tokens, prompt and completion, that a request really uses. Default: the context."),
     ] = None,
-    quantization: Annotated[str | None, typer.Option(help="Made at run time: fp8, bitsandbytes.")] = None,
+    quantization: Annotated[str | None, typer.Option(help="Made at run time, such as fp8.")] = None,
     kv_cache_dtype: Annotated[str, typer.Option(help="auto, fp8, fp8_e5m2, bfloat16.")] = "auto",
     dtype: Annotated[str, typer.Option(help="auto, bfloat16, float16, float32.")] = "auto",
     tensor_parallel: Annotated[int | None, typer.Option(help="GPUs that share each layer. Default: computed.")] = None,
@@ -96,7 +96,7 @@ def plan(
     active_share: Annotated[float | None, typer.Option(help="Users at work in the busiest hour, 0 to 1.")] = None,
     requests_per_minute: Annotated[float | None, typer.Option(help="Of each of them.")] = None,
     context: Annotated[int | None, typer.Option(help="max-model-len in tokens. Default: from the request.")] = None,
-    quantization: Annotated[str | None, typer.Option(help="Made at run time: fp8, bitsandbytes.")] = None,
+    quantization: Annotated[str | None, typer.Option(help="Made at run time, such as fp8.")] = None,
     kv_cache_dtype: Annotated[str, typer.Option(help="auto, fp8, fp8_e5m2, bfloat16.")] = "auto",
     tier: Annotated[
         list[str] | None, typer.Option(help="Only this tier, or cloud instance; may be given again. Default: all.")

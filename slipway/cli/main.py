@@ -1,8 +1,12 @@
 """`slipway`: the commands, and how errors end them."""
 
+import errno
+import io
 import json
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -160,11 +164,40 @@ def _options(
     pass
 
 
+@contextmanager
+def _output() -> Iterator[None]:
+    """Whoever reads our output may go, and a disk may be full: neither is a traceback's business.
+
+    Raises:
+        UserError: the output could not be written.
+    """
+    try:
+        try:
+            yield
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()
+    except OSError as error:
+        if error.errno not in {errno.EPIPE, errno.ENOSPC, errno.EBADF}:
+            raise
+        # The interpreter would try to write the rest once more at its end.
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        if error.errno == errno.EPIPE:
+            sys.exit(1)  # as a shell's own tools end, without a word
+        raise UserError(f"the output could not be written: {error.strerror}", status=1) from None
+
+
 def main() -> None:
     """Run the command line. A user's mistake ends with one message and status 2; a traceback is a bug of Slipway's."""
     os.environ.setdefault("SLIPWAY_ROOT", str(ROOT))
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A terminal that knows no "…" still gets the rest of the sentence; in JSON the escape means the same.
+            stream.reconfigure(errors="backslashreplace")
     try:
-        app()
+        with _output():
+            app()
     except UserMistake as error:
         print(error.report, file=sys.stderr)
         sys.exit(2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,9 +75,11 @@ def batch(file: Path, catalog_file: Path | None) -> int:
     from slipway.sizing.batch import answers
 
     try:
-        lines = sys.stdin.read().splitlines() if str(file) == "-" else file.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise SizingError(f"{file}: cannot be read: {error}") from error
+        content = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+    except OSError as error:
+        raise SizingError(f"{file}: cannot be read: {error.strerror}") from error
+    # Bytes, so that one line that is no text leaves the others be.
+    lines = content.removeprefix(codecs.BOM_UTF8).split(b"\n")
     encode = msgspec.json.encode
     for each in answers(lines, load(catalog_file)):
         sys.stdout.write(encode(each).decode() + "\n")
@@ -157,11 +160,18 @@ def _show(sizing: Sizing, *, explain: bool) -> None:
             label, meaning = _MEANING[name]
             print(f"  {label:16}{value:8.2f}  {meaning}")
         print()
-    print(f"KV cache        {sizing.kv_cache_tokens:,} tokens, {sizing.kv_bytes_per_token:,} bytes per token and GPU")
-    print(f"Concurrency     {sizing.max_concurrency:.2f} requests of {request.context:,} tokens at once")
-    if request.context_used != request.context:
-        print(f"                {sizing.concurrency_at_use:.2f} requests of {request.context_used:,} tokens at once")
-    print("Flags           " + " ".join(f"--{name} {_value(value)}".rstrip() for name, value in sizing.flags.items()))
+    if sizing.kv_bytes_per_token:
+        per = "token and GPU" if request.gpu else "token"
+        print(f"KV cache        {sizing.kv_cache_tokens:,} tokens, {sizing.kv_bytes_per_token:,} bytes per {per}")
+        print(f"Concurrency     {sizing.max_concurrency:.2f} requests of {request.context:,} tokens at once")
+        if request.context_used != request.context:
+            print(
+                f"                {sizing.concurrency_at_use:.2f} requests of {request.context_used:,} tokens at once"
+            )
+    if sizing.flags:
+        print(
+            "Flags           " + " ".join(f"--{name} {_value(value)}".rstrip() for name, value in sizing.flags.items())
+        )
     for note in architecture.notes:
         print(f"Note            {note}")
     for warning in sizing.warnings:
@@ -179,7 +189,19 @@ def _value(value: object) -> str:
 
 def _request(options: Options, catalog: Catalog) -> Request:
     architecture = named_architecture(options.model, catalog)
-    gpu, count = _hardware(options, catalog)
+    context = options.context or architecture.context
+    if options.tokens is not None and options.tokens > context:
+        raise SizingError(
+            f"requests of {options.tokens} tokens do not go into a context of {context}; lower --tokens or raise --context"
+        )
+    gpu, count, memory = _hardware(options, catalog)
+    if options.count is not None and 0 < options.count < (options.tensor_parallel or 1) * (
+        options.pipeline_parallel or 1
+    ):
+        raise SizingError(
+            f"--count is {options.count}, and tensor parallel {options.tensor_parallel or 1} x pipeline parallel "
+            f"{options.pipeline_parallel or 1} takes more GPUs; leave --count out, or raise it"
+        )
     if gpu is not None:
         refused = unsupported(architecture, options.quantization, gpu, catalog)
         if refused:
@@ -201,18 +223,25 @@ def _request(options: Options, catalog: Catalog) -> Request:
         max_num_batched_tokens=options.max_num_batched_tokens,
         engine=options.engine,
         engine_version=options.engine_version,
-        cpu_kv_cache=_CPU_ROOM if gpu is None else None,
+        cpu_kv_cache=_room(memory) if gpu is None else None,
+        host_memory=memory,
     )
 
 
-def _hardware(options: Options, catalog: Catalog) -> tuple[Gpu | None, int]:
+def _room(memory: GiB | None) -> GiB:
+    """On small hosts a quarter of the memory."""
+    return _CPU_ROOM if memory is None else min(_CPU_ROOM, memory * 0.25)
+
+
+def _hardware(options: Options, catalog: Catalog) -> tuple[Gpu | None, int, GiB | None]:
+    """The GPU, how many of it one copy gets, and the memory of a host that has none."""
     if options.tier is not None and options.gpu is not None:
         raise SizingError("give --tier or --gpu, not both; they might contradict each other")
     if options.gpu is not None:
-        return find(catalog.gpus, options.gpu, "the GPU"), 1
+        return find(catalog.gpus, options.gpu, "the GPU"), 1, None
     if options.tier is None:
         raise SizingError("give --tier or --gpu; without hardware nothing can be sized (slipway tiers, slipway gpus)")
     tier = find(catalog.tiers, options.tier, "the tier")
     if tier.gpu is None:
-        return None, 1
-    return find(catalog.gpus, tier.gpu, "the GPU"), tier.gpus_per_host
+        return None, 1, GiB(tier.memory_gib)
+    return find(catalog.gpus, tier.gpu, "the GPU"), tier.gpus_per_host, None

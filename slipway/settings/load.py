@@ -90,6 +90,9 @@ def read_raw(stack: str, root: Path) -> Any:
     except FileNotFoundError:
         known = ", ".join(stack_names(root)) or "none"
         raise SettingsError([f"there is no such stack; the stacks here are: {known}"], source) from None
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "it is no text"
+        raise SettingsError([f"can't be read ({why}); nothing is known of the stack: mend the file"], source) from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f"line {mark.line + 1}: " if mark else ""

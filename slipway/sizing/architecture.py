@@ -108,6 +108,8 @@ class Encoder:
     """The most tokens that one item (image, clip) becomes for the language model."""
     patches_per_item: int = 0
     """The most patches that the tower itself works on for one item."""
+    most_images: int = 1
+    """Images that a video may come to; 1 where videos are no larger than an image."""
 
 
 @dataclass(frozen=True)

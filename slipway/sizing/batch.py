@@ -24,6 +24,7 @@ from slipway.units import GiB
 _UNKNOWN_RELEASE = "0.11.0"
 """Of a row whose version is null, as in extracts of logs that lack their head: those at hand are of this release or near it.
 A row that says nothing of a version is asked for the release that Slipway deploys."""
+_HUNDREDTH = 0.01
 _YOUNG = ("qwen3_5", "gemma4")
 _FIRST_OF_THE_YOUNG = "0.21.0"
 """The same for families that 0.11 did not know: their logs at hand print tokens as releases from 0.21 on do."""
@@ -47,18 +48,20 @@ class Answer(msgspec.Struct, frozen=True):
     pipeline_parallel: int | None = None
 
 
-def answers(lines: Iterable[str], catalog: Catalog) -> Iterator[Answer]:
+def answers(lines: Iterable[str | bytes], catalog: Catalog) -> Iterator[Answer]:
     """One answer per line that is not empty; a line that makes no sense is answered so, and the others go on."""
     for number, line in enumerate(lines, 1):
         if line.strip():
             yield _answer(line, number, catalog)
 
 
-def _answer(line: str, number: int, catalog: Catalog) -> Answer:
+def _answer(line: str | bytes, number: int, catalog: Catalog) -> Answer:
     try:
         row = msgspec.json.decode(line)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         return Answer(None, "refused", f"line {number} is no JSON: {error}")
+    except RecursionError:
+        return Answer(None, "refused", f"line {number} is nested absurdly deep")
     if not isinstance(row, dict):
         return Answer(None, "refused", f"line {number} is no JSON object")
     identity = row.get("id")
@@ -123,7 +126,7 @@ def request_of(row: Mapping[str, Any], catalog: Catalog) -> Request:
         enforce_eager=flags.get("enforce_eager") in (True, "true", "True"),
         engine_version=_text(row, "vllm_version")
         or (_unknown_release(architecture) if "vllm_version" in row else None),
-        gpu_memory=None if memory is None or memory.is_integer() else GiB(memory),
+        gpu_memory=None if memory is None or _of_the_box(memory, gpu) else GiB(memory),
     )
 
 
@@ -225,6 +228,11 @@ def _count(row: Mapping[str, Any], key: str) -> int | None:
     if value < 1 or not value.is_integer():
         raise SizingError(f"{key}: {value:g} is no whole number from 1 on")
     return int(value)
+
+
+def _of_the_box(memory: float, gpu: Gpu) -> bool:
+    """Whether the figure is the one that is printed on the box, or the driver's, and not what CUDA reports."""
+    return memory.is_integer() or abs(memory - gpu.driver_mib / 1024) < _HUNDREDTH
 
 
 def _switch(flags: Mapping[str, Any], key: str) -> bool | None:

@@ -27,21 +27,37 @@ UNSCALED_ROPE = {"su", "longrope", "llama3", "default", "mrope", ""}
 """Kinds of rope scaling whose max_position_embeddings is the scaled one already."""
 CONTEXT_UNKNOWN = 2048
 """What vLLM assumes where no key tells (vllm/config/model.py)."""
+OFFSET_POSITIONS = {"roberta", "xlm-roberta", "camembert"}
+"""Their positions begin at 2, so that two of them hold no token."""
 POOLING = re.compile(r"embed|rerank|(?:^|[-_/])(?:bge|gte|e5)[-_]", re.IGNORECASE)
 
 
-def read_config(config: Mapping[str, Any], name: str) -> Architecture:
+def read_config(config: Mapping[str, Any], name: str, *, pooled: bool = False) -> Architecture:
     """The architecture of a config.json.
 
     Args:
         config: As published; a multi-modal model's has its parts nested.
         name: Of the model, best as its repository has it (`owner/name`).
+        pooled: It is known to be for embedding or reranking, whatever its class.
 
     Raises:
         SizingError: One line that names the key, what is wrong with it, and what would be right.
     """
     if not isinstance(config, Mapping):
         raise SizingError(f"config.json: is {type(config).__name__}; a mapping is wanted")
+    try:
+        return _read(config, name, pooled)
+    except (OverflowError, RecursionError):
+        raise SizingError(
+            "config.json: a number in it is absurdly large, or it is nested absurdly deep; mend it"
+        ) from None
+
+
+def _read(config: Mapping[str, Any], name: str, pooled: bool) -> Architecture:  # noqa: FBT001 - of read_config
+    if config.get("is_encoder_decoder") is True:
+        raise SizingError(
+            "config.json: is_encoder_decoder is true; models with an encoder and a decoder are not known here"
+        )
     model_type = Keys(config).text("model_type")
     keys = Keys(config, fallback=_usual(model_type), name=name)
     reader = readers().get(model_type)
@@ -51,7 +67,7 @@ def read_config(config: Mapping[str, Any], name: str) -> Architecture:
     if text is not keys:
         text = Keys(text.values, text.path, _usual(text.text("model_type")), name)
     dtype, assumed = _dtype(keys, text)
-    pooling = draft.pooling or _pools(keys, name)
+    pooling = draft.pooling or pooled or _pools(keys, name)
     return Architecture(
         name=name,
         model_type=model_type,
@@ -77,6 +93,8 @@ def read_folder(path: Path) -> Architecture:
 
     Raises:
         SizingError: The file is missing or is no JSON, or what `read_config` raises.
+
+    A modules.json beside it, as Sentence Transformers writes one, says that the model is for embedding.
     """
     path = Path(path)
     file = path / "config.json" if path.is_dir() else path
@@ -87,14 +105,15 @@ def read_folder(path: Path) -> Architecture:
     if not config.get("quantization_config") and beside.is_file():
         config = {**config, "quantization_config": {"quant_method": "modelopt", **_json(beside)}}
     try:
-        return read_config(config, str(config.get("_name_or_path") or "") or file.resolve().parent.name)
+        name = str(config.get("_name_or_path") or "") or file.resolve().parent.name
+        return read_config(config, name, pooled=file.with_name("modules.json").is_file())
     except SizingError as error:
         raise SizingError(str(error).replace("config.json", str(file), 1)) from error
 
 
 def _json(file: Path) -> Any:
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
+        return json.loads(file.read_text(encoding="utf-8-sig"))
     except FileNotFoundError as error:
         raise SizingError(f"{file}: there is no such file; name a model's folder or its config.json") from error
     except OSError as error:
@@ -127,6 +146,8 @@ def _context(text: Keys) -> int:
     """The longest context as vLLM derives it: the smallest of the keys that are there, times the rope scaling."""
     longest = [text.count(key, most=MOST_POSITIONS) for key in CONTEXT_KEYS if key in text]
     context: float = min(longest, default=CONTEXT_UNKNOWN)
+    if text.text("model_type") in OFFSET_POSITIONS:
+        context = max(1, context - 2)
     rope = text.section("rope_scaling") or text.section("rope_parameters")
     if rope is not None and "gemma3" not in text.text("model_type"):
         kind = str(rope.get("rope_type") or rope.get("type") or "")
@@ -146,7 +167,8 @@ def _pools(keys: Keys, name: str) -> bool:
         )
         if not generates:
             return True
-    return bool(POOLING.search(name))
+    # A repository's name says so where the class is that of a chat model; what somebody calls a folder says nothing.
+    return "/" in name and bool(POOLING.search(name))
 
 
 def _scores(keys: Keys, name: str) -> bool:

@@ -37,14 +37,15 @@ class Layout:
     """One block of one layer."""
     pool_layers: int
     """Layers whose pages one block of the pool is made of: block bytes = page_bytes * pool_layers."""
-    groups: tuple[tuple[str, int], ...]
-    """(kind, window) of each group."""
+    groups: tuple[tuple[str, int, int], ...]
+    """(kind, window, tokens in a block) of each group."""
     uniform: bool
     """One group, whose block takes `page_bytes` for all its layers together."""
     chunk: int
-    """max_num_batched_tokens: a window's layers hold that much more while a prompt is worked on."""
+    """Tokens under way: a window's layers hold that much more while a prompt is worked on."""
     state_blocks: int
-    """Blocks that a state takes per request: 1, or 2 where prefix caching keeps an aligned copy."""
+    """Blocks that a state takes per request: 1, or 2 where prefix caching keeps an aligned copy; 0 where it keeps one at
+    every block of tokens."""
     context_ranks: int = 1
     """Ranks over which decode context parallelism deals a sequence's tokens out; each holds its share of them."""
 
@@ -59,17 +60,17 @@ class Layout:
 
     def blocks_of_request(self, tokens: int) -> int:
         """Blocks that one request of `tokens` tokens takes, all groups together."""
-        return sum(self._group_blocks(kind, window, tokens) for kind, window in self.groups)
+        return sum(self._group_blocks(kind, window, size, tokens) for kind, window, size in self.groups)
 
-    def _group_blocks(self, kind: str, window: int, tokens: int) -> int:
+    def _group_blocks(self, kind: str, window: int, size: int, tokens: int) -> int:
         if kind == "state":
-            return self.state_blocks
+            return self.state_blocks or -(-tokens // size)
         if kind == "window":
             # One more, since a window may begin inside a block.
-            return -(-min(window - 1 + self.chunk, tokens) // self.block_size) + 1
+            return -(-min(window - 1 + self.chunk, tokens) // size) + 1
         if kind == "chunk":
-            return -(-min(window + self.chunk, tokens) // self.block_size)
-        return -(-tokens // (self.block_size * self.context_ranks))
+            return -(-min(window + self.chunk, tokens) // size)
+        return -(-tokens // (size * self.context_ranks))
 
     def concurrency(self, blocks: int, tokens: int) -> float:
         """Requests of `tokens` tokens that `blocks` blocks hold at once."""
@@ -83,7 +84,8 @@ class Layout:
         """
         if by_concurrency:
             return int(self.concurrency(blocks, context) * context)
-        return blocks // len(self.groups) * self.block_size * self.context_ranks if self.groups else 0
+        smallest = min((size for *_, size in self.groups), default=0)
+        return blocks // len(self.groups) * smallest * self.context_ranks if self.groups else 0
 
 
 def layout(
@@ -99,6 +101,9 @@ def layout(
     context_ranks: int = 1,
     windows_are_full: bool = False,
     chunks_are_full: bool = False,
+    padding: float = 1.5,
+    sparse_latent: int = 0,
+    state_step: int = 16,
 ) -> Layout:
     """The layout of `layers`, one pipeline stage of `architecture`, on one of `tensor_parallel` ranks.
 
@@ -109,15 +114,19 @@ def layout(
         element_bytes: Of a cached key or value: 2 for 16 bits, 1 for fp8.
         model_bytes: Of a state's element: the model's own type.
         block_size: Tokens in a block as configured; raised where a state is larger than a page.
-        chunk: max_num_batched_tokens.
+        chunk: Tokens under way at once.
         state_blocks: Blocks of a state per request.
         context_ranks: Ranks that share a sequence's tokens.
         windows_are_full: The engine keeps all tokens in windowed layers too (its hybrid manager is off).
         chunks_are_full: The same for chunked layers alone.
+        padding: Where the largest type has less than this times the layers of the smallest, groups are as large as the
+            largest, and the others are padded.
+        sparse_latent: Bytes of a token's latent where a sparse MLA kernel has a format of its own; 0 where it has none.
+        state_step: Tokens by which a block is raised to the size of a state.
     """
 
     def page_of(layer: Layer) -> Page:
-        page = page_of_cache(layer.cache, tensor_parallel, element_bytes, model_bytes)
+        page = page_of_cache(layer.cache, tensor_parallel, element_bytes, model_bytes, sparse_latent)
         full = windows_are_full or (chunks_are_full and page.kind == "chunk")
         return Page("full", page.bytes_per_token) if full and page.kind in ("window", "chunk") else page
 
@@ -129,21 +138,23 @@ def layout(
     if len({(page.kind, page.window) for page in every}) == 1:
         kind, window = next((page.kind, page.window) for page in every)
         total = sum(count * (page.state_bytes or page.bytes_per_token * block_size) for page, count in here.items())
-        return Layout(block_size, total, 1, ((kind, window),), uniform=True, **common)
+        return Layout(block_size, total, 1, ((kind, window, block_size),), uniform=True, **common)
     attention = max((page.bytes_per_token for page in every), default=0)
     state = max((page.state_bytes for page in every), default=0)
     if state and attention:
-        # Pages must be equally large, so the attention's block grows until it is as large as a state; in steps of 16.
-        block_size = max(block_size, 16 * -(-state // (16 * attention)))
+        # Pages must be equally large, so the attention's block grows until it is as large as a state, step by step.
+        block_size = max(block_size, state_step * -(-state // (state_step * attention)))
     page_bytes = max(attention * block_size, state)
     size = min(every.values())
-    if max(every.values()) < size * 1.5:
+    if max(every.values()) < size * padding:
         size = max(every.values())
-    groups: list[tuple[str, int]] = []
+    groups: list[tuple[str, int, int]] = []
     stage_layers = 0
     for page, count in every.items():
         number = -(-count // size)
-        groups += [(page.kind, page.window)] * number
+        # Smaller pages get as many more tokens as they are smaller (unify_kv_cache_spec_page_size).
+        tokens = block_size * (attention // page.bytes_per_token) if page.bytes_per_token else block_size
+        groups += [(page.kind, page.window, tokens)] * number
         stage_layers = max(stage_layers, -(-here[page] // number))
     return Layout(
         block_size,
@@ -155,14 +166,17 @@ def layout(
     )
 
 
-def page_of_cache(cache: Cache, tensor_parallel: int, element_bytes: int, model_bytes: int) -> Page:
+def page_of_cache(
+    cache: Cache, tensor_parallel: int, element_bytes: int, model_bytes: int, sparse_latent: int = 0
+) -> Page:
     """What one layer keeps on one of `tensor_parallel` ranks."""
     if cache.kind == "state":
         return Page("state", 0, 0, _state_bytes(cache, tensor_parallel, model_bytes))
     if cache.kind == "mla":
         # Every rank keeps the whole latent. The sparse indexer's key is fp8 with one 32-bit scale per 128 values.
         indexer = cache.index_dim + cache.index_dim // 128 * 4
-        return Page("full", cache.latent * element_bytes + indexer)
+        latent = sparse_latent if cache.index_dim and sparse_latent else cache.latent * element_bytes
+        return Page("full", latent + indexer)
     # Ranks beyond the number of KV heads hold copies.
     heads = max(1, cache.kv_heads // tensor_parallel)
     width = heads * (cache.head_dim + (cache.value_dim or cache.head_dim)) * element_bytes

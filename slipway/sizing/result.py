@@ -58,6 +58,8 @@ class Request:
     gpu_memory: GiB | None = None
     """What CUDA reports as total, where it is known better than the catalogue's figure."""
     cpu_kv_cache: GiB | None = None
+    host_memory: GiB | None = None
+    """Of a host without a GPU, which weights and KV cache share; None where it is not known."""
 
     def but(self, **changes: Any) -> Self:
         """The same question with `changes`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import floor
 from typing import TypedDict
 
 from slipway.sizing.engines import MODELS
@@ -18,6 +19,8 @@ FIRST_SNAPSHOT = GiB(0.51)
 """What a process takes of a GPU before it allocates anything: its CUDA context. 78.68 of 79.19 GiB were free on H100."""
 
 
+_HOST = 8
+"""GPUs of the largest common host."""
 TIGHT = GiB(0.25)
 """Less free memory than this is worth a warning."""
 
@@ -51,7 +54,7 @@ def _check(request: Request) -> None:
         value = getattr(request, name)
         if value is not None and value < 1:
             raise SizingError(f"{name} is {value}; give a whole number from 1 on")
-    for name in ("max_num_batched_tokens", "max_num_seqs", "block_size"):
+    for name in ("max_num_batched_tokens", "max_num_seqs", "block_size", "decode_context_parallel"):
         value = getattr(request, name)
         if value is not None and value < 1:
             raise SizingError(f"{name} is {value}; give a whole number from 1 on")
@@ -61,6 +64,13 @@ def _check(request: Request) -> None:
     if request.gpu_memory is not None and request.gpu_memory.value <= 0:
         raise SizingError(
             f"the GPU's memory is {request.gpu_memory.value:g} GiB; give what CUDA reports, such as 79.19"
+        )
+
+    own = request.architecture.quantization
+    if own is not None and request.quantization not in {None, "", "none", own.method}:
+        raise SizingError(
+            f"{request.quantization} is asked for, and the checkpoint is stored as {own.method}; the engine would not start: "
+            "leave it out, the checkpoint says itself what it is"
         )
 
 
@@ -109,6 +119,7 @@ def _on_gpus(request: Request, model: MemoryModel, total: GiB) -> Sizing:
     worst = min(plans, key=lambda plan: (plan.blocks, plan.memory.kv_cache.value))
     memory = worst.memory
     errors, warnings = _memory_errors(request, model, memory)
+    warnings += _layout_warnings(request)
     if not errors:
         errors = _room_errors(request, worst.layout, worst.blocks)
     return Sizing(
@@ -130,7 +141,7 @@ def _on_cpu(request: Request, model: MemoryModel) -> Sizing:
         raise SizingError("without a GPU the room for the KV cache must be given, in GiB")
     layout = model.layout(request, request.architecture.layers)
     blocks = layout.blocks(int(request.cpu_kv_cache.bytes))
-    errors = _room_errors(request, layout, blocks)
+    errors = _host_errors(request, request.cpu_kv_cache) or _room_errors(request, layout, blocks)
     return Sizing(
         request=request,
         fits=not errors,
@@ -141,6 +152,20 @@ def _on_cpu(request: Request, model: MemoryModel) -> Sizing:
         flags=model.flags(request),
         **_figures(request, model, layout, blocks),
     )
+
+
+def _host_errors(request: Request, room: GiB) -> list[str]:
+    if request.host_memory is None:
+        return []
+    weights = GiB.of_bytes(_weights(request)[0])
+    if weights + room <= request.host_memory:
+        return []
+    return [
+        (
+            f"weights {weights:.2f} and a KV cache of {room:.2f} are more than the host's {request.host_memory:.2f} of memory; "
+            "the engine would be ended for want of it"
+        )
+    ]
 
 
 def _refused(request: Request, errors: list[str]) -> Sizing:
@@ -182,14 +207,17 @@ def _figures(request: Request, model: MemoryModel, layout: Layout, blocks: int) 
         kv_cache_tokens=layout.tokens(blocks, context, by_concurrency=model.tokens_by_concurrency(request)),
         max_concurrency=layout.concurrency(blocks, context),
         concurrency_at_use=layout.concurrency(blocks, used),
-        kv_bytes_per_token=_bytes_per_token(layout),
+        kv_bytes_per_token=_bytes_per_token(layout, context),
     )
 
 
-def _bytes_per_token(layout: Layout) -> int:
+def _bytes_per_token(layout: Layout, context: int) -> int:
     """Of a long sequence's next token: only what keeps every token grows then."""
-    growing = sum(1 for kind, _ in layout.groups if kind == "full")
-    return growing * layout.block_bytes // layout.block_size
+    return sum(
+        layout.block_bytes // size
+        for kind, window, size in layout.groups
+        if kind == "full" or (kind == "window" and window >= context)
+    )
 
 
 def _room_errors(request: Request, layout: Layout, blocks: int) -> list[str]:
@@ -204,12 +232,19 @@ def _room_errors(request: Request, layout: Layout, blocks: int) -> list[str]:
             f"{GiB.of_bytes(blocks * layout.block_bytes):.2f} are left; the engine would not start: "
             + (f"a context of {longest} tokens fits" if longest else "no context fits")
         ]
-    at_use = layout.concurrency(blocks, used)
-    if request.concurrency is not None and at_use < request.concurrency:
+    at_use, wanted = layout.concurrency(blocks, used), request.concurrency
+    if wanted is not None and at_use < wanted:
         return [
             (
-                f"there is room for {at_use:.1f} requests of {used} tokens at once, and {request.concurrency} are wanted; "
+                f"there is room for {floor(at_use * 10) / 10:.1f} requests of {used} tokens at once, and {wanted} are wanted; "
                 "the rest would wait"
+            )
+        ]
+    if wanted is not None and (request.max_num_seqs or wanted) < wanted:
+        return [
+            (
+                f"max_num_seqs lets {request.max_num_seqs} requests run at once, and {wanted} are wanted; the rest would wait: "
+                "raise it"
             )
         ]
     return []
@@ -225,6 +260,18 @@ def longest_context(layout: Layout, blocks: int, below: int) -> int:
         else:
             high = middle - 1
     return low
+
+
+def _layout_warnings(request: Request) -> list[str]:
+    said = []
+    used = (request.tensor_parallel or 1) * (request.pipeline_parallel or 1)
+    if used < request.count:
+        said.append(f"{request.count - used} of the {request.count} GPUs stay idle")
+    if used > _HOST:
+        said.append(f"{used} GPUs are more than one host has; Slipway deploys an engine on one host only, as yet")
+    if request.gpu is not None and request.gpu.vendor != "nvidia":
+        said.append("Slipway deploys vLLM's CUDA build only, as yet; no start-up on a GPU of this make was measured")
+    return said
 
 
 def _memory_errors(request: Request, model: MemoryModel, memory: Breakdown) -> tuple[list[str], list[str]]:

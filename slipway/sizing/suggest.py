@@ -38,7 +38,10 @@ def suggestions(sizing: Sizing, gpus: Iterable[Gpu] = ()) -> tuple[Suggestion, .
 
 
 def _room(sizing: Sizing) -> str:
-    return f"{sizing.kv_cache_tokens:,} KV tokens, {sizing.max_concurrency:.1f} requests of the whole context at once"
+    request, room = sizing.request, f"{sizing.kv_cache_tokens:,} KV tokens"
+    if request.context_used not in {None, request.context}:
+        return f"{room}, {sizing.concurrency_at_use:.1f} requests of {request.context_used:,} tokens at once"
+    return f"{room}, {sizing.max_concurrency:.1f} requests of the whole context at once"
 
 
 def _changes(sizing: Sizing, gpus: tuple[Gpu, ...]) -> Iterator[Iterator[_Change]]:
@@ -104,7 +107,9 @@ def _narrower(request: Request, gpu: Gpu) -> Iterator[_Change]:
 def _shorter(request: Request) -> Iterator[_Change]:
     """The longest context of 1024-token steps that fits."""
     context = request.context or request.architecture.context
-    low, high = 0, (context - 1) // _SHORTEST
+    used = request.context_used or context
+    # What requests really use stays possible.
+    low, high = (0 if used >= context else -(-used // _SHORTEST) - 1), (context - 1) // _SHORTEST
     best: Request | None = None
     while low < high:
         middle = (low + high + 1) // 2
@@ -130,7 +135,8 @@ def _more_gpus(request: Request) -> Iterator[_Change]:
             ranks = next(n for n in range(count, 0, -1) if count % n == 0 and divides(request.architecture, n))
             stages = f", pipeline_parallel: {count // ranks}" if count > ranks else ""
             more = request.but(count=count, tensor_parallel=ranks, pipeline_parallel=count // ranks)
-            tries.append((f"{count} GPUs, tensor_parallel: {ranks}{stages}", more))
+            where = f" on {count // _HOST} hosts, which Slipway does not deploy yet" if count > _HOST else ""
+            tries.append((f"{count} GPUs{where}, tensor_parallel: {ranks}{stages}", more))
     yield from tries
     for change, more in tries:
         if not size(more).fits:

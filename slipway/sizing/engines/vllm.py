@@ -10,16 +10,17 @@ start-ups that it was measured in.
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from typing import TypeVar
 
 from slipway.catalog.types import Gpu
-from slipway.sizing.architecture import Architecture, Layer
+from slipway.sizing.architecture import Architecture, Encoder, Layer, Split
 from slipway.sizing.engines.base import Amount
 from slipway.sizing.kv_cache import Layout, layout
 from slipway.sizing.parallel import refusals
-from slipway.sizing.result import Request
+from slipway.sizing.result import Request, SizingError
 from slipway.units import BYTES_PER_GIB, GiB
 
 _T = TypeVar("_T")
@@ -51,8 +52,28 @@ _GRAPH_EXPERTS = 0.045 * _GIB
 """CUDA graphs per layer, as the engine estimates them: 0.55 to 0.84 GiB for 28 to 42 dense layers, 1.82 for 80, 1.04 to 1.39
 for 24 to 27 layers with experts (0.19, H100, 51 sizes)."""
 
+_HOPPER, _AMPERE = 9.0, 8.0
+_OLDEST = {(0, 20): 7.5, (0, 0): 7.0}
+"""Lowest compute capability that the release is built for: CUDA 13 since 0.20 knows nothing below 7.5."""
+
 _LEFT = {"bitsandbytes": (0, 28)}
 """Quantizations, and the first release that was found without them (vllm/model_executor/layers/quantization)."""
+
+_CACHE_DTYPES = ("auto", "float16", "bfloat16", "float32", "fp8", "fp8_e4m3", "fp8_e5m2", "fp8_inc", "fp8_ds_mla")
+"""CacheDType in vllm/config/cache.py, but for the packed formats of late releases, which are not modelled."""
+_SECOND_RUNNER = (0, 30)
+_FIRST_ON_SECOND_RUNNER = ("qwen3", "llama", "mistral", "deepseek_v2", "qwen2_moe", "granitemoe")
+"""Model runner V2 (vllm/config/vllm.py, 0.24 and 0.32)."""
+_LOGITS_ONLY = 2  # its profiling run samples from the 16-bit logits as they are (v1/worker/gpu/sample/sampler.py)
+_PENALTIES = 4.125
+"""Bytes per sequence and word that it keeps for penalties: a 32-bit counter and a bit (v1/worker/gpu/sample/penalties.py);
+inside the measured memory from 0.28 on."""
+_PADDING = {(0, 19): 1.5, (0, 12): 1.25, (0, 0): 1.0}
+"""get_kv_cache_groups: read in 0.11, 0.14, 0.16, 0.17 and 0.19."""
+_SPARSE_LATENT = 656
+"""Bytes of a token in fp8_ds_mla: 512 of latent, 16 of scales, 128 of positions."""
+_MAMBA_CHUNK = 256
+"""chunk_size of published Mamba 2 models; a cached state lies at a multiple of it."""
 
 _WORKSPACE_TOKENS = 64 * 1024  # MLA: the most context that one chunk of a prefill looks back at
 _A100 = "a100"
@@ -69,6 +90,10 @@ class Vllm:
     def filled(self, request: Request) -> Request:
         """Defaults as vllm/engine/arg_utils.py has them for the API server."""
         version = request.engine_version or self.deployed_version
+        if not re.match(r"v?\d+\.\d+", version):
+            raise SizingError(f"engine version {version!r} is none of vLLM's; write it like {self.deployed_version}")
+        if request.kv_cache_dtype not in _CACHE_DTYPES:
+            raise SizingError(f"kv_cache_dtype is {request.kv_cache_dtype!r}; known are {', '.join(_CACHE_DTYPES)}")
         if request.gpu is None:
             batched, seqs = 2048, 128
         else:
@@ -113,6 +138,14 @@ class Vllm:
                 f"vLLM {request.engine_version} no longer has {method}, which left it before {last}; the engine would not "
                 "start: use another quantization, such as fp8, or an older release"
             )
+        if request.gpu is not None:
+            said += _unfit_for(request, request.gpu, release)
+        batched, seqs = _given(request.max_num_batched_tokens), _given(request.max_num_seqs)
+        if batched < seqs:
+            said.append(
+                f"max_num_batched_tokens {batched} is less than max_num_seqs {seqs}; the engine would not start: raise the one "
+                "or lower the other"
+            )
         return said
 
     def activation(self, request: Request, layers: tuple[Layer, ...], *, last: bool) -> Amount:
@@ -133,29 +166,38 @@ class Vllm:
         kept = experts if release >= (0, 14) else 0  # older releases gave the experts' buffers back after each layer
         if architecture.encoders:
             # The outputs of the largest items stay in the encoder's cache during the run.
-            items = max(tokens, *(encoder.tokens_per_item for encoder in architecture.encoders))
-            kept += items * architecture.hidden_size * element
+            context = _given(request.context)
+            items = max(_items(encoder, tokens, context) * encoder.tokens_per_item for encoder in architecture.encoders)
+            kept += max(tokens, items) * architecture.hidden_size * element
         forward = 2 * hidden + max((_layer_peak(request, layer, tokens, ranks, element) for layer in layers), default=0)
         forward += kept if release >= (0, 14) else experts
-        per_logit = _bytes_per_logit(release)
+        second = _second_runner(request, release)
+        per_logit = _LOGITS_ONLY if second else _bytes_per_logit(release)
         vocabulary = architecture.vocabulary
-        sampler = 0.0
+        sampler = lasting = 0.0
         if last and not architecture.pooling:
             sampler = hidden + kept + seqs * vocabulary * per_logit
             if per_logit == _GUMBEL:
                 sampler += min(_TRITON_PROGRAMS, seqs) * vocabulary * 4
-        peak = max(forward, sampler) + _RESIDUE
-        which = "sampler" if sampler >= forward else "forward pass"
+            if second and release >= (0, 28):
+                lasting = seqs * vocabulary * _PENALTIES
+        towers = (
+            max(
+                (_tower_peak(encoder, _items(encoder, tokens, _given(request.context)), ranks, element))
+                for encoder in architecture.encoders
+            )
+            if architecture.encoders
+            else 0.0
+        )
+        peak = max(forward, sampler, towers) + lasting + _RESIDUE
+        which = (
+            "vision tower" if towers > max(forward, sampler) else "sampler" if sampler >= forward else "forward pass"
+        )
         return Amount(
             peak,
-            f"max(forward, sampler) + residue; the {which} decides: "
-            + (
-                "tokens x hidden x bytes + buffers kept + seqs x vocabulary x bytes per logit"
-                if which == "sampler"
-                else "2 x tokens x hidden x bytes + the widest layer's intermediates"
-            ),
+            f"max(forward, sampler, towers) + counters + residue; the {which} decides: {_PEAKS[which]}",
             f"tokens {tokens}, seqs {seqs}, hidden {architecture.hidden_size}, vocabulary {vocabulary}, "
-            f"{per_logit} bytes per logit, buffers kept {kept / _GIB:.2f} GiB",
+            f"{per_logit} bytes per logit, buffers kept {kept / _GIB:.2f} GiB, counters {lasting / _GIB:.2f} GiB",
             f"{_SOURCE}: GPUModelRunner.profile_run, TopKTopPSampler",
         )
 
@@ -169,7 +211,8 @@ class Vllm:
         )
         if ranks * stages == 1 or request.gpu is None:
             return Amount(0, "one rank", "0", _SOURCE), rest
-        if request.gpu.interconnect.kind == "nvswitch" and ranks > 1:
+        # NVLS and symmetric memory need Hopper; older GPUs behind NVSwitch keep to the plain buffers.
+        if request.gpu.interconnect.kind == "nvswitch" and ranks > 1 and _capability(request.gpu) >= _HOPPER:
             amount = _by_release(_NVSWITCH, release) + max(0, ranks - 2) * _NVSWITCH_PER_RANK
         else:
             amount = _OTHER_LINKS
@@ -207,6 +250,8 @@ class Vllm:
     def layout(self, request: Request, layers: tuple[Layer, ...]) -> Layout:
         """The blocks of the stage of `layers`."""
         release = _release(_given(request.engine_version))
+        states = {layer.cache.state_kind for layer in request.architecture.layers if layer.cache.kind == "state"}
+        every_block = bool(states & {"mamba1", "mamba2"}) and (0, 19) <= release < (0, 28) and request.prefix_caching
         return layout(
             request.architecture,
             layers,
@@ -214,12 +259,16 @@ class Vllm:
             element_bytes=cache_bytes(request),
             model_bytes=element_bytes(request),
             block_size=_given(request.block_size),
-            chunk=_given(request.max_num_batched_tokens),
+            chunk=_given(request.max_num_batched_tokens) * _steps_under_way(request, release),
             context_ranks=request.decode_context_parallel,
-            # MambaSpec.max_memory_usage_bytes: prefix caching keeps a second copy at the last whole block.
-            state_blocks=2 if request.prefix_caching else 1,
-            # VLLM_ALLOW_CHUNKED_LOCAL_ATTN_WITH_HYBRID_KV_CACHE is off until 0.11.
-            chunks_are_full=release < (0, 12),
+            # MambaSpec.max_memory_usage_bytes: prefix caching keeps a second copy at the last whole block, or, for Mamba's
+            # own layers in some releases, one at every block.
+            state_blocks=(0 if every_block else 2) if request.prefix_caching else 1,
+            state_step=_MAMBA_CHUNK if every_block else 16,
+            padding=_by_release(_PADDING, release),
+            sparse_latent=_SPARSE_LATENT if _packs_latents(request, release) else 0,
+            # VLLM_ALLOW_CHUNKED_LOCAL_ATTN_WITH_HYBRID_KV_CACHE is off until 0.13.
+            chunks_are_full=release < (0, 14),
         )
 
     def tokens_by_concurrency(self, request: Request) -> bool:
@@ -289,6 +338,43 @@ def _cpu_block(request: Request) -> int:
     return 16 if mla else 128
 
 
+def _unfit_for(request: Request, gpu: Gpu, release: tuple[int, int]) -> list[str]:
+    """What the GPU is too old for."""
+    has, oldest = _capability(gpu), _by_release(_OLDEST, release)
+    if has < oldest:
+        return [
+            (
+                f"vLLM {request.engine_version} is built for compute capability {oldest:g} and later, and {gpu.name} has "
+                f"{has:g}; the engine would not start: use a newer GPU"
+            )
+        ]
+    if has < _AMPERE and request.dtype == "bfloat16":
+        return [f"{gpu.name} has no bfloat16; the engine would not start: set dtype to float16 or auto"]
+    return []
+
+
+def _steps_under_way(request: Request, release: tuple[int, int]) -> int:
+    """Steps whose tokens a window must hold at once: from 0.26 on the next is scheduled while one runs."""
+    stages = _given(request.pipeline_parallel)
+    if release < (0, 26) or request.architecture.pooling:
+        return 1
+    if stages == 1:
+        return 2
+    return stages + 1 if release >= _SECOND_RUNNER else stages
+
+
+def _packs_latents(request: Request, release: tuple[int, int]) -> bool:
+    """Whether sparse MLA keeps 8-bit latents with their scales and 16-bit positions (fp8_ds_mla)."""
+    return request.kv_cache_dtype.startswith("fp8") or (request.kv_cache_dtype == "auto" and release == (0, 11))
+
+
+def _second_runner(request: Request, release: tuple[int, int]) -> bool:
+    """Whether model runner V2 is the default: for all from 0.30 on, for some families since 0.24."""
+    return release >= _SECOND_RUNNER or (
+        release >= (0, 24) and request.architecture.model_type in _FIRST_ON_SECOND_RUNNER
+    )
+
+
 def _keeps_states(architecture: Architecture) -> bool:
     return any(layer.cache.kind == "state" for layer in architecture.layers)
 
@@ -305,6 +391,35 @@ def _experts_workspace(layer: Layer, tokens: int, hidden: int, ranks: int) -> in
         return 0
     inner = -(-layer.expert_intermediate // ranks)
     return tokens * layer.top_k * (max(inner, hidden) + max(2 * inner, hidden))
+
+
+_PEAKS = {
+    "sampler": "tokens x hidden x bytes + buffers kept + seqs x vocabulary x bytes per logit",
+    "forward pass": "2 x tokens x hidden x bytes + the widest layer's intermediates",
+    "vision tower": "patches x (pixels + 2 x hidden + network's intermediates) x bytes",
+}
+
+
+def _items(encoder: Encoder, tokens: int, context: int) -> int:
+    """Images that the profiling run gives a tower: as many as a batch has room for, or the frames of the longest video."""
+    size = max(1, encoder.tokens_per_item)
+    return max(1, tokens // size, min(encoder.most_images, context // size))
+
+
+def _tower_peak(encoder: Encoder, items: int, ranks: int, element: int) -> float:
+    """Bytes of a vision tower at work, which the profiling run lets it do before anything else.
+
+    Alive at once are the pixels, a layer's input and its norm, and what its network makes of them.
+    """
+    first = next((line for line in encoder.weights if line.name == "vision.patch"), None)
+    pixels = first.parameters / encoder.hidden_size if first else 0
+    up = next((line for line in encoder.weights if line.name == "vision.up"), None)
+    down = next((line for line in encoder.weights if line.name == "vision.down"), None)
+    if up is None or down is None:
+        return 0.0
+    cut = 1 if up.split is Split.COPIED else ranks
+    inner = (up.parameters + down.parameters) / encoder.hidden_size / cut
+    return items * encoder.patches_per_item * (pixels + 2 * encoder.hidden_size + inner) * element
 
 
 def _layer_peak(request: Request, layer: Layer, tokens: int, ranks: int, element: int) -> float:
@@ -328,6 +443,11 @@ def _layer_peak(request: Request, layer: Layer, tokens: int, ranks: int, element
 def _release(version: str) -> tuple[int, int]:
     found = re.match(r"v?(\d+)\.(\d+)", version)
     return (int(found[1]), int(found[2])) if found else (0, 0)
+
+
+def _capability(gpu: Gpu) -> float:
+    """CUDA compute capability; AMD's GPUs count as the newest."""
+    return float(gpu.compute_capability) if gpu.vendor == "nvidia" else math.inf
 
 
 def _by_release(table: dict[tuple[int, int], float], release: tuple[int, int]) -> float:

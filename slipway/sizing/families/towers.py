@@ -67,7 +67,7 @@ def qwen2_vision(vision: Keys, hidden: int) -> Encoder:
     lines = patches(vision, width, bias=False, frames=vision.count("temporal_patch_size", default=2, most=64))
     part = tower_layer(width, inner, split=True, bias=True) + norm("vision.norms", 2 * width, bias=True)
     lines += part * vision.count("depth", default=32, most=MOST_LAYERS) + norm("merger.norm", width, bias=True)
-    return _qwen(lines + _merger(width * merge * merge, hidden), width, merge)
+    return _qwen(lines + _merger(width * merge * merge, hidden), width, merge, videos=7)
 
 
 def qwen2_5_vision(vision: Keys, hidden: int) -> Encoder:
@@ -79,7 +79,7 @@ def qwen2_5_vision(vision: Keys, hidden: int) -> Encoder:
     part = tower_layer(width, inner, split=True, bias=True, gated=True) + norm("vision.norms", 2 * width)
     lines += part * vision.count("depth", default=32, most=MOST_LAYERS) + norm("merger.norm", width)
     out = vision.count("out_hidden_size", default=hidden)
-    return _qwen(lines + _merger(width * merge * merge, out), width, merge)
+    return _qwen(lines + _merger(width * merge * merge, out), width, merge, videos=7)
 
 
 def qwen3_vision(vision: Keys, hidden: int) -> Encoder:
@@ -99,10 +99,15 @@ def _merger(inputs: int, out: int) -> Lines:
     return column("merger.1", inputs, inputs, bias=True) + row("merger.2", inputs, out, bias=True)
 
 
-def _qwen(lines: Lines, width: int, merge: int) -> Encoder:
-    """As many tokens as Qwen's processors allow at most: 16,384."""
+def _qwen(lines: Lines, width: int, merge: int, *, videos: int = 1) -> Encoder:
+    """As many tokens as Qwen's processors allow at most: 16,384; before Qwen3-VL a video has up to 7 pairs of such frames."""
     return Encoder(
-        "image", unquantized(lines), hidden_size=width, tokens_per_item=16384, patches_per_item=16384 * merge * merge
+        "image",
+        unquantized(lines),
+        hidden_size=width,
+        tokens_per_item=16384,
+        patches_per_item=16384 * merge * merge,
+        most_images=videos,
     )
 
 

@@ -120,6 +120,18 @@ def test_entries_of_ones_own(tmp_path: Path) -> None:
         (["/nowhere/config.json", "--gpu", "l4"], "/nowhere/config.json"),
         (["nobody/nothing", "--gpu", "l4"], "the model 'nobody/nothing' is not in the catalogue"),
         (["Llama-3.1-8B-Instruct", "--gpu", "l4", "--count", "0"], "count is 0; give a whole number from 1 on"),
+        (
+            ["Llama-3.1-8B-Instruct", "--gpu", "l4", "--count", "1", "--tensor-parallel", "2"],
+            "--count is 1, and tensor parallel 2 x pipeline parallel 1 takes more GPUs; leave --count out, or raise it",
+        ),
+        (
+            ["Llama-3.1-8B-Instruct", "--gpu", "l4", "--context", "4096", "--tokens", "5000"],
+            "requests of 5000 tokens do not go into a context of 4096; lower --tokens or raise --context",
+        ),
+        (
+            ["Qwen2.5-7B-Instruct-AWQ", "--gpu", "l4", "--quantization", "fp8"],
+            "fp8 is asked for, and the checkpoint is stored as awq; the engine would not start",
+        ),
         (["Llama-3.1-8B-Instruct", "--gpu", "l4", "--quantization", "w9"], "quantization: 'w9'"),
         (["openai/gpt-oss-20b", "--gpu", "t4"], "needs compute capability 8 or later, and NVIDIA T4 has 7.5"),
         (
@@ -146,6 +158,47 @@ def test_batch_from_stdin() -> None:
     answers = [json.loads(line) for line in done.stdout.splitlines()]
     assert done.returncode == 0
     assert [(answer["id"], answer["status"]) for answer in answers] == [("x", "ok"), (None, "refused")]
+
+
+@pytest.mark.parametrize(
+    "command", [["size", "Llama-3.1-8B-Instruct", "--gpu", "h100"], ["gpus"], ["models", "--json"]]
+)
+def test_an_output_that_cannot_be_written_is_said(command: list[str]) -> None:
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        done = subprocess.run(
+            [*SLIPWAY, *command], stdout=full, stderr=subprocess.PIPE, text=True, check=False, env=OFFLINE, timeout=60
+        )
+    assert (done.returncode, done.stderr) == (1, "slipway: the output could not be written: No space left on device\n")
+
+
+def test_a_reader_may_go() -> None:
+    reader = subprocess.Popen([*SLIPWAY, "models"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=OFFLINE)
+    assert reader.stdout is not None
+    assert reader.stderr is not None
+    reader.stdout.close()
+    assert reader.stderr.read() == b""
+    reader.stderr.close()
+    assert reader.wait(timeout=60) == 1
+
+
+def test_a_terminal_that_knows_ascii_only_gets_all_else() -> None:
+    done = subprocess.run(
+        [*SLIPWAY, "plan", "--help"],
+        capture_output=True,
+        check=False,
+        env={**OFFLINE, "PYTHONIOENCODING": "ascii"},
+        timeout=60,
+    )
+    assert done.returncode == 0
+    assert done.stderr == b""
+    done.stdout.decode("ascii")
+
+
+def test_a_small_host_is_said_to_be_too_small() -> None:
+    done = run("Llama-3.3-70B-Instruct", "--tier", "cpu", "--context", "2048")
+    assert done.returncode == 1
+    assert "more than the host's 64.00 GiB of memory" in done.stdout
+    assert "per token and GPU" not in done.stdout
 
 
 def test_nothing_heavy_is_imported() -> None:

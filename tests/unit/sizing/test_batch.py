@@ -120,6 +120,18 @@ def test_a_row_that_makes_no_sense_is_refused_and_the_next_is_answered(row: Any,
     assert good.status == "ok"
 
 
+@pytest.mark.parametrize("line", [b'{"id": "a\xff"}', b"[" * 100_000, b"\xff\xfe"])
+def test_a_line_that_is_no_text_leaves_the_others_be(line: bytes) -> None:
+    bad, good = answers([line, json.dumps(llama()).encode()], CATALOG)
+    assert (bad.status, good.status) == ("refused", "ok")
+
+
+def test_the_drivers_figure_is_not_what_cuda_reports() -> None:
+    """32607 MiB of an RTX 5090 are 31.84 GiB; CUDA has 31.37 of them."""
+    printed, known = ask(llama(gpu="RTX 5090", gpu_memory_gib=31.84), llama(gpu="RTX 5090"))
+    assert printed == known
+
+
 def test_what_does_not_fit_is_failed_with_its_figures() -> None:
     (answer,) = ask(llama(gpu="L4", max_model_len=131072))
     assert answer.status == "failed"

@@ -1,6 +1,7 @@
 """Blocks, groups and what a request takes."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ SLIDING = Cache("sliding", kv_heads=8, head_dim=128, window=1024)
 STATE = Cache("state", state_elements=((3, 8192), (32, 128, 128)), state_bytes=(2, 4), state_kind="gdn")
 
 
-def laid_out(*caches: Cache, chunk: int = 2048, ranks: int = 1, **options: bool) -> Layout:
+def laid_out(*caches: Cache, chunk: int = 2048, ranks: int = 1, **options: Any) -> Layout:
     architecture = replace(read(LLAMA_8B), layers=tuple(Layer(cache, ()) for cache in caches))
     return layout(
         architecture,
@@ -63,7 +64,7 @@ def test_one_type_of_layer_is_one_group() -> None:
 
 def test_windows_are_groups_of_their_own() -> None:
     hybrid = laid_out(FULL, SLIDING, SLIDING, SLIDING)
-    assert [kind for kind, _ in hybrid.groups] == ["full", "window", "window", "window"]
+    assert [kind for kind, _, _ in hybrid.groups] == ["full", "window", "window", "window"]
     assert hybrid.block_bytes == 16 * 4096
     # full: 625 blocks; a window holds 1023 and the chunk of 2048, and may begin inside a block: 192 + 1.
     assert hybrid.blocks_of_request(10_000) == 625 + 3 * 193
@@ -109,6 +110,32 @@ def test_published_models(config: dict[str, object], groups: int, bytes_per_bloc
         architecture, architecture.layers, tensor_parallel=1, element_bytes=2, model_bytes=2, block_size=16, chunk=2048
     )
     assert (len(found.groups), found.block_bytes) == (groups, bytes_per_block)
+
+
+def test_smaller_pages_hold_more_tokens() -> None:
+    """Gemma 4's kind: windows with 16 heads of 256, full layers with 4 of 512, so that a full block holds 32 tokens."""
+    full, window = Cache("full", kv_heads=4, head_dim=512), Cache("sliding", kv_heads=16, head_dim=256, window=1024)
+    hybrid = laid_out(full, window)
+    assert hybrid.groups == (("full", 0, 32), ("window", 1024, 16))
+    assert hybrid.blocks_of_request(10_000) == 313 + 193
+    assert hybrid.tokens(10, 100, by_concurrency=False) == 5 * 16
+
+
+def test_a_state_at_every_block() -> None:
+    mixed = laid_out(FULL, STATE, state_blocks=0, state_step=256)
+    assert mixed.block_size % 256 == 0
+    assert mixed.blocks_of_request(10 * mixed.block_size) == 20
+
+
+@pytest.mark.parametrize(("padding", "groups"), [(1.0, 3), (1.25, 2), (1.5, 2)])
+def test_when_groups_are_padded_depends_on_the_release(padding: float, groups: int) -> None:
+    assert len(laid_out(*[FULL] * 9, *[SLIDING] * 10, padding=padding).groups) == groups
+
+
+def test_sparse_latents_have_a_format_of_their_own() -> None:
+    sparse, dense = Cache("mla", latent=576, index_dim=128), Cache("mla", latent=576)
+    assert page_of_cache(sparse, 1, 1, 2, 656).bytes_per_token == 656 + 132
+    assert page_of_cache(dense, 1, 1, 2, 656).bytes_per_token == 576
 
 
 def test_an_embedding_model_without_cache_has_no_groups() -> None:

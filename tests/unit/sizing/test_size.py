@@ -8,6 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slipway.catalog import load
+from slipway.sizing.config import read_config
+from slipway.sizing.engines.vllm import Vllm
 from slipway.sizing.result import Request, Sizing, SizingError
 from slipway.sizing.size import size
 from slipway.units import GiB
@@ -93,6 +95,13 @@ def test_two_stages_hold_half_each_and_the_fuller_one_counts() -> None:
         ),
         ({"gpu_memory_utilization": 1.0}, "gpu_memory_utilization 1 asks for 79.1"),
         ({"context": 8192, "concurrency": 100}, "and 100 are wanted; the rest would wait"),
+        ({"context": 8192, "concurrency": 20, "max_num_seqs": 16}, "max_num_seqs lets 16 requests run at once, and 20"),
+        (
+            {"max_num_batched_tokens": 100, "max_num_seqs": 1000},
+            "max_num_batched_tokens 100 is less than max_num_seqs 1000",
+        ),
+        ({"gpu": GPUS["v100-sxm2-32gb"], "engine_version": "0.32.0"}, "is built for compute capability 7.5 and later"),
+        ({"gpu": GPUS["t4"], "dtype": "bfloat16"}, "NVIDIA T4 has no bfloat16"),
         (
             {"quantization": "bitsandbytes", "engine_version": "0.32.0"},
             "vLLM 0.32.0 no longer has bitsandbytes, which left it",
@@ -115,6 +124,11 @@ def test_what_does_not_fit(changes: dict[str, Any], said: str) -> None:
         ({"gpu_memory_utilization": 0.0}, "gpu_memory_utilization is 0; give a part between 0 and 1, such as 0.9"),
         ({"gpu_memory": GiB(0)}, "the GPU's memory is 0 GiB; give what CUDA reports, such as 79.19"),
         ({"engine": "vlm"}, "engine 'vlm' has no memory model; use one of vllm"),
+        ({"engine_version": "banana"}, "engine version 'banana' is none of vLLM's; write it like 0.32.0"),
+        (
+            {"kv_cache_dtype": "int4"},
+            "kv_cache_dtype is 'int4'; known are auto, float16, bfloat16, float32, fp8, fp8_e4m3, fp8_e5m2, fp8_inc, fp8_ds_mla",
+        ),
         ({"gpu": None}, "without a GPU the room for the KV cache must be given, in GiB"),
     ],
 )
@@ -152,6 +166,77 @@ def test_the_stage_with_the_least_room_decides() -> None:
     assert two.first is not None
     assert two.memory.kv_cache < two.first.kv_cache
     assert two.kv_cache_tokens == int(two.memory.kv_cache.bytes) // (16 * 65536) * 16
+
+
+@pytest.mark.parametrize(
+    ("version", "stages", "under_way"),
+    [("0.25.0", 1, 1), ("0.26.0", 1, 2), ("0.32.0", 1, 2), ("0.28.0", 2, 2), ("0.32.0", 2, 3)],
+)
+def test_windows_hold_what_is_under_way(version: str, stages: int, under_way: int) -> None:
+    request = llama(
+        architecture=read(GEMMA_3_1B), engine_version=version, context=32768, tensor_parallel=1, pipeline_parallel=stages,
+        count=stages, max_num_batched_tokens=2048, max_num_seqs=16,
+    )  # fmt: skip
+    one = Vllm().layout(Vllm().filled(request), request.architecture.layers)
+    assert one.chunk == under_way * 2048
+
+
+def test_the_second_runner_keeps_counters_in_place_of_copies_of_logits() -> None:
+    old, new = (
+        size(llama(architecture=read(GEMMA_3_1B), engine_version=version, context=8192)).memory
+        for version in ("0.19.0", "0.32.0")
+    )
+    assert old is not None
+    assert new is not None
+    logits = 1024 * 262144
+    assert (old.activation - new.activation).value == pytest.approx(
+        GiB.of_bytes(logits * (14 - 2 - 4.125) + 132 * 262144 * 4).value
+    )
+
+
+def test_states_are_kept_twice_with_prefix_caching() -> None:
+    architecture = read_config(load().models["Qwen/Qwen3.6-35B-A3B"].config, "Qwen/Qwen3.6-35B-A3B")
+    blocks = {}
+    for version, caching in (("0.24.0", None), ("0.24.0", True), ("0.32.0", None), ("0.32.0", False)):
+        request = Vllm().filled(
+            llama(architecture=architecture, engine_version=version, prefix_caching=caching, kv_cache_dtype="fp8")
+        )
+        # vLLM 0.24 with prefix caching took 69 blocks for a request of 131072 tokens: 63, and twice three groups of states.
+        blocks[version, caching] = Vllm().layout(request, architecture.layers).blocks_of_request(131072)
+    assert list(blocks.values()) == [66, 69, 69, 66]
+
+
+def test_a_tower_that_sees_much_takes_more_than_the_sampler() -> None:
+    """Qwen 3.6 on 65,536 patches: 1.52 GiB, where one request at a time leaves the sampler little."""
+    architecture = read_config(load().models["Qwen/Qwen3.6-35B-A3B"].config, "Qwen/Qwen3.6-35B-A3B")
+    seeing = llama(architecture=architecture, engine_version="0.24.0", max_num_seqs=1, max_num_batched_tokens=8192)
+    blind = seeing.but(architecture=replace(architecture, encoders=()))
+    (with_tower, without) = (size(request).memory for request in (seeing, blind))
+    assert with_tower is not None
+    assert without is not None
+    assert with_tower.activation.value == pytest.approx(1.58, abs=0.02)
+    assert without.activation.value < 0.9
+
+
+def test_a_host_without_gpu_must_hold_weights_and_cache() -> None:
+    tight = size(llama(gpu=None, cpu_kv_cache=GiB(4), host_memory=GiB(16), context=8192))
+    assert "weights 14.9" in tight.errors[0]
+    assert "more than the host's 16.00 GiB of memory" in tight.errors[0]
+    assert size(llama(gpu=None, cpu_kv_cache=GiB(4), host_memory=GiB(32), context=8192)).fits
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"tensor_parallel": 2, "pipeline_parallel": 1, "count": 4}, "2 of the 4 GPUs stay idle"),
+        ({"tensor_parallel": 16, "count": 16}, "16 GPUs are more than one host has"),
+        ({"gpu": GPUS["mi300x"]}, "Slipway deploys vLLM's CUDA build only"),
+    ],
+)
+def test_what_fits_and_is_still_worth_a_word(changes: dict[str, Any], said: str) -> None:
+    answer = size(replace(llama(context=8192), **changes))
+    assert answer.fits
+    assert any(said in warning for warning in answer.warnings)
 
 
 def test_on_a_cpu_the_room_is_given() -> None:
