@@ -228,7 +228,8 @@ def test_secrets_are_found_nowhere(
     # What could show a secret has run: a first up, a check with diffs, and an up that fails in a task with secrets.
     pair.pulumi("preview", "--refresh", "--diff")
     settings = pair.read()
-    pair.write({**settings, "model": {**settings["model"], "max_model_len": 1 << 30}})
+    # Nothing but the engine itself knows that there is no such flag.
+    pair.write({**settings, "engine": {**settings["engine"], "flags": {"no-such-flag": True}}})
     refused = pair.refused()
     assert "layer vllm" in refused
     pair.write(settings)

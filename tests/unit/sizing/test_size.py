@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slipway.catalog import load
+from slipway.sizing.architecture import Cache, Layer
 from slipway.sizing.config import read_config
 from slipway.sizing.engines.vllm import Vllm
 from slipway.sizing.result import Request, Sizing, SizingError
@@ -179,6 +180,55 @@ def test_windows_hold_what_is_under_way(version: str, stages: int, under_way: in
     )  # fmt: skip
     one = Vllm().layout(Vllm().filled(request), request.architecture.layers)
     assert one.chunk == under_way * 2048
+
+
+@pytest.mark.parametrize(
+    ("model", "changes", "blocks_of_a_request"),
+    [
+        # Full layers with 512 tokens of 2048 x 2 bytes each, chunks of 8192 and 2048 under way; one layer in four is full.
+        pytest.param("chunked", {"engine_version": "0.13.0"}, 131072 // 16, id="chunks were full until 0.13"),
+        pytest.param(
+            "chunked", {"engine_version": "0.14.0"}, 131072 // 16 + 3 * (8192 + 2048) // 16, id="and are not since"
+        ),
+        pytest.param(
+            "even",
+            {"engine_version": "0.11.0"},
+            131072 // 16 + 2 * 193,
+            id="groups as large as the smallest until 0.11",
+        ),
+        pytest.param("even", {"engine_version": "0.12.0"}, 131072 // 16 + 193, id="then padded"),
+    ],
+)
+def test_groups_by_release(model: str, changes: dict[str, Any], blocks_of_a_request: int) -> None:
+    full, window = Cache("full", kv_heads=8, head_dim=128), Cache("sliding", kv_heads=8, head_dim=128, window=1024)
+    chunked = Cache("chunked", kv_heads=8, head_dim=128, window=8192)
+    caches = {"chunked": [full, chunked, chunked, chunked], "even": [full] * 5 + [window] * 6}[model]
+    architecture = replace(read(LLAMA_8B), layers=tuple(Layer(cache, ()) for cache in caches))
+    request = Vllm().filled(llama(architecture=architecture, max_num_batched_tokens=2048, max_num_seqs=64, **changes))
+    assert Vllm().layout(request, architecture.layers).blocks_of_request(131072) == blocks_of_a_request
+
+
+@pytest.mark.parametrize(
+    ("version", "dtype", "bytes_per_token"),
+    [("0.11.0", "auto", 788), ("0.19.0", "auto", 1152 + 132), ("0.19.0", "fp8", 788)],
+)
+def test_sparse_attention_packs_its_latents(version: str, dtype: str, bytes_per_token: int) -> None:
+    """DeepSeek V3.2: 656 bytes and the indexer's 132."""
+    cache = Cache("mla", latent=576, index_dim=128)
+    architecture = replace(read(DEEPSEEK_V2_LITE), layers=(Layer(cache, ()),))
+    request = Vllm().filled(llama(architecture=architecture, engine_version=version, kv_cache_dtype=dtype))
+    assert Vllm().layout(request, architecture.layers).block_bytes == 16 * bytes_per_token
+
+
+def test_outputs_of_a_long_video_are_kept() -> None:
+    """Qwen2.5-VL at its whole context: seven images' worth of 16,384 tokens."""
+    entry = load().models["Qwen/Qwen2.5-VL-7B-Instruct"]
+    asked = llama(architecture=read_config(entry.config, entry.id), max_num_seqs=1, max_num_batched_tokens=2048)
+    short, long = (size(asked.but(context=context)).memory for context in (16384, 7 * 16384))
+    assert short is not None
+    assert long is not None
+    patches = 16384 * 4 * (1176 + 2 * 1280 + 3 * 3420) * 2
+    assert (long.activation - short.activation).value == pytest.approx(GiB.of_bytes(6 * patches).value, rel=0.02)
 
 
 def test_the_second_runner_keeps_counters_in_place_of_copies_of_logits() -> None:
