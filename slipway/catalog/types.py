@@ -112,6 +112,11 @@ class Gpu(Entry, frozen=True, kw_only=True):
 
     words = Entry.words | {"price"}
 
+    @property
+    def nvidia_capability(self) -> float | None:
+        """CUDA compute capability as a number; None for other vendors."""
+        return float(self.compute_capability) if self.vendor == "nvidia" else None
+
     def check(self) -> None:
         """Units that were mixed up show as figures that no GPU has.
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import yaml
 
-from slipway.catalog import Gpu, Quantization
+from slipway.catalog import Quantization
 from slipway.catalog.load import find_or_none
 from slipway.checks.findings import Finding, Severity, key
 from slipway.checks.names import names
@@ -76,11 +76,6 @@ def needs(engine: str, release: str) -> Needs | None:
     return Needs(found.cuda, driver, found.min_capability)
 
 
-def capability(gpu: Gpu) -> float | None:
-    """NVIDIA's compute capability as a number; None for others."""
-    return float(gpu.compute_capability) if gpu.vendor == "nvidia" else None
-
-
 def vendor(subject: Subject) -> Iterator[Finding]:
     """The engine's build is one for NVIDIA."""
     gpu = subject.gpu
@@ -112,7 +107,7 @@ def driver(subject: Subject) -> Iterator[Finding]:
         )
         return
     gpu = subject.gpu
-    has = None if gpu is None else capability(gpu)
+    has = None if gpu is None else gpu.nvidia_capability
     if gpu is not None and has is not None and has < need.capability:
         yield Finding(
             id="compatibility.capability",
@@ -133,7 +128,7 @@ def driver(subject: Subject) -> Iterator[Finding]:
 def dtype(subject: Subject) -> Iterator[Finding]:
     """Formats of weights and activations that the GPU does not have."""
     gpu, wanted = subject.gpu, subject.settings.engine.dtype
-    has = None if gpu is None else capability(gpu)
+    has = None if gpu is None else gpu.nvidia_capability
     if gpu is None or has is None or has >= BFLOAT16_CAPABILITY:
         return
     where = key("engine.dtype")

@@ -5,14 +5,13 @@ from collections.abc import Iterator
 from slipway.checks.findings import Finding, Severity, key
 from slipway.checks.subject import Subject
 from slipway.settings.engine import Build
+from slipway.sizing.parallel import GPUS_OF_A_HOST
 from slipway.sizing.result import Sizing
 from slipway.sizing.size import size
 from slipway.sizing.suggest import suggestions
 
 SUGGESTIONS = 3
 """Changes that make it fit, in one line."""
-GPUS_OF_A_HOST = 8
-"""An engine runs on one host, and hosts with more are rare."""
 NOTHING_FITS = "use more or larger GPUs, or a smaller or quantized model"
 """The mend where no single change was found."""
 MORE_ROOM = "raise engine.cpu_kv_cache_gib, or lower model.max_model_len"

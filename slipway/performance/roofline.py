@@ -18,8 +18,9 @@ from slipway.catalog.types import Gpu
 from slipway.performance.efficiency import Efficiency, efficiency
 from slipway.performance.types import PredictionError, StepTime
 from slipway.sizing.architecture import Architecture, QuantizedWeights, Weights
+from slipway.sizing.modules import excluded, targeted
 from slipway.sizing.result import Request, Sizing
-from slipway.sizing.weights import UNQUANTIZED, excluded, quantized_bytes, run_time, share, targeted, width_of
+from slipway.sizing.weights import UNQUANTIZED, quantized_bytes, run_time, share, width_of
 
 _STATE_BYTES = 4
 _ALL_REDUCES_PER_LAYER = 2

@@ -21,9 +21,9 @@ def unsupported(architecture: Architecture, quantization: str | None, gpu: Gpu, 
 
 
 def _refusal(entry: Quantization, gpu: Gpu) -> str | None:
-    if gpu.vendor == "amd":
+    capability = gpu.nvidia_capability
+    if capability is None:
         return None if entry.amd else f"{entry.name} does not run on {gpu.name}; choose another quantization or GPU"
-    capability = float(gpu.compute_capability)
     low, high = entry.nvidia_min_capability, entry.nvidia_max_capability
     if low is None:
         return f"{entry.name} does not run on NVIDIA GPUs; choose another quantization or GPU"

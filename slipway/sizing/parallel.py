@@ -7,6 +7,8 @@ from itertools import pairwise
 from slipway.sizing.architecture import Architecture, Layer, Split
 from slipway.sizing.result import Request, SizingError
 
+GPUS_OF_A_HOST = 8
+"""An engine runs on one host, and hosts with more are rare."""
 VOCABULARY_PADDING = 64
 """vLLM pads the vocabulary to a multiple of this before it is cut."""
 

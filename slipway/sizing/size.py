@@ -10,7 +10,7 @@ from slipway.sizing.engines import MODELS
 from slipway.sizing.engines.base import Amount, MemoryModel
 from slipway.sizing.engines.vllm import total_memory
 from slipway.sizing.kv_cache import Layout
-from slipway.sizing.parallel import divides, stages
+from slipway.sizing.parallel import GPUS_OF_A_HOST, divides, stages
 from slipway.sizing.result import Breakdown, Request, Sizing, SizingError, Term
 from slipway.sizing.weights import weights_per_rank
 from slipway.units import GiB
@@ -19,8 +19,6 @@ FIRST_SNAPSHOT = GiB(0.51)
 """What a process takes of a GPU before it allocates anything: its CUDA context. 78.68 of 79.19 GiB were free on H100."""
 
 
-_HOST = 8
-"""GPUs of the largest common host."""
 TIGHT = GiB(0.25)
 """Less free memory than this is worth a warning."""
 
@@ -267,7 +265,7 @@ def _layout_warnings(request: Request) -> list[str]:
     used = (request.tensor_parallel or 1) * (request.pipeline_parallel or 1)
     if used < request.count:
         said.append(f"{request.count - used} of the {request.count} GPUs stay idle")
-    if used > _HOST:
+    if used > GPUS_OF_A_HOST:
         said.append(f"{used} GPUs are more than one host has; Slipway deploys an engine on one host only, as yet")
     if request.gpu is not None and request.gpu.vendor != "nvidia":
         said.append("Slipway deploys vLLM's CUDA build only, as yet; no start-up on a GPU of this make was measured")

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 
 from slipway.catalog.types import Gpu
-from slipway.sizing.parallel import divides
+from slipway.sizing.parallel import GPUS_OF_A_HOST, divides
 from slipway.sizing.result import Request, Sizing, Suggestion
 from slipway.sizing.size import size
 
@@ -15,8 +15,7 @@ _FP8 = 8.9  # compute capability from which GPUs multiply FP8; below it vLLM run
 _FP8_WEIGHTS_ONLY = 8.0
 _SHORTEST = 1024  # tokens; a shorter context helps nobody
 _UTILIZATION = 0.95
-_HOST = 8  # GPUs in the largest common host
-_COUNTS = (1, 2, 4, _HOST)
+_COUNTS = (1, 2, 4, GPUS_OF_A_HOST)
 
 _Change = tuple[str, Request]
 """In the words of the settings, and the request with it."""
@@ -93,10 +92,12 @@ def _knobs(request: Request) -> Iterator[_Change]:
 def _narrower(request: Request, gpu: Gpu) -> Iterator[_Change]:
     """Fewer bits for the cache, then for the weights; alone, then with a shorter context."""
     tries = []
-    if request.kv_cache_dtype == "auto" and _capability(gpu) >= _FP8:
+    # AMD's, from CDNA 3 on, have FP8.
+    capability = _FP8 if gpu.nvidia_capability is None else gpu.nvidia_capability
+    if request.kv_cache_dtype == "auto" and capability >= _FP8:
         tries.append(("kv_cache_dtype: fp8", request.but(kv_cache_dtype="fp8")))
     unquantized = request.quantization is None and request.architecture.quantization is None
-    if unquantized and _capability(gpu) >= _FP8_WEIGHTS_ONLY:
+    if unquantized and capability >= _FP8_WEIGHTS_ONLY:
         tries.append(("quantization: fp8", request.but(quantization="fp8")))
     for change, narrow in tries:
         yield change, narrow
@@ -128,23 +129,20 @@ def _shorter(request: Request) -> Iterator[_Change]:
 def _more_gpus(request: Request) -> Iterator[_Change]:
     """More of the same; alone, then with a shorter context."""
     # Beyond one host it takes hosts of eight.
-    counts = _COUNTS if request.count < _HOST else tuple(_HOST * hosts for hosts in (2, 4))
+    counts = _COUNTS if request.count < GPUS_OF_A_HOST else tuple(GPUS_OF_A_HOST * hosts for hosts in (2, 4))
     tries = []
     for count in counts:
         if count > request.count:
             ranks = next(n for n in range(count, 0, -1) if count % n == 0 and divides(request.architecture, n))
             stages = f", pipeline_parallel: {count // ranks}" if count > ranks else ""
             more = request.but(count=count, tensor_parallel=ranks, pipeline_parallel=count // ranks)
-            where = f" on {count // _HOST} hosts, which Slipway does not deploy yet" if count > _HOST else ""
+            where = (
+                f" on {count // GPUS_OF_A_HOST} hosts, which Slipway does not deploy yet"
+                if count > GPUS_OF_A_HOST
+                else ""
+            )
             tries.append((f"{count} GPUs{where}, tensor_parallel: {ranks}{stages}", more))
     yield from tries
     for change, more in tries:
         if not size(more).fits:
             yield from ((f"{change}, {shorter}", both) for shorter, both in _shorter(more))
-
-
-def _capability(gpu: Gpu) -> float:
-    try:
-        return float(gpu.compute_capability)
-    except ValueError:  # an AMD architecture; CDNA3 and later have FP8
-        return _FP8

@@ -18,20 +18,6 @@ from slipway.sizing.mxfp4 import expert_bytes, kernel
 from slipway.sizing.parallel import VOCABULARY_PADDING, stage_layers
 from slipway.sizing.result import SizingError
 
-__all__ = [
-    "RUN_TIME",
-    "UNQUANTIZED",
-    "allocated",
-    "excluded",
-    "quantized_bytes",
-    "run_time",
-    "share",
-    "stage_layers",
-    "targeted",
-    "weights_per_rank",
-    "width_of",
-]
-
 WIDTHS = {"float32": 4, "float": 4, "float16": 2, "half": 2, "bfloat16": 2}
 """Bytes by dtype. `auto` is 2: vLLM runs checkpoints in float32 at 16 bits."""
 UNQUANTIZED = {"router", "router.correction_bias", "shared_expert_gate", "indexer.router", "lm_head"}

@@ -10,7 +10,6 @@ start-ups that it was measured in.
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass
 from typing import TypeVar
@@ -164,11 +163,12 @@ class Vllm:
         experts *= element
         release = _release(_given(request.engine_version))
         kept = experts if release >= (0, 14) else 0  # older releases gave the experts' buffers back after each layer
-        if architecture.encoders:
+        # What the profiling run lets each tower see.
+        seen = [(encoder, _items(encoder, tokens, _given(request.context))) for encoder in architecture.encoders]
+        if seen:
             # The outputs of the largest items stay in the encoder's cache during the run.
-            context = _given(request.context)
-            items = max(_items(encoder, tokens, context) * encoder.tokens_per_item for encoder in architecture.encoders)
-            kept += max(tokens, items) * architecture.hidden_size * element
+            outputs = max(tokens, *(items * encoder.tokens_per_item for encoder, items in seen))
+            kept += outputs * architecture.hidden_size * element
         forward = 2 * hidden + max((_layer_peak(request, layer, tokens, ranks, element) for layer in layers), default=0)
         forward += kept if release >= (0, 14) else experts
         second = _second_runner(request, release)
@@ -181,14 +181,7 @@ class Vllm:
                 sampler += min(_TRITON_PROGRAMS, seqs) * vocabulary * 4
             if second and release >= (0, 28):
                 lasting = seqs * vocabulary * _PENALTIES
-        towers = (
-            max(
-                (_tower_peak(encoder, _items(encoder, tokens, _given(request.context)), ranks, element))
-                for encoder in architecture.encoders
-            )
-            if architecture.encoders
-            else 0.0
-        )
+        towers = max((_tower_peak(encoder, items, ranks, element) for encoder, items in seen), default=0.0)
         peak = max(forward, sampler, towers) + lasting + _RESIDUE
         which = (
             "vision tower" if towers > max(forward, sampler) else "sampler" if sampler >= forward else "forward pass"
@@ -212,7 +205,7 @@ class Vllm:
         if ranks * stages == 1 or request.gpu is None:
             return Amount(0, "one rank", "0", _SOURCE), rest
         # NVLS and symmetric memory need Hopper; older GPUs behind NVSwitch keep to the plain buffers.
-        if request.gpu.interconnect.kind == "nvswitch" and ranks > 1 and _capability(request.gpu) >= _HOPPER:
+        if request.gpu.interconnect.kind == "nvswitch" and ranks > 1 and _at_least(request.gpu, _HOPPER):
             amount = _by_release(_NVSWITCH, release) + max(0, ranks - 2) * _NVSWITCH_PER_RANK
         else:
             amount = _OTHER_LINKS
@@ -340,7 +333,9 @@ def _cpu_block(request: Request) -> int:
 
 def _unfit_for(request: Request, gpu: Gpu, release: tuple[int, int]) -> list[str]:
     """What the GPU is too old for."""
-    has, oldest = _capability(gpu), _by_release(_OLDEST, release)
+    has, oldest = gpu.nvidia_capability, _by_release(_OLDEST, release)
+    if has is None:
+        return []
     if has < oldest:
         return [
             (
@@ -445,9 +440,9 @@ def _release(version: str) -> tuple[int, int]:
     return (int(found[1]), int(found[2])) if found else (0, 0)
 
 
-def _capability(gpu: Gpu) -> float:
-    """CUDA compute capability; AMD's GPUs count as the newest."""
-    return float(gpu.compute_capability) if gpu.vendor == "nvidia" else math.inf
+def _at_least(gpu: Gpu, capability: float) -> bool:
+    """Whether a GPU has what NVIDIA's of this compute capability have; AMD's are taken to."""
+    return gpu.nvidia_capability is None or gpu.nvidia_capability >= capability
 
 
 def _by_release(table: dict[tuple[int, int], float], release: tuple[int, int]) -> float:

@@ -12,8 +12,9 @@ from slipway.sizing.allocator import allocated
 from slipway.sizing.architecture import QuantizedWeights
 from slipway.sizing.config import read_config
 from slipway.sizing.mxfp4 import FLASHINFER, MARLIN, TRITON_35, TRITON_36, expert_bytes, kernel
+from slipway.sizing.parallel import stage_layers
 from slipway.sizing.result import SizingError
-from slipway.sizing.weights import stage_layers, weights_per_rank
+from slipway.sizing.weights import weights_per_rank
 from tests.unit.sizing.counts import SMALL
 from tests.unit.sizing.models import DEEPSEEK_V2_LITE, LLAMA_8B
 
