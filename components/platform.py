@@ -1,5 +1,6 @@
 """The whole platform: the layers, and what waits for what."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import pulumi
@@ -26,11 +27,13 @@ class Platform(pulumi.ComponentResource):
         *,
         settings: Settings,
         sizing: Sizing | None = None,
+        declaration: Mapping[str, Any] | None = None,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         """Build the layers of `settings`, in which nothing is left to be looked up.
 
         `sizing` is the plan that the engines are compared with once they run; None where nothing could be computed.
+        `declaration` (`slipway.checks.declaration`) becomes the component's inputs, which policies judge.
 
         Every host's preflight comes before any host's base, so that one refused host leaves all untouched. Engine,
         gateway and front don't wait for one another; acceptance waits for all.
@@ -38,7 +41,7 @@ class Platform(pulumi.ComponentResource):
         Raises:
             SettingsError: an adapter refused a setting.
         """
-        super().__init__("slipway:index:Platform", name, {}, opts)
+        super().__init__("slipway:index:Platform", name, dict(declaration or {}), opts)
         self._settings = settings
         self._plan = planned(sizing)
         child = pulumi.ResourceOptions(parent=self)

@@ -8,8 +8,11 @@ import pulumi
 
 from components.platform import Platform
 from slipway.checks import Finding, Severity, Subject, catalog_of, examine, findings
+from slipway.checks.declaration import declaration
+from slipway.paths import ROOT
 from slipway.settings import Settings, SettingsError, check_files, parse
 from slipway.settings.errors import PREFIX
+from slipway.settings.load import read_raw
 
 _T = TypeVar("_T")
 
@@ -21,7 +24,11 @@ def main() -> None:
         pulumi.RunError: the settings or the checks refused it; one line per mistake, no traceback, no resource.
     """
     subject = _refusing(lambda: checked(_read(), _source()))
-    platform = _refusing(lambda: Platform("platform", settings=subject.settings, sizing=subject.sizing))
+    platform = _refusing(
+        lambda: Platform(
+            "platform", settings=subject.settings, sizing=subject.sizing, declaration=declaration(subject, _raw())
+        )
+    )
     for name, value in platform.stack_outputs().items():
         pulumi.export(name, value)
 
@@ -51,6 +58,14 @@ def _report(errors: list[Finding], source: str) -> str:
 
 def _source() -> str:
     return f"stacks/Pulumi.{pulumi.get_stack()}.yaml"
+
+
+def _raw() -> object:
+    """The section as the stack's file has it, with what is encrypted still so; None where the settings come from elsewhere."""
+    try:
+        return read_raw(pulumi.get_stack(), ROOT)
+    except SettingsError:
+        return None
 
 
 def _read() -> Settings:

@@ -12,5 +12,9 @@ class GatewayAdapter(Protocol):
     def role(self) -> str:
         """The Ansible role; its unit is ``slipway-<role>.service``."""
 
+    @property
+    def release(self) -> str:
+        """The release that the role installs."""
+
     def variables(self, settings: Settings) -> dict[str, Any]:
         """The role's variables; secrets stay `Secret`s."""

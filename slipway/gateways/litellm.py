@@ -8,11 +8,16 @@ from slipway.settings.gateway import TeamKey
 from slipway.settings.hosts import Host, Service
 
 
+RELEASE = "1.106.2"
+"""The release that role litellm installs; its lock pins the same."""
+
+
 @dataclass(frozen=True)
 class Litellm:
     """The adapter; see `slipway.gateways.base.GatewayAdapter`."""
 
     role: str = "litellm"
+    release: str = RELEASE
 
     def variables(self, settings: Settings) -> dict[str, Any]:
         """The variables of role litellm."""

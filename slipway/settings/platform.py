@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable
 from math import prod
-from typing import Self, TypeVar
+from typing import Literal, Self, TypeVar
 
 from pydantic import Field, field_validator, model_validator
 
@@ -37,6 +37,9 @@ class Settings(Section):
     """TLS."""
     security: Security = Security()
     """Who may reach the endpoint."""
+    purpose: Literal["production", "staging", "development"] | None = None
+    """What depends on the stack. Policies ask more of production: two replicas, a drain, acceptance. Default: production
+    where the stack's name says `prod`."""
     catalog: LocalPath | None = None
     """A YAML file with entries of your own for the catalogue (GPUs, tiers, models …), relative to the project's folder."""
 

@@ -1,0 +1,245 @@
+"""What a stack asks of the pack: levels, parameters and exceptions, as Pulumi's policy configuration writes them.
+
+One JSON file per stack, `policies/config/STACK.json`: by a rule's id a level, or a map with `enforcementLevel`, the rule's
+parameters and `exceptions`; `all` sets a level for every rule. An exception says what it covers, why, who answers for it and
+until when; after that day it covers nothing.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import difflib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from policies.registry import by_id, rules
+from policies.resources import Resource
+from policies.rule import Level, Rule, Violation
+from slipway.errors import UserMistake
+
+ALL = "all"
+LEVEL = "enforcementLevel"
+EXCEPTIONS = "exceptions"
+
+FOLDER = Path("policies") / "config"
+"""Where a project keeps its stacks' files, from the project's folder on."""
+
+EXCEPTIONS_SCHEMA: dict[str, Any] = {
+    "type": "array",
+    "description": "What this rule does not hold for, and until when.",
+    "default": [],
+    "items": {
+        "type": "object",
+        "required": ["resource", "reason", "owner", "expires"],
+        "additionalProperties": False,
+        "properties": {
+            "resource": {
+                "type": "string",
+                "minLength": 1,
+                "description": "The resource's name or URN; * and ? stand for anything.",
+            },
+            "where": {
+                "type": "string",
+                "minLength": 1,
+                "description": "The property's path; * and ? stand for anything. Default: all of the resource.",
+            },
+            "reason": {"type": "string", "minLength": 10, "description": "Why it is right all the same."},
+            "owner": {"type": "string", "minLength": 2, "description": "Who answers for it: a person or a team."},
+            "expires": {
+                "type": "string",
+                "pattern": r"^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])$",
+                "description": "The last day on which it holds, as 2027-01-31.",
+            },
+        },
+    },
+}
+
+
+class ConfigurationError(UserMistake):
+    """The policy configuration was refused; one line per mistake."""
+
+    def __init__(self, problems: list[str], source: str) -> None:
+        self.problems = problems
+        self.source = source
+        head = f"{source}: {len(problems)} mistake(s) in the policy configuration; no rule was asked"
+        super().__init__("\n".join([head, *(f"  {problem}" for problem in problems)]))
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolicyException:
+    """What a rule does not hold for, and until when."""
+
+    rule: str
+    resource: str
+    where: str | None
+    reason: str
+    owner: str
+    expires: dt.date
+
+    def expired(self, today: dt.date) -> bool:
+        """Whether its last day is over."""
+        return today > self.expires
+
+    def covers(self, resource: Resource, found: Violation) -> bool:
+        """Whether it is meant for this violation, in force or not."""
+        named = any(_like(name, self.resource) for name in (resource.name, resource.urn))
+        return named and (self.where is None or _like(found.where, self.where))
+
+
+def _like(text: str, pattern: str) -> bool:
+    # Brackets are part of paths, and no classes of characters.
+    return fnmatchcase(text, pattern.replace("[", "[[]"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Configuration:
+    """Levels, parameters and exceptions by rule; what is not given takes the rule's own."""
+
+    levels: Mapping[str, Level] = field(default_factory=dict)
+    given: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    exceptions: tuple[PolicyException, ...] = ()
+
+    def level(self, rule: Rule) -> Level:
+        """What a violation of `rule` does in this stack."""
+        return self.levels.get(rule.id, self.levels.get(ALL, rule.level))
+
+    def parameters(self, rule: Rule) -> dict[str, Any]:
+        """The rule's parameters, every one with a value."""
+        return {**rule.defaults, **self.given.get(rule.id, {})}
+
+    def exception(self, rule: Rule, resource: Resource, found: Violation, today: dt.date) -> PolicyException | None:
+        """The exception that covers a violation today, if there is one."""
+        for exception in self.exceptions:
+            in_force = exception.rule == rule.id and not exception.expired(today)
+            if in_force and exception.covers(resource, found):
+                return exception
+        return None
+
+
+def configuration_file(stack: str, root: Path) -> Path:
+    """Where `stack` of the project at `root` keeps its policy configuration."""
+    return root / FOLDER / f"{stack}.json"
+
+
+def read_document(stack: str, root: Path) -> dict[str, Any]:
+    """What the stack's file says; empty where there is none.
+
+    Raises:
+        ConfigurationError: it can't be read as JSON.
+    """
+    file = configuration_file(stack, root)
+    source = str(FOLDER / file.name)
+    try:
+        document = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise ConfigurationError([f"can't be read ({error.strerror}): mend the file"], source) from None
+    except ValueError as error:
+        where = f"line {error.lineno}: " if isinstance(error, json.JSONDecodeError) else ""
+        raise ConfigurationError([f"{where}is no JSON text: correct it"], source) from None
+    if not isinstance(document, dict):
+        raise ConfigurationError(["is no map from rules to what is asked of them: correct it"], source)
+    return document
+
+
+def read_configuration(stack: str, root: Path) -> Configuration:
+    """The policy configuration of a stack.
+
+    Raises:
+        ConfigurationError: the file can't be read, or something in it is refused.
+    """
+    return parse_configuration(read_document(stack, root), str(FOLDER / f"{stack}.json"))
+
+
+def parse_configuration(document: Mapping[str, Any], source: str) -> Configuration:
+    """Check a document, and take it apart.
+
+    Raises:
+        ConfigurationError: with every mistake, one line each.
+    """
+    problems = list(_problems(document))
+    if problems:
+        raise ConfigurationError(problems, source)
+    levels: dict[str, Level] = {}
+    given: dict[str, dict[str, Any]] = {}
+    exceptions: list[PolicyException] = []
+    for name, value in document.items():
+        entry: Mapping[str, Any] = {LEVEL: value} if isinstance(value, str) else value
+        if LEVEL in entry:
+            levels[name] = Level(entry[LEVEL])
+        given[name] = {key: inner for key, inner in entry.items() if key not in {LEVEL, EXCEPTIONS}}
+        exceptions += [_exception(name, one) for one in entry.get(EXCEPTIONS, ())]
+    return Configuration(levels=levels, given=given, exceptions=tuple(exceptions))
+
+
+def _exception(rule: str, entry: Mapping[str, Any]) -> PolicyException:
+    return PolicyException(
+        rule=rule,
+        resource=entry["resource"],
+        where=entry.get("where"),
+        reason=entry["reason"],
+        owner=entry["owner"],
+        expires=dt.date.fromisoformat(entry["expires"]),
+    )
+
+
+def _problems(document: Mapping[str, Any]) -> Iterator[str]:
+    known = by_id()
+    for name in document:
+        if name not in known and name != ALL:
+            near = difflib.get_close_matches(name, known, n=1)
+            mend = f"did you mean {near[0]}?" if near else "`slipway policies list` shows them all"
+            yield f"{name}: there is no such rule; nothing would be judged by it: {mend}"
+    if not document:
+        return
+    # Slow to import, and only files need it.
+    from jsonschema import Draft202012Validator
+
+    validator = Draft202012Validator(configuration_schema())
+    for error in sorted(validator.iter_errors(document), key=lambda found: str(found.json_path)):
+        where = error.json_path.removeprefix("$").lstrip(".")
+        if error.validator == "additionalProperties" and not error.absolute_path:
+            continue  # an unknown rule, which was told above
+        deepest = min(error.context or [error], key=lambda found: found.relevance)
+        where = deepest.json_path.removeprefix("$").lstrip(".") if error.context else where
+        yield f"{where}: {deepest.message}; it would not be heeded: correct it"
+    yield from _dates(document)
+
+
+def _dates(document: Mapping[str, Any]) -> Iterator[str]:
+    """Days that no calendar has, which a pattern does not see."""
+    for name, entry in document.items():
+        for index, one in enumerate(entry.get(EXCEPTIONS, ()) if isinstance(entry, Mapping) else ()):
+            text = one.get("expires") if isinstance(one, Mapping) else None
+            try:
+                dt.date.fromisoformat(str(text))
+            except ValueError:
+                yield f"{name}.{EXCEPTIONS}[{index}].expires: {text!r} is no day; the exception would never end: correct it"
+
+
+def configuration_schema() -> dict[str, Any]:
+    """The schema of a stack's policy configuration (JSON Schema 2020-12), for editors and for `parse_configuration`."""
+    level = {"enum": [str(level) for level in Level], "description": "What a violation does."}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Policy configuration of a stack",
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {
+            ALL: level | {"description": "The level of every rule that has none of its own here."},
+            **{rule.id: _rule_schema(rule, level) for rule in rules()},
+        },
+    }
+
+
+def _rule_schema(rule: Rule, level: Mapping[str, Any]) -> dict[str, Any]:
+    properties = {LEVEL: level, **rule.parameters, EXCEPTIONS: EXCEPTIONS_SCHEMA}
+    return {
+        "description": f"{rule.title}.",
+        "oneOf": [dict(level), {"type": "object", "additionalProperties": False, "properties": properties}],
+    }

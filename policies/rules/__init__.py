@@ -1,0 +1,1 @@
+"""The rules, one a file. Each file holds `RULE`; its name is the rule's id with `_` for `-`."""

@@ -1,0 +1,143 @@
+"""Network openings and IAM statements in AWS resources, whichever of the several types holds them."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from policies.node import Node
+from policies.resources import Resource
+
+ANY = "aws:*"
+"""Every type of the pulumi-aws provider."""
+
+SECURITY_GROUP = "aws:ec2/securityGroup:SecurityGroup"
+SECURITY_GROUP_RULE = "aws:ec2/securityGroupRule:SecurityGroupRule"
+INGRESS_RULE = "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule"
+OPENINGS = (
+    SECURITY_GROUP,
+    "aws:ec2/defaultSecurityGroup:DefaultSecurityGroup",
+    SECURITY_GROUP_RULE,
+    INGRESS_RULE,
+)
+"""Types in which `openings` finds something."""
+
+POLICIES = {
+    "aws:iam/policy:Policy": "policy",
+    "aws:iam/rolePolicy:RolePolicy": "policy",
+    "aws:iam/userPolicy:UserPolicy": "policy",
+    "aws:iam/groupPolicy:GroupPolicy": "policy",
+    "aws:s3/bucketPolicy:BucketPolicy": "policy",
+    "aws:kms/key:Key": "policy",
+    "aws:kms/keyPolicy:KeyPolicy": "policy",
+    "aws:secretsmanager/secretPolicy:SecretPolicy": "policy",
+    "aws:sqs/queuePolicy:QueuePolicy": "policy",
+    "aws:sns/topicPolicy:TopicPolicy": "policy",
+    "aws:ecr/repositoryPolicy:RepositoryPolicy": "policy",
+}
+"""By type the property that holds a policy document. Roles have inline policies besides: see `statements`."""
+ROLE = "aws:iam/role:Role"
+
+_EVERYBODY = {"0.0.0.0/0", "::/0"}
+
+
+@dataclass(frozen=True)
+class Ports:
+    """What an opening lets in."""
+
+    first: int
+    last: int
+    """Both included."""
+
+    def __contains__(self, port: object) -> bool:
+        return isinstance(port, int) and self.first <= port <= self.last
+
+
+class Opening(Node):
+    """One ingress of a security group, in whichever resource it stands."""
+
+    __slots__ = ("source_keys",)
+
+    def __init__(self, node: Node, source_keys: tuple[str, ...]) -> None:
+        super().__init__(node.raw, node.path)
+        self.source_keys = source_keys
+
+    def ports(self) -> Ports:
+        """TCP or UDP ports; all of them where the protocol is `-1`.
+
+        Raises:
+            UnknownValueError: they are not known.
+        """
+        protocol = str(self.get("protocol", default=self.get("ipProtocol", default="-1"))).casefold()
+        first, last = self.get("fromPort", default=0), self.get("toPort", default=65535)
+        return Ports(0, 65535) if protocol in {"-1", "all"} else Ports(int(first), int(last))
+
+    def sources(self) -> Iterator[Node]:
+        """The places of the networks that are let in (CIDR), each alone.
+
+        Raises:
+            UnknownValueError: the list is unknown.
+        """
+        for key in self.source_keys:
+            found = self.node(key)
+            if isinstance(found.data, str):
+                yield found
+            else:
+                yield from self.each(key)
+
+
+def openings(resource: Resource) -> Iterator[Opening]:
+    """What the resource lets in.
+
+    Raises:
+        UnknownValueError: the list is unknown.
+    """
+    lists = ("cidrBlocks", "ipv6CidrBlocks")
+    if resource.type == SECURITY_GROUP_RULE:
+        if resource.inputs.get("type") == "ingress":
+            yield Opening(resource.inputs, lists)
+    elif resource.type == INGRESS_RULE:
+        yield Opening(resource.inputs, ("cidrIpv4", "cidrIpv6"))
+    else:
+        for node in resource.inputs.each("ingress"):
+            yield Opening(node, lists)
+
+
+def is_public(network: str) -> bool:
+    """Whether a network (CIDR) is, or reaches into, the public internet."""
+    if network in _EVERYBODY:
+        return True
+    try:
+        return not ipaddress.ip_network(network, strict=False).is_private
+    except ValueError:
+        return False
+
+
+def is_everybody(network: str) -> bool:
+    """Whether a network (CIDR) is the whole internet, or a half of it, in which a detour writes the same."""
+    try:
+        return ipaddress.ip_network(network, strict=False).prefixlen <= 1
+    except ValueError:
+        return False
+
+
+def statements(resource: Resource) -> Iterator[Node]:
+    """Every statement of the resource's policy documents; a role's trust policy is none of them.
+
+    Raises:
+        UnknownValueError: a document is not known yet.
+    """
+    if resource.type == ROLE:
+        for inline in resource.inputs.each("inlinePolicies"):
+            yield from inline.document("policy").each("Statement")
+    elif (key := POLICIES.get(resource.type)) is not None:
+        yield from resource.inputs.document(key).each("Statement")
+
+
+def listed(value: Any) -> list[str]:
+    """What IAM lets be a text or a list of texts, as a list."""
+    if value is None:
+        return []
+    return [value] if isinstance(value, str) else [str(each) for each in value]

@@ -1,0 +1,141 @@
+"""Pods and containers in whatever Kubernetes resource holds a pod template: workloads, jobs, custom resources."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from fnmatch import fnmatchcase
+from typing import Any
+
+from policies.node import UNKNOWN, Key, Node, UnknownValueError
+from policies.resources import Resource
+
+ANY = "kubernetes:*"
+"""Every type of the pulumi-kubernetes provider."""
+GPU_RESOURCES = ("nvidia.com/*", "amd.com/gpu*", "gpu.intel.com/*", "habana.ai/gaudi*")
+"""Names of extended resources that are accelerators, as their device plugins register them."""
+_ABOVE = {"spec", "spec.template", "spec.template.spec", "spec.jobTemplate", "spec.jobTemplate.spec"}
+_IMAGE = re.compile(r"^(?P<name>[^@]*?)(?::(?P<tag>[\w][\w.-]{0,127}))?(?:@(?P<digest>[a-z0-9]+:[0-9a-f]{32,}))?$")
+
+
+class Pod(Node):
+    """The spec of a pod, or of a template that pods are made from."""
+
+    __slots__ = ("metadata",)
+
+    def __init__(self, data: Any, path: str, metadata: Node) -> None:
+        super().__init__(data, path)
+        self.metadata = metadata
+        """Of the pod: its labels and annotations."""
+
+
+class Container(Node):
+    """One container of a pod."""
+
+    __slots__ = ("pod",)
+
+    def __init__(self, data: Any, path: str, pod: Pod) -> None:
+        super().__init__(data, path)
+        self.pod = pod
+
+    @property
+    def name(self) -> str:
+        """As the pod calls it."""
+        return str(self.get("name", default="?"))
+
+    def gpus(self, *, kind: str = "limits") -> dict[str, int]:
+        """Accelerators by the name of their resource, of `limits` or `requests`.
+
+        Raises:
+            UnknownValueError: the amounts are not known.
+        """
+        amounts = self.get("resources", kind, default={})
+        return {
+            name: int(amount)
+            for name, amount in amounts.items()
+            if any(fnmatchcase(name, pattern) for pattern in GPU_RESOURCES) and str(amount).isdigit()
+        }
+
+
+def pods(resource: Resource) -> Iterator[Pod]:
+    """Every pod spec in the resource.
+
+    Raises:
+        UnknownValueError: what would hold one is unknown.
+    """
+    yield from _pods(resource.inputs, Node(None))
+
+
+def _pods(node: Node, parent: Node) -> Iterator[Pod]:
+    data = node.data
+    if data is UNKNOWN and node.path in _ABOVE:
+        raise UnknownValueError(node.path)
+    if isinstance(data, Mapping):
+        if "containers" in data:
+            yield Pod(data, node.path, parent.node("metadata"))
+            return
+        for _, below in node.entries():
+            yield from _pods(below, node)
+    elif isinstance(data, list):
+        for below in node.each():
+            yield from _pods(below, node)
+
+
+def containers(resource: Resource) -> Iterator[Container]:
+    """Every container of every pod in the resource, init containers included.
+
+    Raises:
+        UnknownValueError: what would hold one is unknown.
+    """
+    for pod in pods(resource):
+        yield from containers_of(pod)
+
+
+def containers_of(pod: Pod) -> Iterator[Container]:
+    """The pod's containers, init containers first.
+
+    Raises:
+        UnknownValueError: the list is unknown.
+    """
+    for kind in ("initContainers", "containers"):
+        for node in pod.each(kind):
+            yield Container(node.raw, node.path, pod)
+
+
+def gpu_pods(resource: Resource) -> Iterator[Pod]:
+    """Those pods of which a container has GPUs.
+
+    Raises:
+        UnknownValueError: what would hold them, or their amounts, are unknown.
+    """
+    for pod in pods(resource):
+        if any(container.gpus() or container.gpus(kind="requests") for container in containers_of(pod)):
+            yield pod
+
+
+def image(reference: str) -> tuple[str, str | None, str | None]:
+    """Name, tag and digest of an image reference; tag and digest None where it has none."""
+    found = _IMAGE.match(reference)
+    return (reference, None, None) if found is None else (found["name"], found["tag"], found["digest"])
+
+
+def command_line(container: Node) -> list[str]:
+    """What the container runs, as far as it says: command, then args, each word a text.
+
+    Raises:
+        UnknownValueError: a word is unknown.
+    """
+    words: list[Key] = []
+    for key in ("command", "args"):
+        words += container.get(key, default=[])
+    return [str(word) for word in words]
+
+
+def environment(container: Node) -> Iterator[tuple[str, Node]]:
+    """Name and place of each variable that the container sets itself; the place holds `value` or `valueFrom`.
+
+    Raises:
+        UnknownValueError: the list is unknown.
+    """
+    for entry in container.each("env"):
+        yield str(entry.get("name", default="")), entry
