@@ -62,6 +62,10 @@ class Judgement:
         )
 
 
+NOTHING = Judgement()
+"""The answer where there was nothing to say."""
+
+
 def judge_resource(
     resource: Resource, stack: Stack, configuration: Configuration, today: dt.date | None = None
 ) -> Judgement:

@@ -1,11 +1,22 @@
-"""`slipway check`: what would be refused, or disappoint, before anything is touched. It never asks a host."""
+"""`slipway check`: what would be refused, or disappoint, before anything is touched. It never asks a host or a cloud.
+
+Settings, sizing and compatibility come from `slipway.checks`, the rest from the policy pack, which judges the resources that the
+stack will have.
+"""
 
 import json
 import sys
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from policies.configuration import ConfigurationError, read_configuration
+from policies.judge import NOTHING, Found, Judgement, Open, judge
+from policies.planned import planned_stack
+from policies.resources import Resource
+from policies.rule import Level
 from slipway.checks import Finding, Severity, Subject, catalog_of, examine, findings
 from slipway.checks.actual import planned
 from slipway.cli.errors import UserError
@@ -13,74 +24,138 @@ from slipway.paths import ROOT
 from slipway.performance.copies import is_mixture
 from slipway.settings import SettingsError
 from slipway.settings.engine import Build
-from slipway.settings.load import read_public, stack_file, stack_names
+from slipway.settings.errors import PREFIX
+from slipway.settings.load import read_config, read_public, stack_file, stack_names
 
 FINE, FOUND, BAD_INPUT = 0, 1, 2
-"""Exit statuses: no error among the findings; an error among them; settings that can't even be read."""
+"""Exit statuses: nothing that would be refused; something that would; settings or policies that can't even be read."""
+
+
+class Form(StrEnum):
+    """How the answer is printed."""
+
+    TEXT = "text"
+    JSON = "json"
+    SARIF = "sarif"
+    JUNIT = "junit"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """One stack's answer: either findings, or the problems for which it could not be looked at."""
+    """One stack's answer: findings and judgement, or the problems for which it could not be looked at."""
 
     stack: str
     subject: Subject | None = None
     findings: tuple[Finding, ...] = ()
+    judgement: Judgement = NOTHING
     problems: tuple[str, ...] = ()
+    """Settings that were refused."""
+    policy_problems: tuple[str, ...] = ()
+    """Of the stack's policy configuration."""
+
+    @property
+    def refused(self) -> bool:
+        """Whether a preview would be refused."""
+        wrong = any(finding.severity is Severity.ERROR for finding in self.findings)
+        return wrong or any(found.level is not Level.ADVISORY for found in self.judgement.violations)
 
     @property
     def status(self) -> int:
         """The exit status that this stack asks for."""
-        if self.subject is None:
+        if self.subject is None or self.policy_problems:
             return BAD_INPUT
-        return FOUND if any(finding.severity is Severity.ERROR for finding in self.findings) else FINE
+        return FOUND if self.refused else FINE
 
 
-def check_stacks(stacks: list[str], *, as_json: bool, root: Path = ROOT) -> None:
+def check_stacks(stacks: list[str], *, form: Form = Form.TEXT, root: Path = ROOT) -> None:
     """Check `stacks`, or all that have a file; secrets that come from the environment need not be set.
 
     Raises:
         UserError: there is no stack to check.
-        SystemExit: with status 1 where a finding is an error, and 2 where settings can't be read.
+        SystemExit: with status 1 where something would be refused, and 2 where settings or policies can't be read.
     """
     names = stacks or stack_names(root)
     if not names:
         raise UserError(f"there is no stack in {root / 'stacks'}; put a Pulumi.NAME.yaml there")
     reports = [report(name, root) for name in dict.fromkeys(names)]
-    if as_json:
-        print(json.dumps({"stacks": [_data(entry) for entry in reports]}, indent=2))
-    else:
-        print("\n".join(line for entry in reports for line in lines(entry)))
+    print(_printer(form)(reports, root))
     status = max(entry.status for entry in reports)
     if status != FINE:
         sys.exit(status)
 
 
+def _printer(form: Form) -> Callable[[list[Report], Path], str]:
+    if form is Form.SARIF:
+        from slipway.cli.sarif import sarif
+
+        return sarif
+    if form is Form.JUNIT:
+        from slipway.cli.junit import junit
+
+        return junit
+    if form is Form.JSON:
+        return lambda reports, _: json.dumps({"stacks": [data(entry) for entry in reports]}, indent=2)
+    return lambda reports, _: "\n".join(line for entry in reports for line in lines(entry))
+
+
 def report(stack: str, root: Path) -> Report:
     """Look at one stack."""
     try:
+        config = read_config(stack, root)
         settings = read_public(stack, root)
         source = str(stack_file(stack, root).relative_to(root))
         subject = examine(settings, catalog_of(settings, root), source)
-        return Report(stack=stack, subject=subject, findings=tuple(findings(subject)))
     except SettingsError as error:
         return Report(stack=stack, problems=error.problems)
+    found = tuple(findings(subject))
+    try:
+        configuration = read_configuration(stack, root)
+    except ConfigurationError as error:
+        where = error.source
+        problems = tuple(f"{where}: {problem}" for problem in error.problems)
+        return Report(stack=stack, subject=subject, findings=found, policy_problems=problems)
+    judgement = judge(planned_stack(stack, subject, config.get(PREFIX), config), configuration)
+    return Report(stack=stack, subject=subject, findings=found, judgement=judgement)
 
 
 def lines(entry: Report) -> list[str]:
-    """A report as a person reads it: the verdict, the deployment, the findings."""
+    """A report as a person reads it: the verdict, the deployment, the findings, the policies."""
     if entry.subject is None:
-        return [f"{entry.stack}: settings refused", *(f"  {'error':8} {problem}" for problem in entry.problems)]
+        return [f"{entry.stack}: settings refused", *(f"  {'error':9} {problem}" for problem in entry.problems)]
+    judgement = entry.judgement
     return [
         f"{entry.stack}: {_verdict(entry)}",
         *(f"  {line}" for line in _deployment(entry.subject)),
-        *(f"  {finding.severity:8} {finding.line}" for finding in entry.findings),
+        *(f"  {finding.severity:9} {finding.line}" for finding in entry.findings),
+        *(f"  {'error':9} {problem}" for problem in entry.policy_problems),
+        *(f"  {found.level:9} {_named(found, found.line)}" for found in _sorted(judgement.violations)),
+        *(f"  {'unknown':9} {_named(unknown, unknown.line)}" for unknown in judgement.open),
+        *(f"  {'excepted':9} {_named(found, _exception(found))}" for found in judgement.excepted),
     ]
 
 
+def _named(found: Found | Open, line: str) -> str:
+    return f"{found.rule.id}: {found.resource.name}: {line}"
+
+
+def _exception(found: Found) -> str:
+    exception = found.exception
+    assert exception is not None  # noqa: S101 -- what makes it excepted
+    return f"until {exception.expires}, {exception.owner}: {exception.reason} ({found.violation.what})"
+
+
+def _sorted(found: Iterable[Found]) -> list[Found]:
+    """What refuses first."""
+    return sorted(found, key=lambda one: one.level is Level.ADVISORY)
+
+
 def _verdict(entry: Report) -> str:
-    if entry.status == FOUND:
+    if entry.policy_problems:
+        return "policy configuration refused"
+    if any(finding.severity is Severity.ERROR for finding in entry.findings):
         return "would fail"
+    if entry.refused:
+        return "violates mandatory policies"
     if entry.subject is None or entry.subject.sizing is None:
         return "nothing wrong was found; whether the model fits was not checked"
     return "fits"
@@ -125,18 +200,34 @@ def _copies(subject: Subject) -> str:
     return f"{settings.data_parallel * len(settings.engine_hosts)} copies of "
 
 
-def _data(entry: Report) -> dict[str, Any]:
+def data(entry: Report) -> dict[str, Any]:
+    """A report as plain data."""
     if entry.subject is None:
-        return {"stack": entry.stack, "status": entry.status, "problems": list(entry.problems), "findings": []}
+        return {
+            "stack": entry.stack,
+            "status": entry.status,
+            "problems": list(entry.problems),
+            "findings": [],
+            "policies": [],
+        }
     subject = entry.subject
     settings = subject.settings
+    judgement = entry.judgement
     return {
         "stack": entry.stack,
         "status": entry.status,
-        "problems": [],
+        "problems": list(entry.policy_problems),
         "findings": [
             {"id": finding.id, "severity": str(finding.severity), "where": finding.where, "message": finding.message}
             for finding in entry.findings
+        ],
+        "policies": [
+            *(_found(found) for found in _sorted(judgement.violations)),
+            *(_found(found) for found in judgement.excepted),
+            *(
+                _judged(unknown, unknown.where) | {"unknown": True, "message": unknown.line}
+                for unknown in judgement.open
+            ),
         ],
         "deployment": {
             "build": str(settings.build),
@@ -149,4 +240,28 @@ def _data(entry: Report) -> dict[str, Any]:
             "data_parallel": settings.data_parallel,
         },
         "sizing": planned(subject.sizing) or None,
+    }
+
+
+def _found(found: Found) -> dict[str, Any]:
+    exception = found.exception
+    return _judged(found, found.violation.where) | {
+        "level": str(found.level),
+        "value": found.violation.value,
+        "message": found.line,
+        "exception": None
+        if exception is None
+        else {"reason": exception.reason, "owner": exception.owner, "expires": str(exception.expires)},
+    }
+
+
+def _judged(found: Found | Open, where: str) -> dict[str, Any]:
+    resource: Resource = found.resource
+    return {
+        "id": found.rule.id,
+        "severity": str(found.rule.severity),
+        "resource": resource.name,
+        "type": resource.type,
+        "where": where,
+        "source": found.rule.source,
     }

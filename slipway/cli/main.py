@@ -29,6 +29,10 @@ app = typer.Typer(
 lab = typer.Typer(no_args_is_help=True, help="Lab hosts: real Debian systems with systemd and sshd on this machine.")
 app.add_typer(choose.app)
 app.add_typer(lab, name="lab")
+policies = typer.Typer(
+    no_args_is_help=True, help="The policy pack's rules: what each asks, why, and by which document."
+)
+app.add_typer(policies, name="policies")
 
 Stack = Annotated[str, typer.Argument(help="The stack: NAME of stacks/Pulumi.NAME.yaml.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout; all else goes to stderr.")]
@@ -87,11 +91,65 @@ def check(
         list[str] | None, typer.Argument(help="Stacks: NAME of stacks/Pulumi.NAME.yaml. Default: all.")
     ] = None,
     as_json: Json = False,
+    as_sarif: Annotated[bool, typer.Option("--sarif", help="Print SARIF 2.1.0, which code review shows.")] = False,
+    as_junit: Annotated[bool, typer.Option("--junit", help="Print JUnit XML, which CI servers show.")] = False,
 ) -> None:
-    """Check stacks without touching a host: does the model fit, does everything go together? Status 1 where it does not."""
-    from slipway.cli.check import check_stacks
+    """Check stacks without touching a host or a cloud: settings, sizing, compatibility, policies.
 
-    check_stacks(stacks or [], as_json=as_json)
+    Status 1 where something would be refused, 2 where settings or policies can't be read.
+    """
+    from slipway.cli.check import Form, check_stacks
+
+    forms = [form for form, asked in ((Form.JSON, as_json), (Form.SARIF, as_sarif), (Form.JUNIT, as_junit)) if asked]
+    if len(forms) > 1:
+        raise UserError("--json, --sarif and --junit go to the same place: give one of them")
+    check_stacks(stacks or [], form=forms[0] if forms else Form.TEXT)
+
+
+@policies.command("list")
+def policies_list(as_json: Json = False) -> None:
+    """List the rules: id, level, severity, what holds where it is kept."""
+    from slipway.cli.policies import show_rules
+
+    show_rules(as_json=as_json)
+
+
+@policies.command("explain")
+def policies_explain(
+    rule: Annotated[str, typer.Argument(help="The rule's id.")],
+    as_json: Json = False,
+) -> None:
+    """Explain one rule: what it asks of which resources, why, the mend, the source, its parameters."""
+    from slipway.cli.policies import explain_rule
+
+    explain_rule(rule, as_json=as_json)
+
+
+@policies.command("docs")
+def policies_docs(
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file instead of stdout.")] = None,
+) -> None:
+    """Print the reference of all rules (Markdown), generated from their metadata."""
+    from policies.reference import reference as policy_reference
+
+    _written(policy_reference(), output)
+
+
+@policies.command("schema")
+def policies_schema(
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file instead of stdout.")] = None,
+) -> None:
+    """Print the JSON schema of a stack's policy configuration, policies/config/STACK.json."""
+    from policies.configuration import configuration_schema
+
+    _written(json.dumps(configuration_schema(), indent=2) + "\n", output)
+
+
+def _written(text: str, output: Path | None) -> None:
+    if output is None:
+        sys.stdout.write(text)
+    else:
+        output.write_text(text, encoding="utf-8")
 
 
 @app.command()
@@ -101,11 +159,7 @@ def schema(
     """Print the JSON schema of a stack file, with which editors complete and check the YAML."""
     from slipway.settings.schema import stack_schema
 
-    text = json.dumps(stack_schema(), indent=2) + "\n"
-    if output is None:
-        sys.stdout.write(text)
-    else:
-        output.write_text(text, encoding="utf-8")
+    _written(json.dumps(stack_schema(), indent=2) + "\n", output)
 
 
 @app.command()
@@ -115,10 +169,7 @@ def reference(
     """Print the reference of every setting (Markdown), generated from the settings themselves."""
     from slipway.settings.reference import settings_reference
 
-    if output is None:
-        sys.stdout.write(settings_reference())
-    else:
-        output.write_text(settings_reference(), encoding="utf-8")
+    _written(settings_reference(), output)
 
 
 @lab.command("up")

@@ -7,7 +7,6 @@ from slipway.settings import Settings
 from slipway.settings.gateway import TeamKey
 from slipway.settings.hosts import Host, Service
 
-
 RELEASE = "1.106.2"
 """The release that role litellm installs; its lock pins the same."""
 

@@ -83,6 +83,15 @@ def read_raw(stack: str, root: Path) -> Any:
     Raises:
         SettingsError: no such stack, or a file that is not YAML.
     """
+    return read_config(stack, root).get(PREFIX)
+
+
+def read_config(stack: str, root: Path) -> dict[str, Any]:
+    """All that `stack`'s file says under ``config``, secrets still encrypted.
+
+    Raises:
+        SettingsError: no such stack, or a file that is not YAML.
+    """
     file = stack_file(stack, root)
     source = str(file.relative_to(root))
     try:
@@ -98,7 +107,7 @@ def read_raw(stack: str, root: Path) -> Any:
         line = f"line {mark.line + 1}: " if mark else ""
         raise SettingsError([f"{line}not valid YAML; the stack can't be read; correct the line"], source) from None
     config = document.get("config") if isinstance(document, dict) else None
-    return config.get(PREFIX) if isinstance(config, dict) else None
+    return config if isinstance(config, dict) else {}
 
 
 def stack_names(root: Path) -> list[str]:

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from slipway.catalog import load
-from slipway.cli.check import check_stacks, report
+from slipway.cli.check import Form, check_stacks, report
 from slipway.paths import ROOT
 from slipway.settings.load import stack_names
 from tests.unit.checks.stacks import LLAMA_8B, QWEN_1B, stack
@@ -68,6 +68,9 @@ def checkout(folder: Path, **documents: Any) -> Path:
     """A checkout with these stacks."""
     (folder / "stacks").mkdir()
     for name, document in documents.items():
+        if isinstance(document, dict):
+            # As a file has it: the key itself is not in it.
+            document = changed(document, "gateway.keys.0.key", {"env": "SLIPWAY_KEY_A"})  # noqa: PLW2901
         text = document if isinstance(document, str) else yaml.safe_dump({"config": {"slipway:platform": document}})
         (folder / f"stacks/Pulumi.{name}.yaml").write_text(text)
     return folder
@@ -90,20 +93,20 @@ STATUS: dict[str, tuple[dict[str, Any], list[str], int]] = {
 }
 
 
-@pytest.mark.parametrize("as_json", [False, True])
+@pytest.mark.parametrize("form", list(Form))
 @pytest.mark.parametrize("case", STATUS)
-def test_status(tmp_path: Path, capsys: pytest.CaptureFixture[str], case: str, as_json: bool) -> None:
+def test_status(tmp_path: Path, capsys: pytest.CaptureFixture[str], case: str, form: Form) -> None:
     documents, names, status = STATUS[case]
     root = checkout(tmp_path, **documents)
     before = sorted(root.rglob("*"))
     if status:
         with pytest.raises(SystemExit) as ended:
-            check_stacks(names, as_json=as_json, root=root)
+            check_stacks(names, form=form, root=root)
         assert ended.value.code == status
     else:
-        check_stacks(names, as_json=as_json, root=root)
+        check_stacks(names, form=form, root=root)
     output = capsys.readouterr().out
-    if as_json:
+    if form is Form.JSON:
         reports = json.loads(output)["stacks"]
         assert [entry["stack"] for entry in reports] == (names or sorted(documents))
         assert max(entry["status"] for entry in reports) == status
@@ -113,24 +116,24 @@ def test_status(tmp_path: Path, capsys: pytest.CaptureFixture[str], case: str, a
 def test_what_a_person_reads(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = checkout(tmp_path, a=FINE, b=REFUSED, c=UNKNOWN, d=TOO_LARGE)
     with pytest.raises(SystemExit):
-        check_stacks([], as_json=False, root=root)
+        check_stacks([], root=root)
     lines = capsys.readouterr().out.splitlines()
     assert "a: fits" in lines
     assert f"  {QWEN_1B} on 1 host, 1 x NVIDIA L4, tensor parallel 1" in lines
     assert "b: settings refused" in lines
-    assert any(line.startswith("  error    slipway:platform.hardware.tier: 'nowhere' is not in the") for line in lines)
+    assert any(line.startswith("  error     slipway:platform.hardware.tier: 'nowhere' is not in the") for line in lines)
     assert "c: nothing wrong was found; whether the model fits was not checked" in lines
-    assert any(line.startswith("  warning  slipway:platform.model.catalog: is not given; ") for line in lines)
+    assert any(line.startswith("  warning   slipway:platform.model.catalog: is not given; ") for line in lines)
     assert "d: would fail" in lines
-    assert any(line.startswith("  error    slipway:platform.model: no memory is left") for line in lines)
+    assert any(line.startswith("  error     slipway:platform.model: no memory is left") for line in lines)
     assert not any("\x1b" in line for line in lines)
 
 
 def test_json_has_it_all(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     document = stack(("hardware", {"gpu": "h100-sxm", "gpus": 2}), model=LLAMA_8B)
-    check_stacks([], as_json=True, root=checkout(tmp_path, a=document))
+    check_stacks([], form=Form.JSON, root=checkout(tmp_path, a=document))
     (entry,) = json.loads(capsys.readouterr().out)["stacks"]
-    assert entry.keys() == {"stack", "status", "problems", "findings", "deployment", "sizing"}
+    assert entry.keys() == {"stack", "status", "problems", "findings", "policies", "deployment", "sizing"}
     assert entry["deployment"] == {
         "build": "cuda",
         "hosts": 1,
@@ -149,18 +152,18 @@ def test_json_has_it_all(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
 def test_copies_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     document = stack(("hardware", {"gpu": "l4", "gpus": 8}), ("engine.data_parallel", 4))
     root = checkout(tmp_path, a=document)
-    check_stacks([], as_json=False, root=root)
+    check_stacks([], root=root)
     lines = capsys.readouterr().out.splitlines()
     assert f"  4 copies of {QWEN_1B} on 1 host, 8 x NVIDIA L4, tensor parallel 2, data parallel 4" in lines
     assert any(line.startswith("  KV cache of each copy: ") for line in lines)
-    check_stacks([], as_json=True, root=root)
+    check_stacks([], form=Form.JSON, root=root)
     (entry,) = json.loads(capsys.readouterr().out)["stacks"]
     assert entry["deployment"]["data_parallel"] == 4
 
 
 def test_json_says_why_it_was_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        check_stacks([], as_json=True, root=checkout(tmp_path, a=REFUSED))
+        check_stacks([], form=Form.JSON, root=checkout(tmp_path, a=REFUSED))
     (entry,) = json.loads(capsys.readouterr().out)["stacks"]
     (problem,) = entry["problems"]
     assert problem.startswith("slipway:platform.hardware.tier: 'nowhere' is not in the catalogue")
@@ -170,7 +173,7 @@ def test_json_says_why_it_was_refused(tmp_path: Path, capsys: pytest.CaptureFixt
 def test_secrets_need_not_be_set_and_are_not_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     document = changed(FINE, "gateway.keys.0.key", "canary-0123456789abcdef0123456789abcdef")
     document["engine"] = {"key": {"env": "NEVER_SET_ANYWHERE"}}
-    check_stacks([], as_json=True, root=checkout(tmp_path, a=document))
+    check_stacks([], form=Form.JSON, root=checkout(tmp_path, a=document))
     assert "canary" not in capsys.readouterr().out
 
 
@@ -178,7 +181,7 @@ def test_without_stacks_there_is_nothing_to_say(tmp_path: Path) -> None:
     from slipway.cli.errors import UserError
 
     with pytest.raises(UserError, match="there is no stack in "):
-        check_stacks([], as_json=False, root=checkout(tmp_path))
+        check_stacks([], root=checkout(tmp_path))
 
 
 def test_the_command(root: Path) -> None:

@@ -1,0 +1,105 @@
+"""`slipway check --sarif`: findings as code-review services read them (SARIF 2.1.0, OASIS)."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from policies.registry import by_id
+from policies.rule import Level
+from slipway import __version__
+from slipway.checks import Severity
+from slipway.cli.check import Report
+from slipway.cli.locations import of_finding, of_judged, of_problem
+from slipway.settings.lines import Line
+from slipway.settings.load import stack_file
+
+SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
+_LEVELS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.NOTE: "note"}
+_SCORES = {"critical": "9.5", "high": "8.0", "medium": "5.5", "low": "2.5"}
+"""`security-severity`, in the middle of the bands that code scanning shows by name."""
+SETTINGS = "settings.refused"
+
+
+def sarif(reports: list[Report], root: Path) -> str:
+    """One run over all stacks, as JSON text."""
+    results = [result for report in reports for result in _results(report, root)]
+    used = dict.fromkeys(result["ruleId"] for result in results)
+    driver = {
+        "name": "slipway",
+        "version": __version__,
+        "rules": [_rule(name) for name in used],
+    }
+    index = {name: number for number, name in enumerate(used)}
+    for result in results:
+        result["ruleIndex"] = index[result["ruleId"]]
+    return json.dumps(
+        {"$schema": SCHEMA, "version": "2.1.0", "runs": [{"tool": {"driver": driver}, "results": results}]}, indent=2
+    )
+
+
+def _rule(name: str) -> dict[str, Any]:
+    rule = by_id().get(name)
+    if rule is None:
+        return {"id": name, "shortDescription": {"text": name}}
+    return {
+        "id": rule.id,
+        "name": rule.title,
+        "shortDescription": {"text": f"{rule.title}."},
+        "fullDescription": {"text": f"{rule.title}: {rule.reason}."},
+        "help": {"text": f"{rule.mend}. Source: {rule.source}"},
+        "helpUri": rule.url,
+        "defaultConfiguration": {"level": _level(rule.level)},
+        "properties": {"tags": [str(rule.group)], "security-severity": _SCORES[str(rule.severity)]},
+    }
+
+
+def _results(report: Report, root: Path) -> Iterator[dict[str, Any]]:
+    file = str(stack_file(report.stack, root).relative_to(root))
+    for problem in report.problems:
+        line = of_problem(problem, report.stack, root)
+        yield _result(SETTINGS, "error", problem, file=file, line=line, place=problem)
+    for problem in report.policy_problems:
+        policies, _, said = problem.partition(": ")
+        yield _result(SETTINGS, "error", said, file=policies, line=Line(1, 1), place=problem)
+    for finding in report.findings:
+        line = of_finding(finding, report.stack, root)
+        yield _result(finding.id, _LEVELS[finding.severity], finding.line, file=file, line=line, place=finding.where)
+    for found in (*report.judgement.violations, *report.judgement.excepted):
+        where = f"{found.resource.name} {found.violation.where}"
+        text = f"{found.resource.name}: {found.line}"
+        line = of_judged(found, report.stack, root)
+        result = _result(found.rule.id, _level(found.level), text, file=file, line=line, place=where)
+        if found.exception is not None:
+            exception = found.exception
+            justification = f"{exception.reason} ({exception.owner}, until {exception.expires})"
+            result["suppressions"] = [{"kind": "external", "status": "accepted", "justification": justification}]
+        yield result
+    for unknown in report.judgement.open:
+        where, text = f"{unknown.resource.name} {unknown.where}", f"{unknown.resource.name}: {unknown.line}"
+        line = of_judged(unknown, report.stack, root)
+        yield _result(unknown.rule.id, "note", text, file=file, line=line, place=where)
+
+
+def _level(level: Level) -> str:
+    return {Level.ADVISORY: "warning", Level.DISABLED: "none"}.get(level, "error")
+
+
+def _result(rule: str, level: str, text: str, *, file: str, line: Line, place: str) -> dict[str, Any]:
+    # Of what and where, and not of the wording or the line: both move without the finding being another.
+    fingerprint = hashlib.sha256(f"{rule}\0{file}\0{place}".encode()).hexdigest()
+    return {
+        "ruleId": rule,
+        "level": level,
+        "message": {"text": text},
+        "locations": [
+            {
+                "physicalLocation": {
+                    "artifactLocation": {"uri": file},
+                    "region": {"startLine": line.line, "startColumn": line.column},
+                }
+            }
+        ],
+        "partialFingerprints": {"slipway/v1": fingerprint},
+    }
