@@ -23,8 +23,8 @@ up: setup ## Take STACK (default: lab) up, and ask it for a streamed completion
 down: ## Throw all lab hosts and their stacks away: no process, mount, network device or rule stays
 	@if [ -x $(BIN)/slipway ]; then slipway down; else echo "nothing was set up from this checkout; run make setup first"; fi
 
-preview: setup ## What would change on STACK, hosts included
-	@eval "$$(slipway env $(STACK))" && pulumi preview --refresh --stack $(STACK)
+preview: setup ## What would change on STACK, hosts included, and which policies it violates
+	@eval "$$(slipway env $(STACK))" && pulumi preview --refresh --stack $(STACK) --policy-pack policies
 
 chat: ## Ask STACK's endpoint
 	@slipway chat --stack $(STACK)
@@ -50,17 +50,20 @@ lint: setup ## ruff, mypy, import-linter, ansible-lint, yamllint; warnings are e
 	@yamllint --strict .
 	@ansible-lint --offline --strict -q
 	@slipway schema | diff -u docs/reference/stack.schema.json - && slipway reference | diff -u docs/reference/settings.md -
+	@slipway policies docs | diff -u docs/reference/policies.md - && slipway policies schema | diff -u docs/reference/policy-config.schema.json -
 
 format: ## Format the code
 	@ruff check --fix . ; ruff format .
 
 docs: ## Generate the references
 	@slipway schema -o docs/reference/stack.schema.json && slipway reference -o docs/reference/settings.md
+	@slipway policies docs -o docs/reference/policies.md && slipway policies schema -o docs/reference/policy-config.schema.json
 
 bench: setup ## Measure; docs/benchmarks.md says what
 	@python -m bench.sizing
 	@python -m bench.throughput
 	@python -m bench.answers
+	@python -m bench.policies
 	@python -m bench.up
 
 role: setup ## One ROLE on the hosts of STACK, for instance: make role ROLE=nginx
@@ -68,6 +71,7 @@ role: setup ## One ROLE on the hosts of STACK, for instance: make role ROLE=ngin
 
 lock: ## Renew the lock of this machine's Python requirements
 	@uv pip compile -q --universal --python-version 3.11 --extra dev --generate-hashes --no-emit-index-url --no-header --no-annotate pyproject.toml -o requirements.txt
+	@cd tests/integration/fixtures/foreign && uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate -c ../../../../requirements.txt requirements.in -o requirements.txt
 
 clean: ## Remove the Python environment of this checkout
 	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

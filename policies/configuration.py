@@ -10,12 +10,14 @@ from __future__ import annotations
 import datetime as dt
 import difflib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from policies.node import Node
 from policies.registry import by_id, rules
 from policies.resources import Resource
 from policies.rule import Level, Rule, Violation
@@ -27,6 +29,8 @@ EXCEPTIONS = "exceptions"
 
 FOLDER = Path("policies") / "config"
 """Where a project keeps its stacks' files, from the project's folder on."""
+
+EXPIRES = r"^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$"
 
 EXCEPTIONS_SCHEMA: dict[str, Any] = {
     "type": "array",
@@ -51,7 +55,7 @@ EXCEPTIONS_SCHEMA: dict[str, Any] = {
             "owner": {"type": "string", "minLength": 2, "description": "Who answers for it: a person or a team."},
             "expires": {
                 "type": "string",
-                "pattern": r"^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])$",
+                "pattern": EXPIRES,
                 "description": "The last day on which it holds, as 2027-01-31.",
             },
         },
@@ -134,9 +138,13 @@ def read_document(stack: str, root: Path) -> dict[str, Any]:
     file = configuration_file(stack, root)
     source = str(FOLDER / file.name)
     try:
-        document = json.loads(file.read_text(encoding="utf-8"))
+        document = json.loads(file.read_text(encoding="utf-8"), object_pairs_hook=_distinct)
     except FileNotFoundError:
         return {}
+    except _TwiceError as error:
+        raise ConfigurationError(
+            [f"{error} stands twice in one map; one of them would not be heeded: keep one"], source
+        ) from None
     except OSError as error:
         raise ConfigurationError([f"can't be read ({error.strerror}): mend the file"], source) from None
     except ValueError as error:
@@ -144,6 +152,19 @@ def read_document(stack: str, root: Path) -> dict[str, Any]:
         raise ConfigurationError([f"{where}is no JSON text: correct it"], source) from None
     if not isinstance(document, dict):
         raise ConfigurationError(["is no map from rules to what is asked of them: correct it"], source)
+    return document
+
+
+class _TwiceError(Exception):
+    """A key that a JSON map has twice."""
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON map, whose last value would win silently where a key stands twice."""
+    document = dict(pairs)
+    if len(document) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise _TwiceError(next(key for key in keys if keys.count(key) > 1))
     return document
 
 
@@ -190,56 +211,73 @@ def _exception(rule: str, entry: Mapping[str, Any]) -> PolicyException:
 
 def _problems(document: Mapping[str, Any]) -> Iterator[str]:
     known = by_id()
-    for name in document:
-        if name not in known and name != ALL:
+    for name, entry in document.items():
+        if name == ALL:
+            yield from _refused(entry, _level_schema(), name)
+        elif name not in known:
             near = difflib.get_close_matches(name, known, n=1)
             mend = f"did you mean {near[0]}?" if near else "`slipway policies list` shows them all"
             yield f"{name}: there is no such rule; nothing would be judged by it: {mend}"
-    if not document:
-        return
+        elif isinstance(entry, Mapping):
+            yield from _refused(entry, _map_schema(known[name]), name)
+            yield from _dates(entry, name)
+        else:
+            yield from _refused(entry, _level_schema(), name)
+
+
+def _refused(entry: Any, schema: Mapping[str, Any], name: str) -> Iterator[str]:
+    """What the schema refuses in what is said of one rule."""
     # Slow to import, and only files need it.
     from jsonschema import Draft202012Validator
 
-    validator = Draft202012Validator(configuration_schema())
-    for error in sorted(validator.iter_errors(document), key=lambda found: str(found.json_path)):
-        where = error.json_path.removeprefix("$").lstrip(".")
-        if error.validator == "additionalProperties" and not error.absolute_path:
-            continue  # an unknown rule, which was told above
-        deepest = min(error.context or [error], key=lambda found: found.relevance)
-        where = deepest.json_path.removeprefix("$").lstrip(".") if error.context else where
-        yield f"{where}: {deepest.message}; it would not be heeded: correct it"
-    yield from _dates(document)
+    for error in Draft202012Validator(schema).iter_errors(entry):
+        where = Node(None, name).at(*error.absolute_path)
+        if error.validator == "additionalProperties":
+            has = error.schema["properties"]
+            for key in sorted(error.instance.keys() - has.keys()):
+                near = difflib.get_close_matches(key, has, n=1)
+                mend = f"did you mean {near[0]}?" if near else f"there are {', '.join(has)}"
+                yield f"{where}: has no {key!r}; it would not be heeded: {mend}"
+        elif error.validator == "pattern":
+            yield f"{where}: {error.instance!r} is no day; the exception would never end: write it as 2027-01-31"
+        else:
+            yield f"{where}: {error.message}; it would not be heeded: correct it"
 
 
-def _dates(document: Mapping[str, Any]) -> Iterator[str]:
-    """Days that no calendar has, which a pattern does not see."""
-    for name, entry in document.items():
-        for index, one in enumerate(entry.get(EXCEPTIONS, ()) if isinstance(entry, Mapping) else ()):
-            text = one.get("expires") if isinstance(one, Mapping) else None
-            try:
-                dt.date.fromisoformat(str(text))
-            except ValueError:
-                yield f"{name}.{EXCEPTIONS}[{index}].expires: {text!r} is no day; the exception would never end: correct it"
+def _dates(entry: Mapping[str, Any], name: str) -> Iterator[str]:
+    """Days that have the form of one, and that no calendar has."""
+    exceptions = entry.get(EXCEPTIONS)
+    for index, one in enumerate(exceptions if isinstance(exceptions, list) else ()):
+        text = one.get("expires") if isinstance(one, Mapping) else None
+        if not isinstance(text, str) or re.search(EXPIRES, text) is None:
+            continue
+        try:
+            dt.date.fromisoformat(text)
+        except ValueError:
+            yield f"{name}.{EXCEPTIONS}[{index}].expires: {text!r} is in no calendar; the exception would never end: correct it"
 
 
 def configuration_schema() -> dict[str, Any]:
-    """The schema of a stack's policy configuration (JSON Schema 2020-12), for editors and for `parse_configuration`."""
-    level = {"enum": [str(level) for level in Level], "description": "What a violation does."}
+    """The schema of a stack's policy configuration (JSON Schema 2020-12), for editors."""
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Policy configuration of a stack",
         "type": "object",
         "additionalProperties": False,
         "properties": {
-            ALL: level | {"description": "The level of every rule that has none of its own here."},
-            **{rule.id: _rule_schema(rule, level) for rule in rules()},
+            ALL: _level_schema() | {"description": "The level of every rule that has none of its own here."},
+            **{
+                rule.id: {"description": f"{rule.title}.", "oneOf": [_level_schema(), _map_schema(rule)]}
+                for rule in rules()
+            },
         },
     }
 
 
-def _rule_schema(rule: Rule, level: Mapping[str, Any]) -> dict[str, Any]:
-    properties = {LEVEL: level, **rule.parameters, EXCEPTIONS: EXCEPTIONS_SCHEMA}
-    return {
-        "description": f"{rule.title}.",
-        "oneOf": [dict(level), {"type": "object", "additionalProperties": False, "properties": properties}],
-    }
+def _level_schema() -> dict[str, Any]:
+    return {"enum": [str(level) for level in Level], "description": "What a violation does."}
+
+
+def _map_schema(rule: Rule) -> dict[str, Any]:
+    properties = {LEVEL: _level_schema(), **rule.parameters, EXCEPTIONS: EXCEPTIONS_SCHEMA}
+    return {"type": "object", "additionalProperties": False, "properties": properties}

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 from policies.configuration import Configuration, PolicyException
-from policies.node import UnknownValueError
+from policies.node import Secret, UnknownValueError
 from policies.registry import rules_for
 from policies.resources import Resource, Stack
 from policies.rule import About, Level, Rule, Scope, Violation
@@ -41,9 +43,7 @@ class Open:
     @property
     def line(self) -> str:
         """As a person reads it; the resource's name apart."""
-        return (
-            f"{self.where}: not known before the deployment; this rule could not be asked, and is asked again at `up`"
-        )
+        return f"{self.where}: not known yet, so the rule could not be asked here; it is asked again at `up`"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,15 +104,58 @@ def _judged(
         level = configuration.level(rule)
         if level is Level.DISABLED:
             continue
-        about = About(resource=resource, stack=stack, parameters=configuration.parameters(rule), today=today)
+        about = About(
+            resource=resource,
+            stack=stack,
+            parameters=configuration.parameters(rule),
+            today=today,
+            exceptions=configuration.exceptions,
+        )
         for answer in _answers(rule, about):
             if isinstance(answer, UnknownValueError):
                 open_.setdefault((rule.id, answer.path), Open(rule=rule, resource=resource, where=answer.path))
                 continue
             exception = configuration.exception(rule, resource, answer, today)
-            found = Found(rule=rule, level=level, resource=resource, violation=answer, exception=exception)
+            shown = _without_secrets(answer, resource)
+            found = Found(rule=rule, level=level, resource=resource, violation=shown, exception=exception)
             (violations if exception is None else excepted).append(found)
     return Judgement(violations=tuple(violations), excepted=tuple(excepted), open=tuple(open_.values()))
+
+
+def _without_secrets(found: Violation, resource: Resource) -> Violation:
+    """A rule may put what it read into its words; what Pulumi keeps secret is taken out of them here, for every rule."""
+    secrets = {text for text in _secret_texts(resource.inputs.raw, secret=False) if len(text) >= _SHORTEST_SECRET}
+    if not secrets:
+        return found
+
+    def hidden(text: str) -> str:
+        for secret in sorted(secrets, key=len, reverse=True):
+            text = text.replace(secret, "[secret]")
+        # A rule may show a part only, such as a word of a script; names of programs and releases are no secrets.
+        return _WORD.sub(lambda word: "[secret]" if any(word[0] in secret for secret in secrets) else word[0], text)
+
+    mend = None if found.mend is None else hidden(found.mend)
+    return replace(found, value=hidden(found.value), what=hidden(found.what), mend=mend)
+
+
+_WORD = re.compile(r"(?=[^\s\d]*\d)(?=[^\sA-Za-z]*[A-Za-z])[\w./@+=-]{8,}")
+"""A word that could be a key, or hold one: letters and digits, and not short."""
+_SHORTEST_SECRET = 4
+"""Characters; a shorter one would be found in words that have nothing to do with it, and guards nothing."""
+
+
+def _secret_texts(value: Any, *, secret: bool) -> Iterator[str]:
+    if isinstance(value, Secret):
+        yield from _secret_texts(value.value, secret=True)
+    elif isinstance(value, str):
+        if secret:
+            yield value
+    elif isinstance(value, Mapping):
+        for inner in value.values():
+            yield from _secret_texts(inner, secret=secret)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _secret_texts(inner, secret=secret)
 
 
 def _answers(rule: Rule, about: About) -> Iterator[Violation | UnknownValueError]:
@@ -126,7 +169,20 @@ def _answers(rule: Rule, about: About) -> Iterator[Violation | UnknownValueError
         except UnknownValueError as unknown:
             yield unknown
             return
+        except Exception as error:  # noqa: BLE001 -- as below
+            yield _fallen(error, "")
+            return
+        if isinstance(item, UnknownValueError):
+            yield item
+            continue
         try:
             yield from rule.check(item, about)
         except UnknownValueError as unknown:
             yield unknown
+        except Exception as error:  # noqa: BLE001 -- a rule that falls over must neither let pass nor hide the others
+            yield _fallen(error, item.path)
+
+
+def _fallen(error: Exception, where: str) -> Violation:
+    what = f"the rule could not judge what stands here ({type(error).__name__})"
+    return Violation(where=where, value="", what=what, mend="correct the value's form, or report the rule as broken")

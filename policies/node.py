@@ -61,7 +61,7 @@ class Node:
 
     @property
     def data(self) -> Any:
-        """The value itself, secrets opened at this level only; may be `UNKNOWN`."""
+        """The value itself, secrets opened at this level only; may be `UNKNOWN`. Never hand it to another `Node`: `raw` is."""
         return _opened(self._data)
 
     @property
@@ -77,10 +77,10 @@ class Node:
         """
         data, path = self._data, self.path
         for key in keys:
-            data = _opened(data)
+            secret, data = isinstance(data, Secret), _opened(data)
             if data is UNKNOWN:
                 raise UnknownValueError(path)
-            data = _item(data, key)
+            data = _closed(_item(data, key), secret=secret)
             path = _joined(path, key)
         return Node(data, path)
 
@@ -93,6 +93,21 @@ class Node:
         found = self.node(*keys)
         value = _plain(found.raw, found.path)
         return default if value is None else value
+
+    def number(self, *keys: Key, default: float | None = None) -> Any:
+        """The number below `keys`, also where it stands as text; `default` where there is none.
+
+        Raises:
+            UnknownValueError: it is unknown.
+        """
+        value = self.get(*keys)
+        if isinstance(value, str):
+            try:
+                value = float(value)
+            except ValueError:
+                return default
+            return int(value) if value.is_integer() else value
+        return value if isinstance(value, int | float) and not isinstance(value, bool) else default
 
     def has(self, *keys: Key) -> bool:
         """Whether something stands there, known or not."""
@@ -108,11 +123,12 @@ class Node:
         data = found.data
         if data is UNKNOWN:
             raise UnknownValueError(found.path)
+        secret = isinstance(found.raw, Secret)
         if isinstance(data, Mapping):
             yield found
         elif isinstance(data, Sequence) and not isinstance(data, str):
             for index, element in enumerate(data):
-                yield Node(element, _joined(found.path, index))
+                yield Node(_closed(element, secret=secret), _joined(found.path, index))
 
     def entries(self, *keys: Key) -> Iterator[tuple[str, Node]]:
         """Name and place of what the map there holds; nothing where there is none.
@@ -124,9 +140,10 @@ class Node:
         data = found.data
         if data is UNKNOWN:
             raise UnknownValueError(found.path)
+        secret = isinstance(found.raw, Secret)
         if isinstance(data, Mapping):
             for name, value in data.items():
-                yield str(name), Node(value, _joined(found.path, name))
+                yield str(name), Node(_closed(value, secret=secret), _joined(found.path, name))
 
     def document(self, *keys: Key) -> Node:
         """What the JSON or YAML text there says; a map or list that stands there itself is taken as it is.
@@ -142,15 +159,7 @@ class Node:
             raise UnknownValueError(found.path)
         if not isinstance(data, str):
             return found
-        try:
-            # JSON first: it is the more common, and a hundred times faster to read.
-            return Node(json.loads(data), found.path)
-        except ValueError:
-            pass
-        try:
-            return Node(yaml.safe_load(data), found.path)
-        except yaml.YAMLError:
-            return Node(None, found.path)
+        return Node(_closed(_read(data), secret=isinstance(found.raw, Secret)), found.path)
 
     def walk(self) -> Iterator[Node]:
         """This place and all below it, depth first. Does not go into secrets."""
@@ -164,7 +173,7 @@ class Node:
                 yield from Node(element, _joined(self.path, index)).walk()
 
     def show(self, *keys: Key) -> str:
-        """The value there as messages show it: short, and never a secret."""
+        """The value there as messages show it: short, never a secret, and empty for a map, which says too much."""
         data: Any = self._data
         for key in keys:
             if isinstance(data, Secret):
@@ -172,6 +181,8 @@ class Node:
             data = _item(data, key)
         if data is None:
             return "not set"
+        if isinstance(data, Mapping):
+            return ""
         text = repr(data) if isinstance(data, Unknown | Secret) else _text(data)
         return text if len(text) <= _SHOWN_CHARACTERS else f"{text[: _SHOWN_CHARACTERS - 1]}…"
 
@@ -185,6 +196,23 @@ class Node:
 
 def _opened(data: Any) -> Any:
     return data.value if isinstance(data, Secret) else data
+
+
+def _closed(data: Any, *, secret: bool) -> Any:
+    """What comes out of a secret is secret too."""
+    return Secret(data) if secret and data is not None and not isinstance(data, Secret) else data
+
+
+def _read(text: str) -> Any:
+    """JSON or YAML; None where it is neither. JSON first: it is the more common, and a hundred times faster to read."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        pass
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        return None
 
 
 def _item(data: Any, key: Key) -> Any:

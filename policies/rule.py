@@ -10,10 +10,13 @@ import datetime as dt
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from policies.node import Key, Node
+from policies.node import Key, Node, UnknownValueError
 from policies.resources import Resource, Stack
+
+if TYPE_CHECKING:
+    from policies.configuration import PolicyException
 
 
 class Level(StrEnum):
@@ -94,11 +97,14 @@ class About:
     parameters: Mapping[str, Any]
     """By name; every parameter that the rule declares has a value."""
     today: dt.date
+    exceptions: tuple[PolicyException, ...] = ()
+    """Those of the whole configuration, in its order, expired ones included."""
 
 
 Check = Callable[[Any, About], Iterable[Violation]]
 """Gets what the rule's `items` yield: a `Node`, or one of its kinds in `policies.subjects`."""
-Items = Callable[[Resource], Iterable[Node]]
+Items = Callable[[Resource], Iterable[Node | UnknownValueError]]
+"""An `UnknownValueError` in the place of an item says that nobody knows whether there is one; it does not end the others."""
 Remediation = Callable[[Resource, Mapping[str, Any]], Iterable[Change]]
 
 
@@ -143,5 +149,6 @@ class Rule:
 
     def line(self, found: Violation) -> str:
         """A violation as a person reads it: where, what, what may follow, what to do."""
-        where = f"{found.where} ({found.value}): " if found.where else ""
+        value = f" ({found.value})" if found.value else ""
+        where = f"{found.where}{value}: " if found.where else ""
         return f"{where}{found.what}; {self.reason}: {found.mend or self.mend}"

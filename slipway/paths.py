@@ -18,5 +18,6 @@ STACKS = STATE / "stacks"
 MODELS = MACHINE / "models"
 PLAYBOOK_LOG = STATE / "playbook.log"
 
-ROOT = Path(__file__).resolve().parent.parent
-"""The checkout: the folder that holds Pulumi.yaml."""
+_HERE = Path(__file__).resolve().parent.parent
+ROOT = _HERE if (_HERE / "Pulumi.yaml").is_file() else Path.cwd()
+"""The checkout: the folder that holds Pulumi.yaml. Installed as a package, apart from one, Slipway works where it is called."""

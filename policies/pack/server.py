@@ -22,6 +22,7 @@ from google.protobuf import empty_pb2, json_format  # type: ignore[import-untype
 from pulumi.runtime.proto import analyzer_pb2, analyzer_pb2_grpc, plugin_pb2
 
 from policies.configuration import (
+    ALL,
     EXCEPTIONS,
     EXCEPTIONS_SCHEMA,
     LEVEL,
@@ -108,14 +109,13 @@ class Pack(analyzer_pb2_grpc.AnalyzerServicer):
             parse_configuration(document, f"policies/config/{self._stack.name}.json")
         except ConfigurationError as error:
             _refuse(context, error)
+        # The protocol has no word for `as it would be without this entry`.
+        otherwise = {rule.id: document.get(ALL, rule.level) for rule in rules()}
         for name, value in document.items():
             entry: dict[str, Any] = {LEVEL: value} if isinstance(value, str) else dict(value)
-            level = entry.pop(LEVEL, None)
-            config = info.initialConfig[name]
-            # The protocol has no word for `as the rule says`.
-            known = {rule.id: rule.level for rule in rules()}
-            config.enforcementLevel = _LEVELS[Level(level) if level is not None else known[name]]
-            config.properties.update(entry)
+            level = entry.pop(LEVEL, None) or otherwise[name]
+            info.initialConfig[name].enforcementLevel = _LEVELS[Level(level)]
+            info.initialConfig[name].properties.update(entry)
         return info
 
     def Configure(self, request: analyzer_pb2.ConfigureAnalyzerRequest, context: _ServicerContext) -> empty_pb2.Empty:

@@ -1,4 +1,8 @@
-"""Tensor parallelism divides the model's heads and uses the GPUs that the engine is given."""
+"""Tensor parallelism divides the model and uses the GPUs that the engine is given.
+
+Of models that the catalogue knows all is looked at that the engine cuts: query heads, KV heads, layers, blocks of quantized
+weights. Of others the heads, where the stack says them. GPUs of one engine over several pods are counted together.
+"""
 
 from collections.abc import Iterator
 
@@ -7,13 +11,14 @@ from policies.subjects.launches import TYPES, Launch, launches
 
 
 def check(launch: Launch, about: About) -> Iterator[Violation]:
-    """Heads divide, and ranks are as many as GPUs."""
-    ranks, heads, gpus = launch.tensor_parallel, launch.heads, launch.gpus
-    if heads is not None and heads % ranks:
-        fitting = ", ".join(str(number) for number in (1, 2, 4, 8, 16) if heads % number == 0)
+    """Heads and layers divide, and ranks are as many as GPUs."""
+    ranks, gpus = launch.tensor_parallel, launch.gpus
+    uneven = launch.uneven(ranks)
+    if uneven is not None:
+        fitting = ", ".join(str(number) for number in (1, 2, 4, 8, 16) if launch.uneven(number) is None)
         yield violation(
             launch,
-            what=f"tensor parallel {ranks} does not divide the {heads} attention heads of {launch.model}",
+            what=f"tensor parallel {ranks} does not divide {uneven} of {launch.model}",
             mend=f"it can be {fitting} for this model",
         )
     if gpus and launch.ranks != gpus:

@@ -40,7 +40,20 @@ POLICIES = {
 """By type the property that holds a policy document. Roles have inline policies besides: see `statements`."""
 ROLE = "aws:iam/role:Role"
 
-_EVERYBODY = {"0.0.0.0/0", "::/0"}
+_Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+_INNER: tuple[_Network, ...] = tuple(
+    ipaddress.ip_network(network)
+    for network in (
+        *("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"),
+        # Shared by carriers, and by what EKS gives pods besides the VPC's own range.
+        "100.64.0.0/10",
+        *("127.0.0.0/8", "::1/128", "169.254.0.0/16", "fe80::/10"),
+        # Of documentation: routed nowhere.
+        *("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "2001:db8::/32"),
+    )
+)
+"""Networks that the public internet does not route."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +84,7 @@ class Opening(Node):
             UnknownValueError: they are not known.
         """
         protocol = str(self.get("protocol", default=self.get("ipProtocol", default="-1"))).casefold()
-        first, last = self.get("fromPort", default=0), self.get("toPort", default=65535)
+        first, last = self.number("fromPort", default=0), self.number("toPort", default=65535)
         return Ports(0, 65535) if protocol in {"-1", "all"} else Ports(int(first), int(last))
 
     def sources(self) -> Iterator[Node]:
@@ -107,12 +120,12 @@ def openings(resource: Resource) -> Iterator[Opening]:
 
 def is_public(network: str) -> bool:
     """Whether a network (CIDR) is, or reaches into, the public internet."""
-    if network in _EVERYBODY:
-        return True
     try:
-        return not ipaddress.ip_network(network, strict=False).is_private
+        asked = ipaddress.ip_network(network, strict=False)
     except ValueError:
         return False
+    # Not `is_private`: some releases of Python call a network private whose two ends are, such as 0.0.0.0/1.
+    return not any(_within(asked, inner) for inner in _INNER)
 
 
 def is_everybody(network: str) -> bool:
@@ -141,3 +154,9 @@ def listed(value: Any) -> list[str]:
     if value is None:
         return []
     return [value] if isinstance(value, str) else [str(each) for each in value]
+
+
+def _within(network: _Network, outer: _Network) -> bool:
+    if isinstance(network, ipaddress.IPv4Network):
+        return isinstance(outer, ipaddress.IPv4Network) and network.subnet_of(outer)
+    return isinstance(outer, ipaddress.IPv6Network) and network.subnet_of(outer)

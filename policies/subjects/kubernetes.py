@@ -14,6 +14,8 @@ ANY = "kubernetes:*"
 """Every type of the pulumi-kubernetes provider."""
 GPU_RESOURCES = ("nvidia.com/*", "amd.com/gpu*", "gpu.intel.com/*", "habana.ai/gaudi*")
 """Names of extended resources that are accelerators, as their device plugins register them."""
+_PATTERNS = ("kubernetes:kyverno.io/*", "kubernetes:policies.kyverno.io/*")
+"""Types that hold patterns of pods, and no pods."""
 _ABOVE = {"spec", "spec.template", "spec.template.spec", "spec.jobTemplate", "spec.jobTemplate.spec"}
 _IMAGE = re.compile(r"^(?P<name>[^@]*?)(?::(?P<tag>[\w][\w.-]{0,127}))?(?:@(?P<digest>[a-z0-9]+:[0-9a-f]{32,}))?$")
 
@@ -63,7 +65,8 @@ def pods(resource: Resource) -> Iterator[Pod]:
     Raises:
         UnknownValueError: what would hold one is unknown.
     """
-    yield from _pods(resource.inputs, Node(None))
+    if not any(fnmatchcase(resource.type, pattern) for pattern in _PATTERNS):
+        yield from _pods(resource.inputs, Node(None))
 
 
 def _pods(node: Node, parent: Node) -> Iterator[Pod]:
@@ -71,8 +74,9 @@ def _pods(node: Node, parent: Node) -> Iterator[Pod]:
     if data is UNKNOWN and node.path in _ABOVE:
         raise UnknownValueError(node.path)
     if isinstance(data, Mapping):
-        if "containers" in data:
-            yield Pod(data, node.path, parent.node("metadata"))
+        # A schema of a custom resource has a map there, which says what containers look like.
+        if data.get("containers") is UNKNOWN or isinstance(data.get("containers"), list):
+            yield Pod(node.raw, node.path, parent.node("metadata"))
             return
         for _, below in node.entries():
             yield from _pods(below, node)
@@ -139,3 +143,15 @@ def environment(container: Node) -> Iterator[tuple[str, Node]]:
     """
     for entry in container.each("env"):
         yield str(entry.get("name", default="")), entry
+
+
+def sets(container: Container, name: str) -> bool:
+    """Whether the container has this variable, or may have it of a Secret that it takes all variables from.
+
+    Raises:
+        UnknownValueError: a variable's name is unknown.
+    """
+    for said, entry in environment(container):
+        if said == name and (entry.has("valueFrom") or entry.node("value").data not in {None, ""}):
+            return True
+    return any(source.has("secretRef") for source in container.each("envFrom"))

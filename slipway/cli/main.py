@@ -106,6 +106,50 @@ def check(
     check_stacks(stacks or [], form=forms[0] if forms else Form.TEXT)
 
 
+@app.command()
+def review(
+    base: Annotated[Path, typer.Option("--base", help="A checkout as it is before the change.")],
+    head: Annotated[Path, typer.Option("--head", help="A checkout as it is after the change.")] = Path(),
+    preview: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--preview",
+            metavar="NAME=FILE",
+            help="What `pulumi preview --json` printed for a stack that changes, or the text of its failure. Repeatable.",
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write the comment to this file, and print only the verdicts.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Review a change: one comment in Markdown on what it does to the stacks: verdict, resources, cost, capacity, policies.
+
+    Status 1 where a stack that changes would be refused, or would fail; 2 where the input can't be read.
+    """
+    from slipway.cli.review import review_change
+
+    review_change(base, head, previews=preview or [], output=output, as_json=as_json)
+
+
+@app.command()
+def changed(
+    base: Annotated[Path, typer.Option("--base", help="A checkout as it is before the change.")],
+    head: Annotated[Path, typer.Option("--head", help="A checkout as it is after the change.")] = Path(),
+    previewable: Annotated[
+        bool,
+        typer.Option(
+            "--previewable", help="Leave out removed stacks, and those on lab hosts, which are one machine's own."
+        ),
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON list, for a matrix of jobs.")] = False,
+) -> None:
+    """Print the stacks that a change touches, one a line: by their own files, or all by code that they share."""
+    from slipway.cli.review import changed_stacks
+
+    changed_stacks(base, head, as_json=as_json, previewable=previewable)
+
+
 @policies.command("list")
 def policies_list(as_json: Json = False) -> None:
     """List the rules: id, level, severity, what holds where it is kept."""

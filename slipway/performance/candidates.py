@@ -84,14 +84,10 @@ def _owned(tier: Tier, catalog: Catalog, given: float | None, prices: Prices) ->
     gpu = find_or_none(catalog.gpus, tier.gpu)
     if gpu is None:
         raise CatalogError(f"tier {tier.id}: GPU {tier.gpu!r} is not in the catalogue; add it, or mend the tier")
-    price, estimated = given, False
-    if price is None and tier.hardware_price_usd is not None:
-        price = tier.hardware_price_usd * prices.per_usd
-    if price is None:
-        estimate = hardware_estimate(gpu, tier.gpus_per_host * tier.hosts)
-        if estimate is None:
-            return f"no price of its hardware is known; give yours: --hardware-price {tier.id}=AMOUNT"
-        price, estimated = estimate * prices.per_usd, True
+    priced = tier_price(tier, gpu, prices) if given is None else (given, False)
+    if priced is None:
+        return f"no price of its hardware is known; give yours: --hardware-price {tier.id}=AMOUNT"
+    price, estimated = priced
     return Candidate(
         id=tier.id,
         name=tier.name,
@@ -107,6 +103,14 @@ def _owned(tier: Tier, catalog: Catalog, given: float | None, prices: Prices) ->
         instance=None,
         region=None,
     )
+
+
+def tier_price(tier: Tier, gpu: Gpu | None, prices: Prices) -> tuple[float, bool] | None:
+    """What all hosts of `tier` cost, and whether that is an estimate; None where nothing is known."""
+    if tier.hardware_price_usd is not None:
+        return tier.hardware_price_usd * prices.per_usd, False
+    estimate = None if gpu is None else hardware_estimate(gpu, tier.gpus_per_host * tier.hosts)
+    return None if estimate is None else (estimate * prices.per_usd, True)
 
 
 def hardware_estimate(gpu: Gpu, gpus: int) -> float | None:

@@ -53,7 +53,7 @@ def terms(question: Question, architecture: Architecture, longest: int) -> Terms
     """
     _sensible(question)
     scenario = _scenario(question.scenario)
-    prices = _prices(question, scenario, architecture)
+    prices = prices_of(question, scenario, architecture.parameters)
     load = _load(question, scenario, prices)
     return Terms(
         question=question,
@@ -119,10 +119,11 @@ def _or(value: _T | None, otherwise: _T) -> _T:
     return otherwise if value is None else value
 
 
-def _prices(question: Question, scenario: Scenario, architecture: Architecture) -> Prices:
+def prices_of(question: Question, scenario: Scenario, parameters: int) -> Prices:
+    """What money is reckoned with; the API is the one that a model of so many parameters is held against."""
     known = defaults()
     per_usd = known.rates[question.currency].value
-    api = api_for(architecture.parameters)
+    api = api_for(parameters)
     zone = energy_zone(question.region, question.currency)
     staff = known.staff
     return Prices(

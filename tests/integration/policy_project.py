@@ -14,11 +14,9 @@ from tests.integration.pulumi_project import PulumiProject
 ROOT = Path(__file__).resolve().parents[2]
 PACK = ROOT / "policies"
 ECHO = Path(__file__).parent / "fixtures" / "echo"
-PLUGINS = {
-    "providers": [
-        {"name": name, "path": str(ECHO), "version": "7.51.1"} for name in ("aws", "kubernetes", "playbook")
-    ]
-}
+VERSIONS = {"aws": "7.51.1", "kubernetes": "4.34.2", "playbook": "0.1.0"}
+"""Of the plugins that the double stands in for: those that the genuine SDKs ask for."""
+PLUGINS = {"providers": [{"name": name, "path": str(ECHO), "version": version} for name, version in VERSIONS.items()]}
 PROGRAM = "from tests.stacks.program import main\n\nmain()\n"
 
 
@@ -49,12 +47,12 @@ class Answer:
     @property
     def violations(self) -> list[Said]:
         """Those that are no statement about an unknown value."""
-        return [one for one in self.said if "not known before the deployment" not in one.message]
+        return [one for one in self.said if "not known yet" not in one.message]
 
     @property
     def unknowns(self) -> list[Said]:
         """Statements about unknown values."""
-        return [one for one in self.said if "not known before the deployment" in one.message]
+        return [one for one in self.said if "not known yet" in one.message]
 
     @property
     def rules(self) -> list[str]:
@@ -95,10 +93,11 @@ class PolicyProject(PulumiProject):
             check=False,
             env={"PULUMI_DEBUG_COMMANDS": "true", "PYTHONPATH": str(ROOT), **(env or {})},
         )
-        return Answer(done.returncode, done.stdout, tuple(_said(events)))
+        return Answer(done.returncode, done.stdout, tuple(read_events(events)))
 
 
-def _said(events: Path) -> list[Said]:
+def read_events(events: Path) -> list[Said]:
+    """What the packs said, of the engine's log of events."""
     if not events.exists():
         return []
     said = []

@@ -54,7 +54,7 @@ class PulumiProject:
             _MARK: self.mark,
         }
         runtime = {"name": "python", "options": {"toolchain": "pip", "virtualenv": sys.prefix}}
-        document = {"name": name, "runtime": runtime, **settings}
+        document = {"name": name, "runtime": runtime} | settings
         (self.folder / "Pulumi.yaml").write_text(yaml.safe_dump(document))
         (self.folder / "__main__.py").write_text(program)
         self.run("stack", "init", "test")

@@ -68,7 +68,10 @@ class Document:
     def as_stack(self) -> Stack:
         """What the rules judge; as the engine would have it at a first preview."""
         urns = {STACK: f"urn:pulumi:{self.stack}::project::{STACK}::project-{self.stack}"}
-        urns |= {entry["name"]: f"urn:pulumi:{self.stack}::project::{entry['type']}::{entry['name']}" for entry in self.resources}
+        urns |= {
+            entry["name"]: f"urn:pulumi:{self.stack}::project::{entry['type']}::{entry['name']}"
+            for entry in self.resources
+        }
         root = Resource(type=STACK, name=f"project-{self.stack}", urn=urns[STACK])
         return Stack(
             name=self.stack,

@@ -56,9 +56,7 @@ def _register(entry: Mapping[str, Any], made: Mapping[str, pulumi.Resource]) -> 
 def _provider(entry: Mapping[str, Any]) -> Cloud:
     import json
 
-    settings = {
-        key: value if isinstance(value, str) else json.dumps(value) for key, value in entry["provider"].items()
-    }
+    settings = {key: value if isinstance(value, str) else json.dumps(value) for key, value in entry["provider"].items()}
     return Cloud(entry["type"].partition(":")[0], f"{entry['name']}-provider", settings)
 
 

@@ -16,8 +16,15 @@ from slipway.paths import ROOT
 from tests.documents import console_lines
 from tests.unit.sizing.models import LLAMA_8B
 
-DOCUMENTS = ["README.md", "CONTRIBUTING.md", "docs/tutorial.md", "docs/sizing.md"]
-COMPUTING = ("size", "plan", "tiers", "models", "gpus", "engines", "check")
+DOCUMENTS = [
+    "README.md",
+    "CONTRIBUTING.md",
+    "docs/tutorial.md",
+    "docs/sizing.md",
+    "docs/policies.md",
+    "docs/review.md",
+]
+COMPUTING = ("size", "plan", "tiers", "models", "gpus", "engines", "check", "policies")
 
 
 def test_readme_shows_the_two_commands_first(root: Path) -> None:

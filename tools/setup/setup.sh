@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # Set a fresh Debian or Ubuntu machine up: packages, the Python environment in .venv, the Pulumi engine beside it.
 # Safe to repeat and to kill at any point: each step looks at what is there, and finishes what is not.
-# Usage: tools/setup/setup.sh [test]
+# Usage: tools/setup/setup.sh [test | python]
+#   test    with what the tests need
+#   python  the Python environment alone: enough to check and to review, where nothing is deployed
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -17,15 +19,18 @@ if [ "$(id -u)" -ne 0 ]; then
 fi
 
 # Command and the Debian package that brings it. The lab's own needs come last: own hosts can do without them.
-declare -A packages=(
-  [ssh]=openssh-client [ip]=iproute2 [openssl]=openssl
-  [debootstrap]=debootstrap [systemd-nspawn]=systemd-container [nft]=nftables
-)
+declare -A packages=()
+if [ "${1:-}" != python ]; then
+  packages+=(
+    [ssh]=openssh-client [ip]=iproute2 [openssl]=openssl
+    [debootstrap]=debootstrap [systemd-nspawn]=systemd-container [nft]=nftables
+  )
+fi
 if [ "${1:-}" = test ]; then
   [ "$(id -u)" -eq 0 ] || fail "the tests need root" "they make hosts of their own; run make test as root (make up needs sudo only)"
-  # What only the tests need: the lab's other driver, a client with which to look at TLS from outside, and a browser for the
-  # pages that plans are written to.
-  packages+=([podman]=podman [runc]=runc [curl]=curl [chromium]=chromium)
+  # What only the tests need: the lab's other driver, a client with which to look at TLS from outside, a browser for the
+  # pages that plans are written to, and a linter for the scripts of the review.
+  packages+=([podman]=podman [runc]=runc [curl]=curl [chromium]=chromium [shellcheck]=shellcheck)
 fi
 missing=()
 for command in "${!packages[@]}"; do
@@ -69,5 +74,19 @@ if [ ! -L .venv ] && [ "$(cat .venv/.slipway-lock 2>/dev/null)" != "$lock" ]; th
   printf '%s' "$lock" >.venv/.slipway-lock
 fi
 
-.venv/bin/python -m tools.engine.install
+if [ "${1:-}" = test ]; then
+  # The genuine SDKs of AWS and Kubernetes, for a program of somebody else's. Apart from .venv: an SDK that is installed
+  # beside a program asks the engine for its plugin.
+  sdks=tests/integration/fixtures/foreign/requirements.txt
+  home=$cache/sdks-$(sha256sum "$sdks" | cut -c1-12)
+  if [ ! -x "$home/bin/python" ]; then
+    step "SDKs for the tests"
+    rm -rf "$home.part"
+    "$uv" venv -q --python "$python" "$home.part"
+    "$uv" pip sync -q --require-hashes --compile-bytecode --python "$home.part/bin/python" "$sdks"
+    mv "$home.part" "$home"
+  fi
+fi
+
+[ "${1:-}" = python ] || .venv/bin/python -m tools.engine.install
 step "done"

@@ -7,6 +7,7 @@
         whole stack
       stack: {name, project, config, tags}
       parameters: of the rule
+      exceptions: of the policy configuration: a map from rules to lists, as a stack's file has them
       today: a day; 2026-11-25 unless given
       where: of fails and unknown: exactly the paths that are told, `NAME: PATH` with several resources
       says: of fails: words that the line must hold
@@ -25,7 +26,7 @@ from typing import Any
 
 import yaml
 
-from policies.configuration import Configuration
+from policies.configuration import Configuration, PolicyException
 from policies.judge import Judgement, judge_relations, judge_resource
 from policies.node import UNKNOWN, Node, Secret
 from policies.resources import Options, Provider, Resource, Stack
@@ -87,10 +88,18 @@ class Case:
     def several(self) -> bool:
         return "resources" in self.document
 
+    @property
+    def exceptions(self) -> tuple[PolicyException, ...]:
+        return tuple(
+            PolicyException(rule=rule, **{"where": None, **entry})
+            for rule, entries in self.document.get("exceptions", {}).items()
+            for entry in entries
+        )
+
     def judged(self, rule: Rule) -> Judgement:
         """What `rule`, and it alone, says."""
         configuration = Configuration(
-            levels={"all": rule.level}, given={rule.id: self.document.get("parameters", {})}, exceptions=()
+            levels={"all": rule.level}, given={rule.id: self.document.get("parameters", {})}, exceptions=self.exceptions
         )
         stack, today = self.stack, self.document.get("today", TODAY)
         if rule.scope is Scope.STACK:

@@ -1,0 +1,62 @@
+"""A bucket says that a KMS key encrypts it."""
+
+from collections.abc import Iterator
+
+from policies.node import Node
+from policies.resources import Resource, Stack
+from policies.rule import About, Group, Level, Rule, Scope, Severity, Violation, violation
+
+_BUCKETS = ("aws:s3/bucket:Bucket", "aws:s3/bucketV2:BucketV2")
+_CONFIGURATIONS = (
+    "aws:s3/bucketServerSideEncryptionConfiguration:BucketServerSideEncryptionConfiguration",
+    "aws:s3/bucketServerSideEncryptionConfigurationV2:BucketServerSideEncryptionConfigurationV2",
+)
+_BALANCERS = ("aws:lb/loadBalancer:LoadBalancer", "aws:alb/loadBalancer:LoadBalancer")
+
+
+def check(bucket: Node, about: About) -> Iterator[Violation]:
+    """Inline, or by a resource of its own."""
+    # Access logs of load balancers can't be written with a KMS key.
+    if any(balancer.refers_to(about.resource) for balancer in about.stack.of_type(*_BALANCERS)):
+        return
+    rules = [*_inline(bucket), *_separate(about.resource, about.stack)]
+    algorithms = [rule.get("applyServerSideEncryptionByDefault", "sseAlgorithm", default="AES256") for rule in rules]
+    if not any(algorithm.startswith("aws:kms") for algorithm in algorithms):
+        yield violation(
+            bucket, "serverSideEncryptionConfiguration", what="no KMS key encrypts the bucket, only S3's own keys do"
+        )
+
+
+def _inline(bucket: Node) -> Iterator[Node]:
+    for configuration in bucket.each("serverSideEncryptionConfiguration"):
+        yield from configuration.each("rule")
+    for configuration in bucket.each("serverSideEncryptionConfigurations"):
+        yield from configuration.each("rules")
+
+
+def _separate(bucket: Resource, stack: Stack) -> Iterator[Node]:
+    for configuration in stack.of_type(*_CONFIGURATIONS):
+        if configuration.refers_to(bucket) or _same_name(configuration, bucket):
+            yield from configuration.inputs.each("rules")
+
+
+def _same_name(configuration: Resource, bucket: Resource) -> bool:
+    # The plain texts: a name that is not known yet is no relation.
+    name = bucket.inputs.node("bucket").data
+    return isinstance(name, str) and configuration.inputs.node("bucket").data == name
+
+
+RULE = Rule(
+    id="aws-encrypted-buckets",
+    title="Buckets are encrypted with a KMS key",
+    group=Group.SECURITY,
+    severity=Severity.LOW,
+    level=Level.ADVISORY,
+    reason="no key's policy stands between the bucket's readers and the weights, and no use of a key is logged",
+    mend="add a BucketServerSideEncryptionConfiguration with sseAlgorithm aws:kms and the key",
+    source="AWS Security Hub CSPM, control S3.17",
+    url="https://docs.aws.amazon.com/securityhub/latest/userguide/s3-controls.html",
+    types=_BUCKETS,
+    scope=Scope.STACK,
+    check=check,
+)

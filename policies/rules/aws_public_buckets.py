@@ -1,0 +1,116 @@
+"""No bucket is open to everybody."""
+
+from collections.abc import Iterator
+
+from policies.node import Node
+from policies.resources import Resource
+from policies.rule import About, Group, Rule, Severity, Violation, violation
+from policies.subjects.aws import is_everybody, listed
+
+_BLOCKS = (
+    "aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock",
+    "aws:s3/accountPublicAccessBlock:AccountPublicAccessBlock",
+)
+_FLAGS = ("blockPublicAcls", "blockPublicPolicy", "ignorePublicAcls", "restrictPublicBuckets")
+_HOLDERS = (
+    "aws:s3/bucket:Bucket",
+    "aws:s3/bucketV2:BucketV2",
+    "aws:s3/bucketAcl:BucketAcl",
+    "aws:s3/bucketAclV2:BucketAclV2",
+    "aws:s3/bucketPolicy:BucketPolicy",
+)
+_OPEN_ACLS = {"public-read", "public-read-write", "authenticated-read"}
+_OPEN_GROUPS = (
+    "http://acs.amazonaws.com/groups/global/AllUsers",
+    "http://acs.amazonaws.com/groups/global/AuthenticatedUsers",
+)
+_NARROWING = {
+    *("aws:sourceip", "aws:vpcsourceip", "aws:sourcevpc", "aws:sourcevpce", "aws:sourcearn", "aws:sourceaccount"),
+    *("aws:sourceowner", "aws:sourceorgid", "aws:sourceorgpaths", "aws:principalorgid", "aws:principalorgpaths"),
+    *("aws:principalaccount", "aws:principalarn", "aws:userid", "s3:dataaccesspointarn", "s3:dataaccesspointaccount"),
+    "s3:x-amz-server-side-encryption-aws-kms-key-id",
+}
+"""Keys of conditions by which S3 does not call a policy public; IAM takes them in whatever case."""
+_POSITIVE = {"stringequals", "stringequalsignorecase", "stringlike", "arnequals", "arnlike", "ipaddress"}
+"""Operators that let in what they name. Those ending in IfExists let in too who does not have the key."""
+
+
+def items(resource: Resource) -> Iterator[Node]:
+    """Flags, canned ACLs, grants and statements, each alone."""
+    inputs = resource.inputs
+    if resource.type in _BLOCKS:
+        for flag in _FLAGS:
+            yield inputs.node(flag)
+        return
+    yield inputs.node("acl")
+    yield from inputs.each("grants")
+    yield from inputs.each("accessControlPolicy", "grants")
+    yield from inputs.document("policy").each("Statement")
+
+
+def check(item: Node, about: About) -> Iterator[Violation]:
+    """Whichever of them it is."""
+    if about.resource.type in _BLOCKS:
+        # AWS takes a flag that is not there for false.
+        if item.get() is not True:
+            yield violation(item, what="public access is not blocked in this way", mend="set it to true")
+    elif item.path == "acl":
+        if item.get() in _OPEN_ACLS:
+            yield violation(
+                item, what="the ACL opens the bucket to strangers", mend="set it to private, or leave it out"
+            )
+    elif item.path.startswith("policy"):
+        yield from _statement(item)
+    else:
+        yield from _grant(item)
+
+
+def _grant(grant: Node) -> Iterator[Violation]:
+    """Inline grants hold the group themselves, those of an ACL in their grantee."""
+    for keys in (("uri",), ("grantee", "uri")):
+        if grant.get(*keys) in _OPEN_GROUPS:
+            yield violation(grant, *keys, what="the grant is to strangers", mend="take the grant away")
+
+
+def _statement(statement: Node) -> Iterator[Violation]:
+    """An Allow to everybody needs a condition that names who is meant."""
+    if statement.get("Effect") != "Allow":
+        return
+    principal = statement.get("Principal", default={})
+    named = listed(principal.get("AWS")) if isinstance(principal, dict) else listed(principal)
+    everybody = "*" in named or statement.has("NotPrincipal")
+    if everybody and not any(_narrows(*condition) for condition in statement.entries("Condition")):
+        key = "NotPrincipal" if statement.has("NotPrincipal") else "Principal"
+        yield violation(
+            statement,
+            key,
+            what="the bucket's policy allows it to everybody",
+            mend="name the principals, or add a Condition on aws:SourceVpce or aws:PrincipalOrgID",
+        )
+
+
+def _narrows(operator: str, tests: Node) -> bool:
+    kind = operator.casefold().rpartition(":")[2]
+    return kind in _POSITIVE and any(
+        name.casefold() in _NARROWING and not any(_anything(value) for value in listed(values.get()))
+        for name, values in tests.entries()
+    )
+
+
+def _anything(value: str) -> bool:
+    return value == "*" or is_everybody(value)
+
+
+RULE = Rule(
+    id="aws-public-buckets",
+    title="Buckets are not open to everybody",
+    group=Group.SECURITY,
+    severity=Severity.CRITICAL,
+    reason="strangers can read weights, prompts and logs, or put weights of their own in their place",
+    mend="block public access, and name who may come in",
+    source="CIS Amazon Web Services Foundations Benchmark v3.0.0, 2.1.4",
+    url="https://docs.aws.amazon.com/AmazonS3/latest/userguide/access-control-block-public-access.html",
+    types=(*_BLOCKS, *_HOLDERS),
+    items=items,
+    check=check,
+)

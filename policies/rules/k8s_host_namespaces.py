@@ -1,0 +1,53 @@
+"""Pods stay out of the node's own namespaces: network, processes, shared memory."""
+
+from collections.abc import Iterator
+
+from policies.node import Node
+from policies.resources import Resource
+from policies.rule import About, Group, Rule, Severity, Violation, violation
+from policies.subjects.kubernetes import ANY
+from policies.subjects.workloads import containers_with_image, running
+
+_WHAT = {
+    "hostNetwork": "the pod is on the node's network, where no NetworkPolicy holds",
+    "hostPID": "the pod sees all processes of the node",
+    "hostIPC": "the pod shares the node's shared memory",
+    "hostPort": "the container opens a port of the node",
+}
+_MEND = {
+    "hostNetwork": "remove it; for RDMA give the pod a device of its own, by the SR-IOV or RDMA shared device plugin",
+    "hostIPC": "remove it; for NCCL's shared memory mount an emptyDir of medium Memory at /dev/shm",
+    "hostPort": "remove it, and reach the container through a Service",
+}
+
+
+def items(resource: Resource) -> Iterator[Node]:
+    """Each place where one of the settings stands, or would."""
+    for pod in running(resource):
+        for key in ("hostNetwork", "hostPID", "hostIPC"):
+            yield pod.node(key)
+        for container in containers_with_image(pod):
+            for port in container.each("ports"):
+                yield port.node("hostPort")
+
+
+def check(setting: Node, about: About) -> Iterator[Violation]:
+    """It is not switched on; port 0 is none."""
+    if setting.get():
+        key = setting.path.rpartition(".")[2]
+        yield violation(setting, what=_WHAT[key], mend=_MEND.get(key))
+
+
+RULE = Rule(
+    id="k8s-host-namespaces",
+    title="Pods share no namespace and no port with their node",
+    group=Group.KUBERNETES,
+    severity=Severity.HIGH,
+    reason="a pod that an intruder holds reaches the kubelet, the node's services and other teams' engines",
+    mend="remove it",
+    source="Kubernetes Pod Security Standards, Baseline: Host Namespaces; Host Ports",
+    url="https://kubernetes.io/docs/concepts/security/pod-security-standards/",
+    types=(ANY,),
+    items=items,
+    check=check,
+)

@@ -1,0 +1,91 @@
+"""Engines, gateways and metrics are never on a public address."""
+
+from collections.abc import Iterator
+
+from policies.node import UNKNOWN, Node
+from policies.resources import PLATFORM, Resource
+from policies.rule import About, Group, Rule, Severity, Violation, violation
+from policies.subjects.aws import OPENINGS, is_public
+from policies.subjects.exposure import SERVICE, Door, doors, exposure, services_at
+
+_EVERYWHERE = {"0.0.0.0", "::", ""}  # noqa: S104 -- what is looked for, not what is bound
+_SHOWN = 3
+
+
+def items(resource: Resource) -> Iterator[Node]:
+    """Networks that are let in, ports of a Service, or where the platform's engines and gateway listen."""
+    if resource.type == SERVICE:
+        yield from resource.inputs.each("spec", "ports")
+    elif resource.type == PLATFORM:
+        yield from resource.inputs.each("engine", "listens")
+        yield from resource.inputs.each("gateway", "listens")
+    else:
+        yield from doors(resource)
+
+
+def check(item: Node, about: About) -> Iterator[Violation]:
+    """Whichever of them it is."""
+    if isinstance(item, Door):
+        yield from _door(item)
+    elif about.resource.type == SERVICE:
+        yield from _port(item, about.resource.inputs)
+    else:
+        yield from _listener(item)
+
+
+def _door(door: Door) -> Iterator[Violation]:
+    """No public network is let in to their ports."""
+    if door.data is not UNKNOWN and not is_public(str(door.get())):
+        return
+    open_ = services_at(door.ports())
+    if open_:
+        # Only now does it matter who is let in.
+        yield violation(door, what=f"{_said(open_)} is open to {door.get()}")
+
+
+def _port(port: Node, service: Node) -> Iterator[Violation]:
+    """No Service offers them outside the cluster; one of them may stand behind another port."""
+    numbers = {int(number) for key in ("port", "targetPort") if (number := str(port.get(key))).isdigit()}
+    found = services_at(numbers)
+    if not found:
+        return
+    where = exposure(service)
+    if where is not None:
+        yield violation(
+            port,
+            what=f"{_said(found)} is offered on {where}",
+            mend="make it a Service of type ClusterIP behind the front that speaks TLS, or its load balancer an internal one",
+        )
+
+
+def _listener(listener: Node) -> Iterator[Violation]:
+    """The platform's services listen on loopback or a private address."""
+    address = str(listener.get("address", default=""))
+    if address in _EVERYWHERE or is_public(address):
+        yield violation(
+            listener,
+            "address",
+            what=f"port {listener.get('port')} is bound to {address or 'every address'}",
+            mend="bind it to loopback, or to the host's private address",
+        )
+
+
+def _said(services: list[str]) -> str:
+    more = len(services) - _SHOWN
+    shown = ", ".join(services[:_SHOWN])
+    return f"port {shown} and {more} more" if more > 0 else f"port {shown}"
+
+
+RULE = Rule(
+    id="private-services",
+    title="Engines, gateways and metrics are never on a public address",
+    group=Group.SECURITY,
+    severity=Severity.CRITICAL,
+    reason="most of their endpoints ask for no key and speak no TLS, so that prompts, models and GPUs are everybody's",
+    mend="let in the private networks of those who call it, and the public to the front (443) only",
+    source="vLLM documentation, Security; Ray documentation, Security",
+    url="https://docs.vllm.ai/en/stable/usage/security/",
+    types=(*OPENINGS, SERVICE, PLATFORM),
+    items=items,
+    check=check,
+)

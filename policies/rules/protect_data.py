@@ -1,0 +1,76 @@
+"""What holds data is protected against deletion."""
+
+from collections.abc import Iterator, Mapping
+
+from policies.node import Node
+from policies.rule import About, Group, Rule, Scope, Severity, Violation, violation
+
+CLAIM = "kubernetes:core/v1:PersistentVolumeClaim"
+SCRATCH: Mapping[str, str | None] = {
+    "aws:s3/bucket:Bucket": "forceDestroy",
+    "aws:s3/bucketV2:BucketV2": "forceDestroy",
+    "aws:rds/instance:Instance": "skipFinalSnapshot",
+    "aws:rds/cluster:Cluster": "skipFinalSnapshot",
+    "aws:docdb/cluster:Cluster": "skipFinalSnapshot",
+    "aws:neptune/cluster:Cluster": "skipFinalSnapshot",
+    "aws:fsx/openZfsFileSystem:OpenZfsFileSystem": "skipFinalBackup",
+    "aws:fsx/windowsFileSystem:WindowsFileSystem": "skipFinalBackup",
+    "aws:fsx/ontapFileSystem:OntapFileSystem": None,
+    "aws:fsx/lustreFileSystem:LustreFileSystem": None,
+    "aws:dynamodb/table:Table": None,
+    "aws:efs/fileSystem:FileSystem": None,
+    "aws:ebs/volume:Volume": None,
+    "aws:kms/key:Key": None,
+}
+"""Types that hold data, each with the property by which a stack says that they can go, where there is one."""
+GUARDS = ("deletionProtection", "deletionProtectionEnabled", "finalSnapshot")
+"""Properties with which the cloud itself refuses a deletion, or keeps a copy."""
+
+
+def check(inputs: Node, about: About) -> Iterator[Violation]:
+    """It is protected, by Pulumi or by the cloud."""
+    if about.resource.options.protect:
+        return
+    if not about.stack.production and (about.parameters["productionOnly"] or _can_go(inputs, about)):
+        return
+    if not _guarded(inputs):
+        yield violation(inputs, what=f"nothing keeps {about.resource.name} from being deleted with what is in it")
+
+
+def _can_go(inputs: Node, about: About) -> bool:
+    """Whether outside production the stack says that the data are worth nothing. Claims there mostly hold caches."""
+    if about.resource.type == CLAIM:
+        return True
+    return any(bool(inputs.get(key)) for key in filter(None, [SCRATCH[about.resource.type]]))
+
+
+def _guarded(inputs: Node) -> bool:
+    """Whether the cloud guards it, or there is nothing in it to lose: a copy, or scratch by its kind."""
+    if any(inputs.get(key, default=False) for key in GUARDS) or inputs.has("replicateSourceDb"):
+        return True
+    if inputs.get("spec", "accessModes") == ["ReadOnlyMany"]:
+        return True
+    return str(inputs.get("deploymentType")).startswith("SCRATCH_")
+
+
+RULE = Rule(
+    id="protect-data",
+    title="What holds data is protected against deletion",
+    group=Group.COMPLIANCE,
+    severity=Severity.HIGH,
+    reason="a changed name or a `pulumi destroy` in the wrong stack takes the data with it",
+    mend="set the option protect to true",
+    source="Pulumi documentation, Resource option: protect",
+    url="https://www.pulumi.com/docs/iac/concepts/options/protect/",
+    types=(*SCRATCH, CLAIM),
+    scope=Scope.STACK,
+    check=check,
+    parameters={
+        "productionOnly": {
+            "type": "boolean",
+            "default": False,
+            "description": "Whether only production stacks are judged. Elsewhere a bucket with forceDestroy, a database "
+            "without a final snapshot and persistent volume claims are let go anyway.",
+        },
+    },
+)

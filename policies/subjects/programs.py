@@ -1,0 +1,153 @@
+"""What a container runs: an inference engine, vLLM among them, or a gateway. By its command; by its image where it has none.
+
+Where neither is known the question is open, and so is every rule that asks it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+
+from policies.node import UNKNOWN, Node, UnknownValueError
+from policies.subjects.kubernetes import Container, image
+
+_ENGINES = re.compile(
+    r"""(^|/)(
+        vllm[^/]* | text-generation-inference[^/]* | tgi(-[^/]*)? | sglang[^/]* | lmdeploy[^/]*
+        | tritonserver:[^/]*(vllm|trtllm)[^/]* | tensorrt-llm/release[^/]*
+    )$ | (^|/)nim/ """,
+    re.VERBOSE,
+)
+"""Images whose entry point starts an engine for GPUs. Triton without an LLM backend runs on CPUs as well."""
+_BESIDE = re.compile(
+    r"(router|gateway|proxy|exporter|operator|controller|simulator|benchmark|downloader|bench|sim|sr|ui)([-_]|$)"
+)
+"""Images of what stands beside an engine."""
+_STARTS_VLLM = re.compile(r"\bvllm\s+serve\b|\bvllm\.entrypoints\.(openai\.)?api_server")
+_VLLM_FLAGS = re.compile(
+    r"--(max[-_]model[-_]len|tensor[-_]parallel[-_]size|gpu[-_]memory[-_]utilization|max[-_]num[-_]seqs)\b"
+)
+"""Flags by which an image that is not known yet is vLLM's, where they are all that the container says."""
+_STARTS_ENGINE = re.compile(
+    rf"""{_STARTS_VLLM.pattern} | multi-node-serving\.sh | \bsglang\.launch_server | \bsglang\s+serve\b
+    | \btext-generation-launcher\b | \blmdeploy\s+serve\b | \btrtllm-serve\b""",
+    re.VERBOSE,
+)
+_STARTS_LITELLM = re.compile(r"(^|[\s/'\"])litellm([\s'\"]|$)")
+_WORKER = re.compile(r"--headless\b|multi-node-serving\.sh\s+worker\b|--node[-_]rank[=\s]+[1-9]")
+"""A further node of an engine, where no server answers."""
+_CPU = re.compile(r"(^|[^a-z])cpu([^a-z]|$)")
+
+
+def asked(
+    containers: Iterable[Container], question: Callable[[Container], bool]
+) -> Iterator[Container | UnknownValueError]:
+    """The containers for which the answer is yes; in the place of one for which it is open, what is not known."""
+    for container in containers:
+        try:
+            if question(container):
+                yield container
+        except UnknownValueError as unknown:
+            yield unknown
+
+
+def runs_vllm(container: Container) -> bool:
+    """Whether vLLM's server starts in it.
+
+    Raises:
+        UnknownValueError: neither command nor image say it.
+    """
+    return _says_so(container) or _runs(
+        container, _STARTS_VLLM, lambda reference: _named(reference).startswith("vllm") and _is_engine(reference)
+    )
+
+
+def runs_engine(container: Container) -> bool:
+    """Whether an engine for large models starts in it.
+
+    Raises:
+        UnknownValueError: neither command nor image say it.
+    """
+    return _says_so(container) or _runs(container, _STARTS_ENGINE, _is_engine)
+
+
+def runs_litellm(container: Container) -> bool:
+    """Whether LiteLLM's proxy starts in it.
+
+    Raises:
+        UnknownValueError: neither command nor image say it.
+    """
+    return _runs(container, _STARTS_LITELLM, lambda reference: "litellm" in _named(reference))
+
+
+def serves_model(container: Container) -> bool:
+    """Whether it answers for a large model itself, and is no further node of an engine.
+
+    Raises:
+        UnknownValueError: neither command nor image say it.
+    """
+    return runs_engine(container) and not _WORKER.search(script(container))
+
+
+def on_cpu(container: Container) -> bool:
+    """Whether the engine in it is one for CPUs: by image, flag or environment.
+
+    Raises:
+        UnknownValueError: its image or environment are not known.
+    """
+    name, tag, _ = image(str(container.get("image", default="")))
+    if _CPU.search(f"{name.rpartition('/')[2]}:{tag}") or re.search(r"--device[=\s]+cpu\b", script(container)):
+        return True
+    names = {str(entry.get("name", default="")) for entry in container.each("env")}
+    return "VLLM_CPU_KVCACHE_SPACE" in names
+
+
+def script(container: Container) -> str:
+    """Command and arguments in one line; what is not known is left out."""
+    return " ".join(word for _, node in _words(container) if isinstance(word := node.data, str))
+
+
+def _says_so(container: Container) -> bool:
+    return not container.has("command") and _VLLM_FLAGS.search(script(container)) is not None
+
+
+def _runs(container: Container, starts: re.Pattern[str], is_image: Callable[[str], bool]) -> bool:
+    if starts.search(script(container)):
+        return True
+    _need_program(container)
+    # A command, such as a download or a migration of a database, runs in place of what the image would start. Triton's own
+    # is the exception: which backend it serves with is the image's matter.
+    own = not container.has("command") or "tritonserver" in script(container)
+    return own and is_image(str(container.get("image", default="")))
+
+
+def _need_program(container: Container) -> None:
+    """See that the words which may be a program, or a shell's script, are known; arguments may be unknown.
+
+    Raises:
+        UnknownValueError: one is not.
+    """
+    before = None
+    for key, node in _words(container):
+        if node.data is UNKNOWN and (key == "command" or before == "-c"):
+            raise UnknownValueError(node.path)
+        before = node.data
+
+
+def _words(container: Container) -> Iterator[tuple[str, Node]]:
+    """Each word of command and arguments, with which of the two it is of; an unknown list is one unknown word."""
+    for key in ("command", "args"):
+        found = container.node(key)
+        if found.data is UNKNOWN:
+            yield key, found
+        else:
+            yield from ((key, word) for word in container.each(key))
+
+
+def _is_engine(reference: str) -> bool:
+    return _ENGINES.search(reference.partition("@")[0]) is not None and _BESIDE.search(_named(reference)) is None
+
+
+def _named(reference: str) -> str:
+    """The image's own name, without its registry and folders."""
+    return image(reference)[0].rpartition("/")[2]

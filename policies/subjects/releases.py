@@ -1,0 +1,201 @@
+"""Releases of known programs, wherever a resource names one, and the list of those that must not run."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import yaml
+
+from policies.node import Node, Secret
+from policies.resources import PLATFORM, Resource
+from policies.subjects import images, scripts
+from policies.subjects.kubernetes import image
+
+if TYPE_CHECKING:
+    from packaging.specifiers import SpecifierSet
+
+_FILE = Path(__file__).parents[1] / "data" / "denied-releases.yaml"
+
+CHARTS = ("kubernetes:helm.sh/v3:Release", "kubernetes:helm.sh/v3:Chart", "kubernetes:helm.sh/v4:Chart")
+"""Types that install a Helm chart."""
+TYPES = tuple(dict.fromkeys((PLATFORM, *images.TYPES, *scripts.TYPES)))
+"""Types in which `releases` finds something."""
+
+_IN_TAG = re.compile(r"(?<![\w.])v?(\d+(?:\.\d+)+(?:\.?(?:post|rc|dev|a|b)\d+)?)")
+_PIN = re.compile(r"^([A-Za-z0-9][\w.-]*)\s*(?:\[[^\]]*\])?\s*===?\s*([\w.+!-]+)")
+
+
+@dataclass(frozen=True)
+class Named:
+    """A release of a program, as a resource names it."""
+
+    kind: str
+    """What `name` is a name of: `packages`, `images` or `charts`."""
+    name: str
+    release: str
+    where: str
+    shown: str
+    """As messages show it."""
+
+
+@dataclass(frozen=True)
+class Denied:
+    """An entry of the list."""
+
+    name: str
+    releases: tuple[str, ...]
+    packages: tuple[str, ...]
+    images: tuple[str, ...]
+    charts: tuple[str, ...]
+    why: str
+    """What the release does, after its name."""
+    mend: str
+
+
+class Place(Node):
+    """A place where releases may be named."""
+
+    __slots__ = ()
+
+    def named(self) -> Iterator[Named]:
+        """What it names.
+
+        Raises:
+            UnknownValueError: it is not known yet.
+        """
+        raise NotImplementedError
+
+
+class _Component(Place):
+    """An engine or a gateway of Slipway's platform."""
+
+    __slots__ = ()
+
+    def named(self) -> Iterator[Named]:
+        name, release = self.get("name"), self.get("release")
+        if name and release:
+            yield Named("packages", str(name), str(release), self.at("release"), str(release))
+
+
+class _Chart(Place):
+    __slots__ = ()
+
+    def named(self) -> Iterator[Named]:
+        chart, version = self.get("chart"), self.get("version")
+        if chart and version:
+            name = str(chart).rstrip("/").rpartition("/")[2]
+            yield Named("charts", name, str(version), self.at("version"), str(version))
+
+
+class _Image(Place):
+    __slots__ = ()
+
+    def named(self) -> Iterator[Named]:
+        reference = str(self.get())
+        name, tag, _ = image(reference)
+        found = _IN_TAG.search(tag or "")
+        if found is not None:
+            shown = repr(self.raw) if isinstance(self.raw, Secret) else reference.partition("@")[0]
+            yield Named("images", name, found[1], self.path, shown)
+
+
+class _Script(Place):
+    __slots__ = ("script",)
+
+    def __init__(self, script: scripts.Script) -> None:
+        super().__init__(script.raw, script.path)
+        self.script = script
+
+    def named(self) -> Iterator[Named]:
+        for install in self.script.installs():
+            for requirement in install.requirements if install.kind == "pip" else ():
+                found = _PIN.match(requirement)
+                if found is not None:
+                    shown = "[secret]" if self.script.hidden else f"pip install {requirement}"
+                    yield Named("packages", found[1], found[2], self.path, shown)
+
+
+def releases(resource: Resource) -> Iterator[Place]:
+    """Every place in the resource that may name a release.
+
+    Raises:
+        UnknownValueError: what would hold one is unknown.
+    """
+    inputs = resource.inputs
+    if resource.type == PLATFORM:
+        for node in (inputs.node("engine"), inputs.node("gateway")):
+            yield _Component(node.raw, node.path)
+    elif resource.type in CHARTS:
+        yield _Chart(inputs.raw, inputs.path)
+    else:
+        holds = resource.type.startswith("kubernetes:")
+        if holds or resource.type in images.TYPES:
+            yield from (_Image(place.raw, place.path) for place in images.images(resource))
+        if holds or resource.type in scripts.TYPES:
+            yield from (_Script(script) for script in scripts.scripts(resource))
+
+
+def denied(named: Named, more: Sequence[str] = ()) -> Iterator[Denied]:
+    """The entries that the release falls under.
+
+    Args:
+        named: the release.
+        more: entries of one's own, each a name and a version specifier: `vllm <0.30`.
+    """
+    for entry in (*_denied(), *(_own(text) for text in more)):
+        if _is_of(named, entry) and any(_within(named.release, specifier) for specifier in entry.releases):
+            yield entry
+
+
+def _within(release: str, specifier: str) -> bool:
+    """Whether a release falls under a version specifier (PEP 440); one that can't be read does not."""
+    from packaging.version import InvalidVersion, Version
+
+    try:
+        return _specifier(specifier).contains(Version(release), prereleases=True)
+    except InvalidVersion:
+        return False
+
+
+def _is_of(named: Named, entry: Denied) -> bool:
+    if named.kind == "images":
+        return any(f"/{named.name}".endswith(f"/{end}") for end in entry.images)
+    name = re.sub(r"[-_.]+", "-", named.name).casefold()
+    return name in (entry.packages if named.kind == "packages" else entry.charts)
+
+
+@cache
+def _denied() -> tuple[Denied, ...]:
+    entries = yaml.safe_load(_FILE.read_text(encoding="utf-8"))["denied"]
+    return tuple(
+        Denied(
+            name=entry["name"],
+            releases=tuple(entry["releases"]),
+            packages=tuple(entry["packages"]),
+            images=tuple(entry["images"]),
+            charts=tuple(entry.get("charts", ())),
+            why=f"{entry['why']} ({entry['source']})",
+            mend=f"take {entry['fixed']}",
+        )
+        for entry in entries
+    )
+
+
+@cache
+def _own(text: str) -> Denied:
+    name, _, specifier = text.partition(" ")
+    names = (name.casefold(),)
+    why, mend = f"is on this stack's own list ({text})", "take a release that is not on the list"
+    return Denied(name, (specifier,), names, names, names, why, mend)
+
+
+@cache
+def _specifier(text: str) -> SpecifierSet:
+    from packaging.specifiers import SpecifierSet
+
+    return SpecifierSet(text)

@@ -1,0 +1,375 @@
+"""What machines and containers run as they start, and what these commands install.
+
+A script is taken apart as a shell would: at ends of lines, `;`, `&&`, `||` and `|`, with quotes honoured. Commands in the
+text of another (`sh -c "…"`, cloud-init's `runcmd`) are found as well. What a script fetches to run later is not seen.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import gzip
+import re
+import shlex
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from policies.node import UNKNOWN, Node, Secret, UnknownValueError
+from policies.resources import Resource
+from policies.subjects.images import TASK_DEFINITION
+from policies.subjects.kubernetes import ANY, containers_of
+from policies.subjects.workloads import running
+
+_MACHINES = {
+    "aws:ec2/instance:Instance": ("userData", "userDataBase64"),
+    "aws:ec2/launchTemplate:LaunchTemplate": ("userData",),
+    "aws:ec2/launchConfiguration:LaunchConfiguration": ("userData", "userDataBase64"),
+    "aws:ec2/spotInstanceRequest:SpotInstanceRequest": ("userData", "userDataBase64"),
+}
+"""By type the properties with the script that a machine starts with, plain or in base64."""
+
+TYPES = (ANY, TASK_DEFINITION, *_MACHINES)
+"""Types in which `scripts` finds something."""
+
+_SHELL = re.compile(r"^(?:.*/)?(?:ba|da|z|k|a)?sh$")
+_READS_PROGRAMS = re.compile(r"^(?:.*/)?(?:(?:ba|da|z|k|a)?sh|python[\d.]*|perl|ruby|node)$")
+_FETCHES = re.compile(r"^(?:.*/)?(?:curl|wget)$")
+_PIP = re.compile(r"^(?:.*/)?pip[\d.]*$")
+_NPM = re.compile(r"^(?:.*/)?p?npm$")
+_SAYS = re.compile(r"^(?:.*/)?(?:echo|printf|cat|grep|sed|awk|logger)$")
+_WRAPS = {
+    "sudo",
+    "env",
+    "exec",
+    "nohup",
+    "time",
+    "nice",
+    "command",
+    "if",
+    "then",
+    "else",
+    "do",
+    "while",
+    "until",
+    "!",
+    "{",
+}
+_ASSIGNMENT = re.compile(r"^[A-Za-z_]\w*=")
+_SUBSTITUTED = re.compile(r"(?:\$\(|<\(|`)\s*(?:sudo\s+)?(?:curl|wget)\b[^)`]*")
+_BASE64 = re.compile(r"[A-Za-z0-9+/\s]{16,}={0,2}\s*")
+_PIP_VALUES = {
+    "-r", "--requirement", "-c", "--constraint", "-i", "--index-url", "--extra-index-url", "-f", "--find-links", "-t",
+    "--target", "--prefix", "--root", "-p", "--python", "--trusted-host", "--platform", "--python-version",
+    "--only-binary", "--no-binary", "--cache-dir", "--upgrade-strategy", "--src", "--progress-bar", "--timeout",
+    "--retries", "--proxy", "--torch-backend", "--index", "--default-index", "--extra", "--group", "--index-strategy",
+    "--report", "-C", "--config-settings", "--log", "--cert", "--client-cert", "--implementation", "--abi", "--overrides",
+    "--upgrade-package", "-P", "--exclude-newer", "--keyring-provider", "--python-platform", "--no-build-isolation-package",
+}  # fmt: skip
+"""Options of pip and `uv pip` that take the next word."""
+_LONGEST_QUOTE = 200
+"""Lines; what goes on for longer is read without regard to quotes."""
+_QUOTED = re.compile(r"\\.|'[^']*'|\"(?:\\.|[^\"\\])*\"", re.DOTALL)
+_EXACT_NPM = re.compile(r"^(?:@[\w.-]+/)?[\w.-]+@\d+\.\d+\.\d+(?:[-+][\w.+-]+)?$")
+_LOCAL = re.compile(r"^(?:\.{0,2}/|\.$|\.\[|~|file:)|\.(?:whl|tar\.gz|zip|tgz)$")
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command of a script."""
+
+    words: tuple[str, ...]
+    piped: bool
+    """Whether it reads what the command before it writes."""
+
+
+@dataclass(frozen=True)
+class Install:
+    """One thing that a command installs, or runs straight from the network."""
+
+    kind: str
+    """`pip`, `npm`, or `pipe` for a download that a shell reads."""
+    shown: str
+    """The command as messages show it: short, without options, so that no credential is in it."""
+    requirements: tuple[str, ...] = ()
+    """What is named: requirements of pip, packages of npm, addresses of a download."""
+    pinned: bool = False
+    """Whether what comes is settled: by hash with pip, by an exact release with npm."""
+
+
+class Script(Node):
+    """A text, or the words of a command, that is run at the start."""
+
+    __slots__ = ("commands", "hidden")
+
+    def __init__(self, node: Node, commands: Sequence[Command], *, hidden: bool) -> None:
+        super().__init__(node.raw, node.path)
+        self.commands = commands
+        self.hidden = hidden
+        """Whether Pulumi keeps it secret, so that nothing of it may be shown."""
+
+    def installs(self) -> Iterator[Install]:
+        """What it installs."""
+        for before, command in zip((None, *self.commands), self.commands, strict=False):
+            yield from _installs(command, before)
+
+
+def scripts(resource: Resource) -> Iterator[Script]:
+    """What the resource's machine or containers run at their start.
+
+    Raises:
+        UnknownValueError: what decides is not known yet.
+    """
+    if resource.type in _MACHINES:
+        for key in _MACHINES[resource.type]:
+            place = resource.inputs.node(key)
+            text = resource.inputs.get(key)
+            if isinstance(text, str):
+                yield Script(place, list(parse(decoded(text))), hidden=isinstance(place.raw, Secret))
+    elif resource.type == TASK_DEFINITION:
+        hidden = isinstance(resource.inputs.node("containerDefinitions").raw, Secret)
+        for container in resource.inputs.document("containerDefinitions").each():
+            yield _started(container, ("entryPoint", "command"), hidden=hidden)
+    else:
+        for pod in running(resource):
+            for container in containers_of(pod):
+                yield _started(container, ("command", "args"), hidden=False)
+
+
+def parse(text: str) -> Iterator[Command]:
+    """The commands of a shell script, or of cloud-init's list of them."""
+    # A backslash at the end joins lines; so does an open quote, which only a line with a quote in it can close.
+    pending: list[str] = []
+    for line in text.replace("\\\n", " ").splitlines():
+        pending.append(line if pending else _plain(line))
+        if len(pending) > 1 and ("'" not in line and '"' not in line):
+            continue
+        tokens = _tokens("\n".join(pending)) if len(pending) <= _LONGEST_QUOTE else None
+        if tokens is not None:
+            pending = []
+            yield from _commands(tokens)
+    # An apostrophe of a text, it seems: the lines as they are.
+    for line in pending:
+        yield from _commands(re.split(r"\s+|(\|\|?|&&|;)", re.sub(r"[\"']", " ", line)))
+
+
+def decoded(text: str) -> str:
+    """The text itself, or what it says in base64, unpacked where it is packed."""
+    if _BASE64.fullmatch(text) is None:
+        return text
+    try:
+        content = base64.b64decode(text, validate=False)
+        return (gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content).decode()
+    except (binascii.Error, ValueError, OSError, EOFError):
+        return text
+
+
+def _started(container: Node, keys: tuple[str, ...], *, hidden: bool) -> Script:
+    """A container's command; a word that is not known counts only where it could hold a command."""
+    places = [place for key in keys for place in container.each(key)]
+    words = [place.data for place in places]
+    unknown = next((place for place in places if place.data is UNKNOWN), None)
+    known = [str(word) for word in words if word is not UNKNOWN]
+    if unknown is not None and (words[0] is UNKNOWN or any(_decides(word) for word in known)):
+        raise UnknownValueError(unknown.path)
+    hidden = hidden or any(isinstance(place.raw, Secret) for place in places)
+    return Script(container, list(_nested(Command(tuple(known), piped=False))), hidden=hidden)
+
+
+def _decides(word: str) -> bool:
+    return any(pattern.match(word) for pattern in (_SHELL, _PIP, _NPM))
+
+
+def _plain(line: str) -> str:
+    """A line of a script, or an entry of a YAML list of commands."""
+    entry = re.match(r"^\s*-\s+(.*)$", line)
+    if entry is None:
+        return line
+    said = entry[1].strip()
+    if said.startswith("[") and said.endswith("]"):
+        return " ".join(shlex.quote(word.strip().strip("\"'")) for word in said[1:-1].split(","))
+    if len(said) > 1 and said[0] == said[-1] and said[0] in "\"'":
+        return said[1:-1]
+    return said
+
+
+def _tokens(line: str) -> list[str] | None:
+    """Words and separators; None where a quote is still open."""
+    # An apostrophe in a comment opens no quote; a `#` within a word starts no comment.
+    for text in (line, re.sub(r"(^|\s)#[^\n]*", r"\1", line)):
+        if re.search(r"[\"']", _QUOTED.sub("", text)):
+            continue
+        lexer = shlex.shlex(text, posix=True, punctuation_chars="();<>|&\n")
+        lexer.whitespace, lexer.whitespace_split, lexer.commenters = " \t\r", True, ""
+        try:
+            return list(_without_comments(lexer))
+        except ValueError:
+            continue
+    return None
+
+
+def _without_comments(tokens: Iterable[str]) -> Iterator[str]:
+    said = True
+    for token in tokens:
+        said = token == "\n" or (said and not token.startswith("#"))  # noqa: S105
+        if said:
+            yield token
+
+
+def _commands(tokens: Sequence[str | None]) -> Iterator[Command]:
+    words: list[str] = []
+    piped, skip = False, False
+    for token in (*tokens, ";"):
+        if not token:
+            continue
+        if skip:
+            skip = False
+        elif set(token) <= set("();|&\n"):
+            yield from _nested(Command(tuple(words), piped))
+            words, piped = [], token in {"|", "|&"}
+        elif set(token) <= set("();<>|&\n"):
+            # A redirection: its file, and the number of the stream before it, are no words of the command. What `<(` starts
+            # is a command of its own.
+            if words and words[-1].isdigit():
+                words.pop()
+            skip = token != "<("  # noqa: S105
+            if not skip:
+                yield from _nested(Command(tuple(words), piped))
+                words, piped = [], bool(words) and _reads_programs(tuple(words))
+        else:
+            words.append(token)
+
+
+def _nested(command: Command) -> Iterator[Command]:
+    """The command, and those in the text that it hands to a shell."""
+    if not command.words:
+        return
+    yield command
+    shell = False
+    for before, word in zip(("", *command.words), command.words, strict=False):
+        # A text of several lines is a script as well, or what stands between two apostrophes that are no quotes.
+        if "\n" in word or (shell and re.fullmatch(r"-[a-z]*c", before)):
+            yield from parse(word)
+        shell = shell or _SHELL.match(word) is not None or word in {"su", "runuser"}
+
+
+def _installs(command: Command, before: Command | None) -> Iterator[Install]:
+    words = command.words
+    start = _stripped(words)
+    if start and _SAYS.match(start[0]):
+        return
+    for index, word in enumerate(words):
+        rest = words[index + 1 :]
+        if _PIP.match(word) and (at := _subcommand(rest, {"install"})) is not None:
+            yield from _pip(rest[at + 1 :], words[:index])
+            break
+        if _NPM.match(word) and (at := _subcommand(rest, {"install", "i", "add"})) is not None:
+            yield from _npm(rest[:at] + rest[at + 1 :])
+            break
+    yield from _piped(command, before)
+
+
+def _pip(arguments: Sequence[str], before: Sequence[str]) -> Iterator[Install]:
+    names: list[str] = []
+    files: list[str] = []
+    links: list[str] = []
+    options: set[str] = set()
+    values = iter(arguments)
+    for word in values:
+        option, equals, value = word.partition("=")
+        if not word.startswith("-"):
+            names.append(word)
+            continue
+        options.add(option)
+        if option in _PIP_VALUES:
+            value = value if equals else next(values, "")
+            if option in {"-r", "--requirement"}:
+                files.append(value)
+            elif option in {"-f", "--find-links"}:
+                links.append(value)
+    if not names and not files:
+        return
+    # `PIP_REQUIRE_HASHES=1 pip install …` asks for the same.
+    hashed = "--require-hashes" in options or any(re.match(r"(?:PIP|UV)_REQUIRE_HASHES=(?:1|true)", w) for w in before)
+    # Nothing comes from the network: only local files, without what they depend on or with a folder to find it in.
+    offline = "--no-index" in options and not any("://" in link for link in links)
+    alone = "--no-deps" in options and not files and all(_LOCAL.search(name) and "://" not in name for name in names)
+    by_hash = not files and all("#sha256=" in name for name in names)
+    shown = [*(f"-r {name}" for name in files), *(clean(name) for name in names)]
+    yield Install(
+        kind="pip",
+        shown=f"pip install {' '.join(shown)}",
+        requirements=tuple(names),
+        pinned=hashed or offline or alone or by_hash,
+    )
+
+
+def _npm(arguments: Sequence[str]) -> Iterator[Install]:
+    everywhere = {"-g", "--global", "--location=global"} & set(arguments)
+    names = tuple(word for word in arguments if not word.startswith("-") and not _LOCAL.search(word))
+    if everywhere and names:
+        yield Install(
+            kind="npm",
+            shown=f"npm install -g {' '.join(clean(name) for name in names)}",
+            requirements=names,
+            pinned=all(_EXACT_NPM.match(name) for name in names),
+        )
+
+
+def _piped(command: Command, before: Command | None) -> Iterator[Install]:
+    """A download that is run as it comes: piped to a shell, or put in its place."""
+    words = _stripped(command.words)
+    if not words:
+        return
+    text = next(iter(_SUBSTITUTED.findall(" ".join(words))), None)
+    if text is not None and (_READS_PROGRAMS.match(words[0]) or words[0] in {"eval", "source", "."}):
+        yield _download(text.split())
+    elif command.piped and before is not None:
+        first = _stripped(before.words)
+        if first and _FETCHES.match(first[0]) and _reads_programs(words):
+            yield _download(first)
+        elif first and _FETCHES.match(words[0]) and _reads_programs(first):
+            # bash <(curl …)
+            yield _download(words)
+
+
+def _reads_programs(words: Sequence[str]) -> bool:
+    """Whether it is an interpreter that takes its program from the pipe."""
+    words = _stripped(words)
+    if not words or _READS_PROGRAMS.match(words[0]) is None:
+        return False
+    options = words[1:]
+    if any(word in {"-", "-s"} for word in options):
+        return True
+    return not any(not word.startswith("-") or word in {"-c", "-m", "-e"} for word in options)
+
+
+def _download(words: Sequence[str]) -> Install:
+    addresses = tuple(clean(word.strip("\"'")) for word in words if re.match(r"[\"']?(?:https?|ftp)://", word))
+    return Install(kind="pipe", shown=f"{' '.join(addresses) or 'a download'} | sh", requirements=addresses)
+
+
+def _stripped(words: Sequence[str]) -> tuple[str, ...]:
+    """Without what stands before a command: variables, sudo and its options, the shell's own words."""
+    left = list(words)
+    while left and (left[0] in _WRAPS or _ASSIGNMENT.match(left[0])):
+        wrapper = left.pop(0)
+        while wrapper in {"sudo", "env", "nice", "exec"} and left and left[0].startswith("-"):
+            option = left.pop(0)
+            if option in {"-u", "-g", "-n", "--user", "--group"} and wrapper != "exec" and left:
+                left.pop(0)
+    return tuple(left)
+
+
+def _subcommand(words: Sequence[str], names: set[str]) -> int | None:
+    """Where the subcommand stands, past options; None where another one does."""
+    for index, word in enumerate(words):
+        if word in names:
+            return index
+        if not word.startswith("-"):
+            return None
+    return None
+
+
+def clean(text: str) -> str:
+    """An address without user, password and query; any other text as it is."""
+    return re.sub(r"(://)[^@/\s]*@", r"\1", text).split("?")[0] if "://" in text else text

@@ -1,0 +1,93 @@
+"""Kubernetes pods that serve a model or its gateway, and what stands around them: autoscalers and disruption budgets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from policies.node import UNKNOWN
+from policies.resources import Resource, Stack
+from policies.subjects.kubernetes import Container, Pod
+from policies.subjects.programs import runs_engine, runs_litellm
+from policies.subjects.selection import namespace, selects
+from policies.subjects.workloads import containers_with_image, running
+
+DISRUPTION_BUDGET = "kubernetes:policy/v1:PodDisruptionBudget"
+AUTOSCALER = "HorizontalPodAutoscaler"
+SCALED_OBJECT = "ScaledObject"
+"""KEDA's."""
+
+
+def serves_engine(pod: Pod) -> bool:
+    """Whether an inference engine runs in the pod.
+
+    Raises:
+        UnknownValueError: neither command nor image say it.
+    """
+    return _any(pod, runs_engine)
+
+
+def served_by(resource: Resource) -> str | None:
+    """What the resource's pods serve: `engine`, `gateway`, or neither.
+
+    Raises:
+        UnknownValueError: neither command nor image say it.
+    """
+    found = list(running(resource))
+    if any(map(serves_engine, found)):
+        return "engine"
+    return "gateway" if any(_any(pod, runs_litellm) for pod in found) else None
+
+
+def least_of_autoscaler(workload: Resource, stack: Stack) -> tuple[Resource, int] | None:
+    """The autoscaler that targets `workload` and the fewest replicas that it leaves; None where there is none.
+
+    Raises:
+        UnknownValueError: that number is unknown.
+    """
+    for scaler in stack.resources:
+        kind = scaler.type.rpartition(":")[2]
+        if kind not in {AUTOSCALER, SCALED_OBJECT} or not _targets(scaler, workload, stack):
+            continue
+        # Kubernetes leaves at least 1 where nothing is said, KEDA 0.
+        key, default = ("minReplicas", 1) if kind == AUTOSCALER else ("minReplicaCount", 0)
+        return scaler, int(scaler.inputs.get("spec", key, default=default))
+    return None
+
+
+def _targets(scaler: Resource, workload: Resource, stack: Stack) -> bool:
+    """Whether it is the workload that the autoscaler names.
+
+    Raises:
+        UnknownValueError: one of the names is unknown, and no reference tells.
+    """
+    referred = scaler.dependencies.get("spec", ())
+    target = scaler.inputs.node("spec", "scaleTargetRef")
+    if target.node("name").data is UNKNOWN and referred:
+        return workload.urn in referred
+    # A workload without a name of its own is given one that nobody knows.
+    name, own = target.get("name"), workload.inputs.get("metadata", "name")
+    if name is None or name != own:
+        return False
+    same_kind = target.get("kind", default="Deployment") == workload.type.rpartition(":")[2]
+    return same_kind and namespace(scaler, stack) == namespace(workload, stack)
+
+
+def budgets(pod: Pod, workload: Resource, stack: Stack) -> Iterator[Resource]:
+    """The disruption budgets that cover the pod.
+
+    Raises:
+        UnknownValueError: none of those before covers it, and whether this one does is unknown.
+    """
+    labels = pod.metadata.get("labels", default={})
+    for budget in stack.of_type(DISRUPTION_BUDGET):
+        selector = budget.inputs.node("spec", "selector")
+        # One without a selector covers nothing; one with an empty selector covers the whole namespace.
+        if selector.data is None or namespace(budget, stack) != namespace(workload, stack):
+            continue
+        if selects(selector, labels):
+            yield budget
+
+
+def _any(pod: Pod, runs: Callable[[Container], bool]) -> bool:
+    """Whether it runs in one of the pod's containers; those that only prepare the pod are passed over."""
+    return any(runs(container) for container in containers_with_image(pod) if ".initContainers[" not in container.path)

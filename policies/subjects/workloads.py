@@ -1,0 +1,54 @@
+"""Pods that will run as they are written, and their containers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+
+from policies.resources import Resource
+from policies.subjects.kubernetes import Container, Pod, containers_of, pods
+
+_PARTS = ("kubernetes:helm.sh/*", "kubernetes:yaml*", "kubernetes:kustomize*", "kubernetes:monitoring.coreos.com/*")
+"""Types that hold parts of pods, or pods that are registered again as resources of their own."""
+
+
+def running(resource: Resource) -> Iterator[Pod]:
+    """The resource's pods, as far as it holds them whole.
+
+    Raises:
+        UnknownValueError: what would hold one is unknown.
+    """
+    if not any(fnmatchcase(resource.type, pattern) for pattern in _PARTS):
+        yield from pods(resource)
+
+
+def is_patch(resource: Resource) -> bool:
+    """Whether it changes a part of an object that others own; what it does not say is no matter of its own."""
+    return resource.type.endswith("Patch")
+
+
+def running_containers(resource: Resource) -> Iterator[Container]:
+    """Their containers, init containers included.
+
+    Raises:
+        UnknownValueError: what would hold one is unknown.
+    """
+    for pod in running(resource):
+        yield from containers_with_image(pod)
+
+
+def containers_with_image(pod: Pod) -> Iterator[Container]:
+    """Those of its containers that name an image; the others are filled in by a controller.
+
+    Raises:
+        UnknownValueError: the list is unknown, or an element of it.
+    """
+    for container in containers_of(pod):
+        if container.has("image"):
+            yield container
+
+
+def is_windows(pod: Pod) -> bool:
+    """Whether it runs on Windows, which knows neither capabilities nor a read-only root."""
+    names = (pod.get("os", "name"), pod.get("nodeSelector", "kubernetes.io/os"))
+    return "windows" in names

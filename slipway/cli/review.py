@@ -1,0 +1,183 @@
+"""`slipway review` and `slipway changed`: what a change does to the stacks, for the people who are asked to approve it."""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from slipway.cli.check import Report, data, report
+from slipway.cli.errors import UserError
+from slipway.cli.lab import made_by_lab
+from slipway.performance.copies import is_mixture
+from slipway.review import (
+    Capacity,
+    Changed,
+    Changes,
+    How,
+    MonthlyCost,
+    Preview,
+    Review,
+    Side,
+    capacity,
+    changes,
+    comment,
+    monthly_cost,
+    read_preview,
+)
+from slipway.review.comment import verdict
+from slipway.review.preview import KINDS
+from slipway.settings import SettingsError
+from slipway.settings.engine import Build
+from slipway.settings.load import read_public
+
+READY, REFUSED = 0, 1
+"""Exit statuses: every stack that changes is fit to be deployed; one is not."""
+
+
+def changed_stacks(base: Path, head: Path, *, as_json: bool, previewable: bool) -> None:
+    """Print the names of the stacks that the change from `base` to `head` touches.
+
+    Raises:
+        ChangesError: the folders can't be compared.
+    """
+    names = [each.name for each in changes(base, head).stacks if not previewable or _previewable(each, head)]
+    if as_json:
+        print(json.dumps(names))
+    elif names:
+        print("\n".join(names))
+
+
+def _previewable(changed: Changed, head: Path) -> bool:
+    """Lab hosts are one machine's own: what would change on them, only that machine can say."""
+    if changed.how is How.REMOVED:
+        return False
+    try:
+        return not made_by_lab(read_public(changed.name, head))
+    except (SettingsError, UserError):
+        # The preview says it in the engine's own words.
+        return True
+
+
+def review_change(base: Path, head: Path, *, previews: Sequence[str], output: Path | None, as_json: bool) -> None:
+    """Print the review of the change from `base` to `head`.
+
+    Raises:
+        ChangesError: the folders can't be compared.
+        UserError: a preview can't be read, or the output not be written.
+        SystemExit: with status 1 where a stack would be refused, or would fail.
+    """
+    found = changes(base, head)
+    told = _previews(previews, found)
+    reviews = [_review(each, base, head, told.get(each.name)) for each in found.stacks]
+    text = comment(found, reviews)
+    if output is not None:
+        try:
+            output.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise UserError(f"--output {output}: can't be written ({error.strerror}); give another file") from None
+    status = REFUSED if any(review.faults for review in reviews) else READY
+    if as_json:
+        print(json.dumps(_data(found, reviews, status), indent=2, ensure_ascii=False))
+    elif output is None:
+        sys.stdout.write(text)
+    else:
+        print("\n".join(f"{review.changed.name}: {verdict(review)}" for review in reviews) or "no stack changes")
+    if status != READY:
+        sys.exit(status)
+
+
+def _previews(given: Sequence[str], found: Changes) -> dict[str, Preview]:
+    """`NAME=FILE` of --preview.
+
+    Raises:
+        UserError: one is not of this form, names no stack that changes, or has a file that can't be read.
+    """
+    names = [each.name for each in found.stacks]
+    told: dict[str, Preview] = {}
+    for entry in given:
+        name, sign, file = entry.partition("=")
+        if not sign or not file:
+            raise UserError(f"--preview {entry!r}: NAME=FILE is wanted, such as prod=preview.json")
+        if name not in names:
+            raise UserError(
+                f"--preview {entry!r}: {name} does not change; the stacks that do: {', '.join(names) or 'none'}"
+            )
+        try:
+            told[name] = read_preview(Path(file).read_text(encoding="utf-8", errors="replace"))
+        except OSError as error:
+            raise UserError(f"--preview {entry!r}: can't be read ({error.strerror}); preview the stack again") from None
+    return told
+
+
+def _review(changed: Changed, base: Path, head: Path, preview: Preview | None) -> Review:
+    return Review(
+        changed=changed,
+        base=Side() if changed.how is How.NEW else _side(changed.name, base),
+        head=Side() if changed.how is How.REMOVED else _side(changed.name, head),
+        preview=preview,
+    )
+
+
+def _side(name: str, root: Path) -> Side:
+    looked_at = report(name, root)
+    return Side(checked=data(looked_at), capacity=_capacity(looked_at), cost=_cost(looked_at))
+
+
+def _capacity(looked_at: Report) -> Capacity | None:
+    subject = looked_at.subject
+    if subject is None:
+        return None
+    settings = subject.settings
+    # With data parallelism a mixture of experts stays one copy, and its sizing is none.
+    whole = subject.architecture is None or is_mixture(subject.architecture)
+    return capacity(
+        subject.sizing,
+        hosts=len(settings.engine_hosts),
+        gpus_per_host=settings.hardware.gpus if settings.build is Build.CUDA else 0,
+        copies_per_host=1 if whole else settings.data_parallel,
+    )
+
+
+def _cost(looked_at: Report) -> MonthlyCost | None:
+    subject = looked_at.subject
+    if subject is None:
+        return None
+    settings = subject.settings
+    return monthly_cost(
+        subject.catalog,
+        tier=settings.hardware.tier,
+        gpu=subject.gpu,
+        gpus_per_host=settings.hardware.gpus,
+        hosts=len(settings.engine_hosts),
+        parameters=0 if subject.architecture is None else subject.architecture.parameters,
+    )
+
+
+def _data(found: Changes, reviews: Sequence[Review], status: int) -> dict[str, Any]:
+    return {
+        "status": status,
+        "shared": list(found.shared),
+        "stacks": [_stack(review) for review in reviews],
+    }
+
+
+def _stack(review: Review) -> dict[str, Any]:
+    preview = review.preview
+    return {
+        "stack": review.changed.name,
+        "change": str(review.changed.how),
+        "files": list(review.changed.files),
+        "verdict": verdict(review),
+        "faults": list(review.faults),
+        "resources": None if preview is None or preview.errors else {kind: preview.count(kind) for kind in KINDS},
+        "preview_errors": [] if preview is None else list(preview.errors),
+        "cost": {side: None if value is None else asdict(value) for side, value in _sides(review, "cost")},
+        "capacity": {side: None if value is None else asdict(value) for side, value in _sides(review, "capacity")},
+        "check": dict(review.head.checked),
+    }
+
+
+def _sides(review: Review, what: str) -> list[tuple[str, Any]]:
+    return [("before", getattr(review.base, what)), ("after", getattr(review.head, what))]

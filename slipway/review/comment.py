@@ -1,0 +1,269 @@
+"""One comment in Markdown, for reviewers who know pull requests and no GPUs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
+
+from slipway.review.changes import CONFIGURATIONS, Changes, How
+from slipway.review.deployment import Capacity, MonthlyCost
+from slipway.review.limit import LIMIT, Block, fitted
+from slipway.review.preview import KINDS, Preview
+from slipway.review.stack import Entry, Review, counted
+from slipway.review.text import code, spans
+
+MARKER = "<!-- slipway-review -->"
+"""By which the comment is found again, to be updated in place."""
+
+_HEADER = """\
+| Stack | Verdict | Create | Update | Replace | Delete | Cost a month | Capacity |
+| --- | --- | ---: | ---: | ---: | ---: | --- | --- |"""
+_WORDS = """\
+<details><summary>What the columns mean</summary>
+
+- **Verdict**: ✔ means that the model fits, no check failed and no mandatory policy is violated, as far as is said beside it; \
+✖ that a deployment would be refused, or would fail.
+- **Create, Update, Replace, Delete**: resources of the stack, from `pulumi preview`. A replaced one is removed and made anew.
+- **Cost a month**: of the engine's hosts, bought: a month's part of their price, upkeep and energy, as `slipway plan` reckons; \
+without staff. `~` stands before what rests on an estimated price.
+- **KV cache**: the GPU memory in which running conversations are kept, in tokens.
+- **Full-length requests**: how many requests of the longest length allowed fit into it at once.
+- **At once**: how many requests are worked on at the same time; further ones wait.
+
+Both sides are computed by the Slipway of this change, so that what differs comes from settings alone.
+</details>"""
+_UNKNOWN = "not known"
+_NOT_SIZED = "sizing.not-checked"
+"""The check that says why it could not be computed whether the model fits."""
+_RANKS = {"mandatory": 1, "errors": 1, "advisory": 2, "excepted": 2, "warnings": 3, "unknown": 4, "resources": 5}
+"""What is cut first where there is no room: the highest."""
+
+
+def comment(changes: Changes, reviews: Sequence[Review], limit: int = LIMIT) -> str:
+    """The comment on `changes`, whose stacks `reviews` are about; at most `limit` bytes."""
+    faulty = [review for review in reviews if review.faults]
+    blocks = [Block(head=f"{MARKER}\n## {_title(reviews, faulty)}\n"), *_touched(changes)]
+    if reviews:
+        rows = tuple(_row(review) for review in (*faulty, *(review for review in reviews if not review.faults)))
+        blocks += [Block(head=_HEADER, items=rows, rank=0, row=True), Block(head=f"\n{_WORDS}")]
+    for review in (*faulty, *(review for review in reviews if not review.faults)):
+        blocks += _section(review)
+    return fitted(blocks, limit)
+
+
+def _title(reviews: Sequence[Review], faulty: Sequence[Review]) -> str:
+    if not reviews:
+        return "Slipway review: ✔ no stack changes"
+    if faulty:
+        return f"Slipway review: ✖ {len(faulty)} of {counted(len(reviews), 'stack', 'stacks')} would be refused or fail"
+    return f"Slipway review: ✔ {counted(len(reviews), 'stack changes, and is', 'stacks change, and all are')} fit to be deployed"
+
+
+def _touched(changes: Changes) -> Iterator[Block]:
+    """That the change is to more than settings: then the diff is to be read, whatever the table says."""
+    if not changes.shared:
+        return
+    judges = sum(file.startswith(("policies/", "slipway/")) for file in changes.shared)
+    told = f"Code that all stacks share changes ({counted(len(changes.shared), 'file', 'files')}), so every stack is listed."
+    if judges:
+        told += (
+            " ⚠ Among it is code that this review itself rests on, its checks or its policies: read that diff first."
+        )
+    yield Block(
+        head=f"{told}\n\n<details><summary>Which files</summary>\n",
+        items=tuple(f"- {code(file)}" for file in changes.shared),
+        tail="\n</details>\n",
+        rank=6,
+    )
+
+
+def _row(review: Review) -> str:
+    preview = review.preview
+    known = preview is not None and not preview.errors
+    counts = [str(preview.count(kind)) if preview is not None and known else "?" for kind in KINDS]
+    if review.changed.how is How.REMOVED:
+        counts = ["-"] * len(KINDS)
+    return f"| {_cell(review.changed.name)} | {verdict(review)} | {' | '.join(counts)} | {_cost(review)} | {_capacity(review)} |"
+
+
+def _cell(text: str) -> str:
+    return code(text).replace("|", "\\|")
+
+
+def verdict(review: Review) -> str:
+    """In words, with a mark for the eye."""
+    if review.changed.how is How.REMOVED:
+        return "removed"
+    if review.faults:
+        return f"✖ {', '.join(review.faults)}"
+    words = ["ready"]
+    if any(entry.get("id") == _NOT_SIZED for entry in review.head.findings):
+        words.append("fit not checked")
+    warnings = len(review.findings("warning")) + len(review.advisory)
+    if warnings:
+        words.append(counted(warnings, "warning", "warnings"))
+    if review.excepted:
+        words.append(counted(len(review.excepted), "exception", "exceptions"))
+    if review.preview is None:
+        words.append("not previewed")
+    if review.changed.how is How.NEW:
+        words.append("new stack")
+    return f"✔ {', '.join(words)}"
+
+
+def _cost(review: Review) -> str:
+    before, after = review.base.cost, review.head.cost
+    if review.changed.how is How.NEW:
+        return f"none → {_money(after)}"
+    if review.changed.how is How.REMOVED:
+        return f"{_money(before)} → none"
+    if before is None or after is None:
+        return _UNKNOWN if before is after else f"{_money(before)} → {_money(after)}"
+    change = after.total - before.total
+    if round(change) == 0:
+        return f"{_money(after)} (no change)"
+    return f"{_money(before)} → {_money(after)} ({change:+,.0f})"
+
+
+def _money(cost: MonthlyCost | None) -> str:
+    return _UNKNOWN if cost is None else f"{'~' if cost.estimated else ''}{cost.currency} {cost.total:,.0f}"
+
+
+def _capacity(review: Review) -> str:
+    before, after = review.base.capacity, review.head.capacity
+    figures: tuple[tuple[str, Callable[[Capacity], float | None], str], ...] = (
+        ("Engine hosts", lambda side: side.hosts, ",.0f"),
+        ("GPUs", lambda side: side.gpus, ",.0f"),
+        ("KV cache tokens", lambda side: side.kv_cache_tokens, ",.0f"),
+        ("Full-length requests", lambda side: side.full_requests, ",.1f"),
+        ("At once", lambda side: side.at_once, ",.0f"),
+    )
+    lines = []
+    for name, figure, form in figures:
+        sides = [
+            _UNKNOWN if side is None or (value := figure(side)) is None else format(value, form)
+            for side in (before, after)
+        ]
+        if review.changed.how is How.NEW:
+            sides[0] = "none"
+        if review.changed.how is How.REMOVED:
+            sides[1] = "none"
+        lines.append(f"{name}: {sides[1] if sides[0] == sides[1] else ' → '.join(sides)}")
+    return "<br>".join(lines)
+
+
+def _section(review: Review) -> Iterator[Block]:
+    name = review.changed.name
+    blocks = list(chain(_notices(review), _judgements(review), _resources(review)))
+    if blocks:
+        yield Block(head=f"\n### {code(name)}: {verdict(review)}")
+        yield from blocks
+
+
+def _notices(review: Review) -> Iterator[Block]:
+    how, name = review.changed.how, review.changed.name
+    if how is How.REMOVED:
+        yield Block(
+            head="\nIts file is removed from the checkout. What it deployed stays, and nothing manages it any more: take it down "
+            "with `pulumi destroy` before this is merged."
+        )
+        return
+    if f"{CONFIGURATIONS}/{name}.json" in review.changed.files:
+        yield Block(
+            head="\n⚠ Its policy configuration changes: levels, parameters or exceptions may be weaker than before. "
+            "Read that file's diff."
+        )
+    if review.preview is None:
+        yield Block(head="\nNo preview was made, so the resources that would change are not known here.")
+
+
+def _judgements(review: Review) -> Iterator[Block]:
+    yield from _listed("Refused settings", "errors", [f"- {code(problem)}" for problem in review.head.problems])
+    yield from _listed(
+        "Mandatory violations: the deployment is refused",
+        "mandatory",
+        [_policy(review, entry) for entry in review.mandatory],
+    )
+    yield from _listed(
+        "Failed checks: it would not start, or not fit",
+        "errors",
+        [_finding(review, entry) for entry in review.findings("error")],
+    )
+    if review.preview is not None and review.preview.errors:
+        told = [span for error in review.preview.errors for span in spans(error)]
+        yield from _listed("The preview failed", "errors", [f"- {span}" for span in told])
+    yield from _listed("Advice of the policies", "advisory", [_policy(review, entry) for entry in review.advisory])
+    yield from _listed("Warnings", "warnings", [_finding(review, entry) for entry in review.findings("warning")])
+    yield from _listed("Excepted", "excepted", [_exception(review, entry) for entry in review.excepted])
+    yield from _listed(
+        "Not known before the deployment; asked again at `up`",
+        "unknown",
+        [_open(review, entry) for entry in review.unknown],
+    )
+
+
+def _listed(title: str, kind: str, lines: Iterable[str]) -> Iterator[Block]:
+    items = tuple(lines)
+    if items:
+        yield Block(head=f"\n**{title} ({len(items)})**\n", items=items, rank=_RANKS[kind])
+
+
+def _new(review: Review, entry: Entry) -> str:
+    return "**new** " if review.changed.how is not How.NEW and review.is_new(entry) else ""
+
+
+def _finding(review: Review, entry: Entry) -> str:
+    at = f" at {code(entry['where'])}" if entry.get("where") else ""
+    return f"- {_new(review, entry)}{code(entry.get('id', ''))}{at}: {code(entry.get('message', ''))}"
+
+
+def _policy(review: Review, entry: Entry) -> str:
+    return f"- {_new(review, entry)}{_rule(entry)}: {code(entry.get('message', ''))}{_source(entry)}"
+
+
+def _exception(review: Review, entry: Entry) -> str:
+    exception = entry.get("exception")
+    granted = exception if isinstance(exception, dict) else {}
+    return (
+        f"- {_new(review, entry)}{_rule(entry)}: until {code(granted.get('expires', ''))}, by {code(granted.get('owner', ''))}: "
+        f"{code(granted.get('reason', ''))}. Excepted is: {code(entry.get('message', ''))}"
+    )
+
+
+def _open(review: Review, entry: Entry) -> str:
+    return f"- {_new(review, entry)}{_rule(entry)}: {code(entry.get('where') or 'the resource')}"
+
+
+def _rule(entry: Entry) -> str:
+    severity = entry.get("severity")
+    on = entry.get("resource")
+    return f"{code(entry.get('id', ''))}{f' ({code(severity)})' if severity else ''}{f' on {code(on)}' if on else ''}"
+
+
+def _source(entry: Entry) -> str:
+    source = entry.get("source")
+    return f" Source: {code(source)}" if source else ""
+
+
+def _resources(review: Review) -> Iterator[Block]:
+    preview = review.preview
+    # What a preview that failed had come to by then is not what would change.
+    if preview is None or preview.errors or not (preview.steps or preview.same):
+        return
+    summary = (
+        ", ".join(f"{preview.count(kind)} to {kind}" for kind in KINDS if preview.count(kind)) or "nothing changes"
+    )
+    same = f"; {preview.same} stay as they are" if preview.same else ""
+    yield Block(
+        head=f"\n<details><summary>Resources: {summary}{same}</summary>\n",
+        items=tuple(_steps(preview)),
+        tail="\n</details>",
+        rank=_RANKS["resources"],
+    )
+
+
+def _steps(preview: Preview) -> Iterator[str]:
+    """What takes something away first."""
+    for step in sorted(preview.steps, key=lambda each: KINDS[::-1].index(each.kind)):
+        differing = f": {code(', '.join(step.properties))}" if step.properties else ""
+        yield f"- {step.kind} {code(step.name)} ({code(step.type)}){differing}"

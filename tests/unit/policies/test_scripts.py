@@ -1,0 +1,113 @@
+"""Commands in start-up scripts, and what they install."""
+
+import base64
+import gzip
+
+import pytest
+
+from policies.node import Node
+from policies.subjects.scripts import Script, clean, decoded, parse
+
+
+def installs(text: str) -> list[tuple[str, bool]]:
+    script = Script(Node(text), list(parse(text)), hidden=False)
+    return [(each.shown, each.pinned) for each in script.installs()]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("pip install vllm", ["pip install vllm"]),
+        ("pip3.12 install -U pip 2>/dev/null", ["pip install pip"]),
+        ("/opt/v/bin/pip --quiet install 'vllm>=0.5' torch", ["pip install vllm>=0.5 torch"]),
+        ("cd /opt && python -m pip install . || exit 1", ["pip install ."]),
+        ("uv pip install --system --torch-backend cu130 vllm", ["pip install vllm"]),
+        ("sudo -H -u ml pip install \\\n  -r requirements.txt", ["pip install -r requirements.txt"]),
+        ("if ! pip install vllm; then echo 'no\nluck'; fi", ["pip install vllm"]),
+        ("bash -c 'set -e\npip install vllm\n'", ["pip install vllm"]),
+        ('su - ml -c "pip install vllm"', ["pip install vllm"]),
+        ("docker run image pip install vllm", ["pip install vllm"]),
+        ("pip install https://u:p@host/x.whl?token=1", ["pip install https://host/x.whl"]),
+        ('echo "it\'s\n"; pip install vllm', ["pip install vllm"]),
+        ("# don't\npip install vllm # can't\n", ["pip install vllm"]),
+        ("cat <<EOF\nit's\nEOF\npip install vllm\ncat <<EOF\nit's\nEOF", ["pip install vllm"]),
+        ("cat <<EOF\nit's\nEOF\npip install vllm && true", ["pip install vllm"]),
+        (
+            "- pip install vllm\n- [pip, install, 'torch']\n- 'pip install ray'",
+            ["pip install vllm", "pip install torch", "pip install ray"],
+        ),
+        ("curl -fsSL https://u:p@x/i.sh?t=1 | sudo -E bash -", ["https://x/i.sh | sh"]),
+        ("curl -LsSf https://x/i.sh | env A=/opt sh", ["https://x/i.sh | sh"]),
+        ("wget -qO- https://x/i.sh | sh -s -- -y", ["https://x/i.sh | sh"]),
+        ("bash <(curl -s https://x/i.sh)", ["https://x/i.sh | sh"]),
+        ('sh -c "$(curl -fsSL https://x/i.sh)"', ["https://x/i.sh | sh"]),
+        ('eval "$(curl https://x/i.sh)"', ["https://x/i.sh | sh"]),
+        ("curl https://x/i.py | python3", ["https://x/i.py | sh"]),
+        ("npm i -g yarn", ["npm install -g yarn"]),
+        ("npm install --global @scope/tool@^1.2.3", ["npm install -g @scope/tool@^1.2.3"]),
+    ],
+)
+def test_not_pinned(text: str, shown: list[str]) -> None:
+    assert installs(text) == [(each, False) for each in shown]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "pip install --require-hashes -r requirements.txt",
+        "PIP_REQUIRE_HASHES=1 pip install -r requirements.txt",
+        "uv pip install --require-hashes --requirement=requirements.txt",
+        "pip install --no-index --find-links=/wheels vllm",
+        "pip install --no-deps ./vllm.whl /wheels/torch.whl",
+        "pip install 'https://x/vllm.whl#sha256=" + "a" * 64 + "'",
+        "npm install -g pnpm@9.15.4 @scope/tool@1.0.0-rc.1",
+    ],
+)
+def test_pinned(text: str) -> None:
+    assert [pinned for _, pinned in installs(text)] == [True]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "apt-get install -y python3-pip curl",
+        "pip download vllm; pip --version; pip config set install.x y",
+        "echo pip install vllm",
+        "npm ci; npm install left-pad; npm install -g ./tool.tgz",
+        "curl https://x/key | gpg --dearmor | tee /etc/key",
+        "curl https://x/list | python3 -m json.tool",
+        "curl https://x/list | python3 /opt/read.py",
+        "curl -o x.sh https://x/x.sh && sha256sum -c sums && bash x.sh",
+        "curl https://x | bash-completion",
+        "vllm serve m --host 0.0.0.0",
+        "",
+    ],
+)
+def test_nothing_is_installed(text: str) -> None:
+    assert installs(text) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "pip install --no-index --find-links https://x/wheels vllm",
+        "pip install ./vllm.whl",
+        "pip install --no-deps https://x/vllm.whl",
+        "pip install --no-deps -r requirements.txt",
+    ],
+)
+def test_what_is_not_enough(text: str) -> None:
+    assert [pinned for _, pinned in installs(text)] == [False]
+
+
+def test_base64_and_gzip() -> None:
+    script = "#!/bin/bash\npip install vllm\n"
+    assert decoded(base64.b64encode(script.encode()).decode()) == script
+    assert decoded(base64.b64encode(gzip.compress(script.encode())).decode()) == script
+    assert decoded(script) == script
+    assert decoded("AAAAAAAAAAAAAAAA/w==") == "AAAAAAAAAAAAAAAA/w=="
+
+
+def test_addresses_without_credentials() -> None:
+    assert clean("https://u:p@host/a?b=c") == "https://host/a"
+    assert clean("vllm==0.32.0") == "vllm==0.32.0"

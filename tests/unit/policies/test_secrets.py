@@ -1,0 +1,189 @@
+"""Forms of tokens, names of secrets, and what is no secret though it looks like one."""
+
+import base64
+
+import pytest
+
+from policies.node import Node
+from policies.subjects.secrets import Text, formats, says_secret, texts
+
+RANDOM = "q7Xp2Lm9Rt4vZk8Wn3BcY6hJ5sDf1GaT0uEiKoPxQzLwMvNbCrHyUjIkOlPmZxSwAqDeFrGt"
+# Put together here, so that no scanner takes this file for a leak.
+SAMPLES = {
+    "an AWS access key id": "AK" + "IAQ7XP2LM6RT4VZK2W",
+    "a Hugging Face token": "hf" + "_abcdefghijklmnopqrstuvwxyzABCDEFGH",
+    "an Anthropic API key": "sk-" + "ant-api03-" + RANDOM[:40],
+    "an OpenAI or LiteLLM key": "sk" + "-proj-" + RANDOM[:40],
+    "a GitHub token": "gh" + "p_" + RANDOM[:36],
+    "a GitLab token": "gl" + "pat-" + RANDOM[:20],
+    "a Slack token": "xo" + "xb-123456789012-" + RANDOM[:24],
+    "an NVIDIA API key": "nv" + "api-" + RANDOM[:64],
+    "a Google API key": "AI" + "za" + RANDOM[:35],
+    "an npm token": "np" + "m_" + RANDOM[:36],
+    "a Docker token": "dckr" + "_pat_" + RANDOM[:27],
+    "a Pulumi token": "pu" + "l-" + "0123456789abcdef" * 2 + "01234567",
+    "a Stripe key": "sk" + "_live_" + RANDOM[:24],
+    "a Groq API key": "gs" + "k_" + RANDOM[:52],
+    "a HashiCorp Vault token": "hv" + "s." + RANDOM[:24],
+    "an Azure storage key": "Account" + "Key=" + (RANDOM * 2)[:86] + "==",
+    "a private key": "-----BEGIN OPENSSH" + " PRIVATE KEY-----",
+    "a JSON Web Token": "ey" + "J" + RANDOM[:20] + "." + "ey" + "J" + RANDOM[:30] + "." + RANDOM[:43],
+    "a URL with a password": "redis://:tiger" + "@cache:6379/0",
+}
+NAMES = """
+    hfToken HF_TOKEN auth.password adminPassword masterUserPassword apiKey X_API_KEY x-api-key VLLM_API_KEY apikey privateKey
+    secretString DB_PASSWORD_1 clientSecret project:hfToken LITELLM_SALT_KEY AWS_SECRET_ACCESS_KEY
+"""
+OTHER_NAMES = """
+    secretName secretKeyRef tokenizer keyId kmsKeyId keyName publicKey keyFile max_tokens tokensPerMinute hostKey key
+    creationToken clientToken eos_token passwordLength accessKeyId existingSecret imagePullSecret checksum/secret
+    POSTGRES_PASSWORD_FILE TOKENIZERS_PARALLELISM sortKey monkey
+"""
+KINDS = ("RSA ", "", "EC ", "OPENSSH ", "ENCRYPTED ")
+
+
+def secrets(text: str, name: str = "text") -> list[str]:
+    return Text(Node(text), name, strict=False).secrets()
+
+
+@pytest.mark.parametrize("name", [each.name for each in formats()])
+def test_each_form_is_found_anywhere_and_alone(name: str) -> None:
+    sample = SAMPLES[name]
+    for text in (sample, f'export A="{sample}"', f"--header 'Authorization: Bearer {sample}'", f"a\n  b: {sample}\n"):
+        assert secrets(text) == [name]
+        assert Text(Node(text), "text", strict=False).suspicious()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_private_keys_in_base64(kind: str) -> None:
+    pem = f"-----BEGIN {kind}PRIVATE KEY-----\nMIIB\n"
+    assert secrets(pem) == ["a private key"]
+    assert secrets(base64.b64encode(pem.encode()).decode()) == ["a private key"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "AKIA" + "IOSFODNN7EXAMPLE",
+        "hf_transfer",
+        "sk-learn-serving-runtime-for-large-models",
+        "task-1234ABCD1234ABCD1234ABCD",
+        "-----BEGIN CERTIFICATE-----\nMIIB\n",
+        base64.b64encode(b"-----BEGIN CERTIFICATE-----\nMIIB\n").decode(),
+        "-----BEGIN PUBLIC KEY-----\nMIIB\n",
+        "https://models.example:8443/v1/@team/m",
+        "postgresql://llm:$(PASSWORD)@db/llm",
+        "postgresql://llm:${PASSWORD}@db/llm",
+        "postgresql://llm:{{ .Values.password }}@db/llm",
+        "https://user:***@example",
+        "git@github.com:org/name.git",
+        "ssh://git@example:22/org/name",
+        "oci://registry.example/vllm@sha256:" + "a" * 64,
+        "arn:aws:secretsmanager:eu-central-1:123456789012:secret:llm-AbCdEf",
+    ],
+)
+def test_what_only_resembles_one(text: str) -> None:
+    assert secrets(text) == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "hfToken",
+        "HF_TOKEN",
+        "auth.password",
+        "adminPassword",
+        "masterUserPassword",
+        "apiKey",
+        "X_API_KEY",
+        "x-api-key",
+        "VLLM_API_KEY",
+        "apikey",
+        "privateKey",
+        "secretString",
+        "DB_PASSWORD_1",
+        "clientSecret",
+        "project:hfToken",
+        "LITELLM_SALT_KEY",
+        "AWS_SECRET_ACCESS_KEY",
+    ],
+)
+def test_names_of_secrets(name: str) -> None:
+    assert says_secret(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "secretName",
+        "secretKeyRef",
+        "tokenizer",
+        "keyId",
+        "kmsKeyId",
+        "keyName",
+        "publicKey",
+        "keyFile",
+        "max_tokens",
+        "tokensPerMinute",
+        "hostKey",
+        "key",
+        "creationToken",
+        "clientToken",
+        "eos_token",
+        "passwordLength",
+        "accessKeyId",
+        "existingSecret",
+        "imagePullSecret",
+        "checksum/secret",
+        "POSTGRES_PASSWORD_FILE",
+        "TOKENIZERS_PARALLELISM",
+        "sortKey",
+        "monkey",
+    ],
+)
+def test_names_of_none(name: str) -> None:
+    assert not says_secret(name)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "litellm-master-key",
+        "huggingface-credentials",
+        "llama3-8b-token",
+        "prod/llm/hf-token-v2",
+        "nvidia-l40s-1x-token-2026",
+        "550e8400-e29b-41d4-a716-446655440000",
+        "sha256:" + "ab12" * 16,
+        "aaaa1111aaaa1111",
+        "a sentence with 4 words and 12 numbers",
+        "EMPTY",
+        "os.environ/KEY",
+        "",
+    ],
+)
+def test_names_and_references_are_no_random_values(value: str) -> None:
+    assert secrets(value, "token") == []
+
+
+@pytest.mark.parametrize("value", ["q7Xp2Lm9Rt4v", "e3b0c44298fc1c149afbf4c8996fb924", "sk-1234", RANDOM])
+def test_random_values_count_under_a_secrets_name_only(value: str) -> None:
+    assert secrets(value, "hfToken") == ["the value of hfToken"]
+    assert secrets(value, "modelName") == []
+
+
+def test_a_text_tells_the_names_and_never_the_values() -> None:
+    text = (
+        "export HF_TOKEN=q7Xp2Lm9Rt4v\npassword: hunter2\ntokenizer: m\nvllm serve m --api-key sk-1234 --max-tokens 4\n"
+    )
+    assert secrets(text) == ["the value of HF_TOKEN", "the value of password", "the value of api-key"]
+
+
+def test_a_json_document_is_taken_apart_and_templates_are_not() -> None:
+    found = list(texts(Node({"a": '{"env": [{"name": "X", "value": "1"}]}', "b": "{{ .Values.x }}", "c": "[broken"})))
+    assert [(each.path, each.name) for each in found] == [
+        ("a.env[0].name", "name"),
+        ("a.env[0].value", "X"),
+        ("b", "b"),
+        ("c", "c"),
+    ]

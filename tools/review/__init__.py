@@ -1,0 +1,1 @@
+"""The review of a change on a code-review service's machines."""

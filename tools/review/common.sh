@@ -1,0 +1,15 @@
+# shellcheck shell=bash
+# What the scripts of the review share. Sourced, never run.
+#
+# The scripts know no code-review service but the one that they post to: inputs are environment variables, and all that one
+# hands to the next lies in $OUT, from the checkout's folder on.
+cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit
+OUT=${OUT:-review-out}
+mkdir -p "$OUT"
+export PATH="$PWD/.venv/bin:$PATH"
+
+say() { printf '%s\n' "$*" >&2; }
+fail() { say "review: $1"; exit "${2:-2}"; }
+
+# Names come from the files of the branch under review, and go into paths and command lines.
+check_name() { [[ $1 =~ ^[a-zA-Z0-9][a-zA-Z0-9_-]{0,99}$ ]] || fail "$(printf '%q' "$1") can't name a stack; rename its file"; }
