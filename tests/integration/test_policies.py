@@ -61,9 +61,10 @@ def judged(project: PolicyProject, document: Document) -> Answer:
 
 
 def with_stack(project: PolicyProject, stack: str, config: dict[str, Any]) -> None:
-    """A stack with this configuration, made anew."""
-    project.run("stack", "rm", "--yes", "--force", stack, check=False)
-    project.run("stack", "init", stack)
+    """A new stack with this configuration; one of the same name, which another test has left, is thrown away."""
+    if project.run("stack", "init", stack, check=False).returncode:
+        project.run("stack", "rm", "--yes", "--force", stack)
+        project.run("stack", "init", stack)
     file = project.folder / f"Pulumi.{stack}.yaml"
     document = yaml.safe_load(file.read_text()) if file.exists() else {}
     file.write_text(yaml.safe_dump({**(document or {}), "config": config}))

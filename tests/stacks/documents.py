@@ -111,14 +111,28 @@ def read(file: Path) -> Document:
 
 def references(value: Any) -> Iterator[str]:
     """The names of the resources that a value refers to."""
+    for text in _texts(value):
+        yield from (found[1] for found in REFERENCE.finditer(text))
+
+
+def _texts(value: Any) -> Iterator[str]:
     if isinstance(value, str):
-        yield from (found[1] for found in REFERENCE.finditer(value))
+        yield value
     elif isinstance(value, Mapping):
         for inner in value.values():
-            yield from references(inner)
+            yield from _texts(inner)
     elif isinstance(value, list):
         for inner in value:
-            yield from references(inner)
+            yield from _texts(inner)
+
+
+def outputs_of(value: Any) -> dict[str, set[str]]:
+    """By the name of a resource the outputs, `id` apart, that anything in `value` refers to."""
+    found: dict[str, set[str]] = {}
+    for text in _texts(value):
+        for reference in REFERENCE.finditer(text):
+            found.setdefault(reference[1], set()).update({reference[2]} - {"id"})
+    return found
 
 
 def unresolved(value: Any) -> Any:

@@ -10,14 +10,17 @@ from typing import Any
 import pulumi
 
 from policies.node import Secret
-from tests.stacks.documents import REFERENCE, read, references
+from tests.stacks.documents import REFERENCE, outputs_of, read, references
 
 
 class Thing(pulumi.CustomResource):
     """A resource of whatever type."""
 
-    def __init__(self, kind: str, name: str, inputs: Mapping[str, Any], opts: pulumi.ResourceOptions) -> None:
-        super().__init__(kind, name, {"arn": None, **inputs}, opts)
+    def __init__(
+        self, kind: str, name: str, inputs: Mapping[str, Any], outputs: set[str], opts: pulumi.ResourceOptions
+    ) -> None:
+        # An output is declared by an input of its name without a value.
+        super().__init__(kind, name, {**dict.fromkeys(outputs), **inputs}, opts)
 
 
 class Group(pulumi.ComponentResource):
@@ -32,17 +35,18 @@ def main() -> None:
     """Register the resources of the file that SLIPWAY_TEST_STACK names."""
     document = read(Path(os.environ["SLIPWAY_TEST_STACK"]))
     made: dict[str, pulumi.Resource] = {}
+    outputs = outputs_of([entry.get("inputs", {}) for entry in document.resources])
     waiting = document.resources
     while waiting:
         ready = [entry for entry in waiting if all(name in made for name in references(entry.get("inputs", {})))]
         if not ready:
             raise pulumi.RunError(f"{document.file}: resources refer to each other in a circle, or to none")
         for entry in ready:
-            made[entry["name"]] = _register(entry, made)
+            made[entry["name"]] = _register(entry, made, outputs.get(entry["name"], set()))
         waiting = [entry for entry in waiting if entry["name"] not in made]
 
 
-def _register(entry: Mapping[str, Any], made: Mapping[str, pulumi.Resource]) -> pulumi.Resource:
+def _register(entry: Mapping[str, Any], made: Mapping[str, pulumi.Resource], outputs: set[str]) -> pulumi.Resource:
     kind, name = entry["type"], entry["name"]
     inputs = _filled(entry.get("inputs", {}), made)
     opts = pulumi.ResourceOptions(protect=entry.get("options", {}).get("protect"))
@@ -50,7 +54,7 @@ def _register(entry: Mapping[str, Any], made: Mapping[str, pulumi.Resource]) -> 
         return Group(kind, name, inputs, opts)
     if "provider" in entry:
         opts = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(provider=_provider(entry)))
-    return Thing(kind, name, inputs, opts)
+    return Thing(kind, name, inputs, outputs, opts)
 
 
 def _provider(entry: Mapping[str, Any]) -> Cloud:
