@@ -13,14 +13,13 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 from policies.node import Node
 from policies.registry import by_id, rules
 from policies.resources import Resource
-from policies.rule import Level, Rule, Violation
+from policies.rule import Level, PolicyException, Rule, Violation
 from slipway.errors import UserMistake
 
 ALL = "all"
@@ -71,32 +70,6 @@ class ConfigurationError(UserMistake):
         self.source = source
         head = f"{source}: {len(problems)} mistake(s) in the policy configuration; no rule was asked"
         super().__init__("\n".join([head, *(f"  {problem}" for problem in problems)]))
-
-
-@dataclass(frozen=True, kw_only=True)
-class PolicyException:
-    """What a rule does not hold for, and until when."""
-
-    rule: str
-    resource: str
-    where: str | None
-    reason: str
-    owner: str
-    expires: dt.date
-
-    def expired(self, today: dt.date) -> bool:
-        """Whether its last day is over."""
-        return today > self.expires
-
-    def covers(self, resource: Resource, found: Violation) -> bool:
-        """Whether it is meant for this violation, in force or not."""
-        named = any(_like(name, self.resource) for name in (resource.name, resource.urn))
-        return named and (self.where is None or _like(found.where, self.where))
-
-
-def _like(text: str, pattern: str) -> bool:
-    # Brackets are part of paths, and no classes of characters.
-    return fnmatchcase(text, pattern.replace("[", "[[]"))
 
 
 @dataclass(frozen=True, kw_only=True)

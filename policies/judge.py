@@ -8,11 +8,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from policies.configuration import Configuration, PolicyException
+from policies.configuration import Configuration
 from policies.node import Secret, UnknownValueError
 from policies.registry import rules_for
 from policies.resources import Resource, Stack
-from policies.rule import About, Level, Rule, Scope, Violation
+from policies.rule import About, Level, PolicyException, Rule, Scope, Violation
 
 
 @dataclass(frozen=True, kw_only=True)

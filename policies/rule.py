@@ -10,13 +10,11 @@ import datetime as dt
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from fnmatch import fnmatchcase
+from typing import Any
 
 from policies.node import Key, Node, UnknownValueError
 from policies.resources import Resource, Stack
-
-if TYPE_CHECKING:
-    from policies.configuration import PolicyException
 
 
 class Level(StrEnum):
@@ -76,6 +74,32 @@ class Violation:
 def violation(node: Node, *keys: Key, what: str, mend: str | None = None) -> Violation:
     """The violation at `keys` below `node`."""
     return Violation(where=node.at(*keys), value=node.show(*keys), what=what, mend=mend)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolicyException:
+    """What a rule does not hold for, and until when."""
+
+    rule: str
+    resource: str
+    where: str | None
+    reason: str
+    owner: str
+    expires: dt.date
+
+    def expired(self, today: dt.date) -> bool:
+        """Whether its last day is over."""
+        return today > self.expires
+
+    def covers(self, resource: Resource, found: Violation) -> bool:
+        """Whether it is meant for this violation, in force or not."""
+        named = any(_like(name, self.resource) for name in (resource.name, resource.urn))
+        return named and (self.where is None or _like(found.where, self.where))
+
+
+def _like(text: str, pattern: str) -> bool:
+    # Brackets are part of paths, and no classes of characters.
+    return fnmatchcase(text, pattern.replace("[", "[[]"))
 
 
 @dataclass(frozen=True)

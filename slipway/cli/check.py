@@ -7,28 +7,21 @@ stack will have.
 import json
 import sys
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from policies.configuration import ConfigurationError, read_configuration
-from policies.judge import NOTHING, Found, Judgement, Open, judge
-from policies.planned import planned_stack
+from policies.judge import Found, Open
 from policies.resources import Resource
 from policies.rule import Level
-from slipway.checks import Finding, Severity, Subject, catalog_of, examine, findings
+from slipway.checks import Severity, Subject
 from slipway.checks.actual import planned
 from slipway.cli.errors import UserError
+from slipway.cli.stack_report import FINE, Report, report
 from slipway.paths import ROOT
 from slipway.performance.copies import is_mixture
-from slipway.settings import SettingsError
 from slipway.settings.engine import Build
-from slipway.settings.errors import PREFIX
-from slipway.settings.load import read_config, read_public, stack_file, stack_names
-
-FINE, FOUND, BAD_INPUT = 0, 1, 2
-"""Exit statuses: nothing that would be refused; something that would; settings or policies that can't even be read."""
+from slipway.settings.load import stack_names
 
 
 class Form(StrEnum):
@@ -38,33 +31,6 @@ class Form(StrEnum):
     JSON = "json"
     SARIF = "sarif"
     JUNIT = "junit"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Report:
-    """One stack's answer: findings and judgement, or the problems for which it could not be looked at."""
-
-    stack: str
-    subject: Subject | None = None
-    findings: tuple[Finding, ...] = ()
-    judgement: Judgement = NOTHING
-    problems: tuple[str, ...] = ()
-    """Settings that were refused."""
-    policy_problems: tuple[str, ...] = ()
-    """Of the stack's policy configuration."""
-
-    @property
-    def refused(self) -> bool:
-        """Whether a preview would be refused."""
-        wrong = any(finding.severity is Severity.ERROR for finding in self.findings)
-        return wrong or any(found.level is not Level.ADVISORY for found in self.judgement.violations)
-
-    @property
-    def status(self) -> int:
-        """The exit status that this stack asks for."""
-        if self.subject is None or self.policy_problems:
-            return BAD_INPUT
-        return FOUND if self.refused else FINE
 
 
 def check_stacks(stacks: list[str], *, form: Form = Form.TEXT, root: Path = ROOT) -> None:
@@ -96,26 +62,6 @@ def _printer(form: Form) -> Callable[[list[Report], Path], str]:
     if form is Form.JSON:
         return lambda reports, _: json.dumps({"stacks": [data(entry) for entry in reports]}, indent=2)
     return lambda reports, _: "\n".join(line for entry in reports for line in lines(entry))
-
-
-def report(stack: str, root: Path) -> Report:
-    """Look at one stack."""
-    try:
-        config = read_config(stack, root)
-        settings = read_public(stack, root)
-        source = str(stack_file(stack, root).relative_to(root))
-        subject = examine(settings, catalog_of(settings, root), source)
-    except SettingsError as error:
-        return Report(stack=stack, problems=error.problems)
-    found = tuple(findings(subject))
-    try:
-        configuration = read_configuration(stack, root)
-    except ConfigurationError as error:
-        where = error.source
-        problems = tuple(f"{where}: {problem}" for problem in error.problems)
-        return Report(stack=stack, subject=subject, findings=found, policy_problems=problems)
-    judgement = judge(planned_stack(stack, subject, config.get(PREFIX), config), configuration)
-    return Report(stack=stack, subject=subject, findings=found, judgement=judgement)
 
 
 def lines(entry: Report) -> list[str]:

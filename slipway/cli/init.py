@@ -130,7 +130,8 @@ def _show(stack: str, made: Written, reach: Access, root: Path, *, as_json: bool
         }
         print(json.dumps(content, indent=2))
         return
-    from slipway.cli.check import Report, lines
+    from slipway.cli.check import lines
+    from slipway.cli.stack_report import Report
 
     print(f"{file} is written.")
     print("\n".join(lines(Report(stack=stack, subject=made.subject, findings=made.findings))))

@@ -8,7 +8,7 @@ from xml.etree import ElementTree as ET
 from policies.registry import rules
 from policies.rule import Level
 from slipway.checks import Severity
-from slipway.cli.check import Report
+from slipway.cli.stack_report import Report
 
 KINDS = ("sizing", "compatibility", "flags", "model")
 """Groups of `slipway.checks`: the first part of a finding's id."""

@@ -7,9 +7,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from slipway.cli.check import Report, data, report
+from slipway.cli.check import data
 from slipway.cli.errors import UserError
 from slipway.cli.lab import made_by_lab
+from slipway.cli.stack_report import Report, report
 from slipway.performance.copies import is_mixture
 from slipway.review import (
     Capacity,

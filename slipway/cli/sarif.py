@@ -10,8 +10,8 @@ from policies.registry import by_id
 from policies.rule import Level
 from slipway import __version__
 from slipway.checks import Severity
-from slipway.cli.check import Report
 from slipway.cli.locations import of_finding, of_judged, of_problem
+from slipway.cli.stack_report import Report
 from slipway.settings.lines import Line
 from slipway.settings.load import stack_file
 

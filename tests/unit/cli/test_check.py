@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 from slipway.catalog import load
-from slipway.cli.check import Form, check_stacks, report
+from slipway.cli.check import Form, check_stacks
+from slipway.cli.stack_report import report
 from slipway.paths import ROOT
 from slipway.settings.load import stack_names
 from tests.unit.checks.stacks import LLAMA_8B, QWEN_1B, stack

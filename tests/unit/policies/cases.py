@@ -26,11 +26,11 @@ from typing import Any
 
 import yaml
 
-from policies.configuration import Configuration, PolicyException
+from policies.configuration import Configuration
 from policies.judge import Judgement, judge_relations, judge_resource
 from policies.node import UNKNOWN, Node, Secret
 from policies.resources import Options, Provider, Resource, Stack
-from policies.rule import Rule, Scope
+from policies.rule import PolicyException, Rule, Scope
 
 FOLDER = Path(__file__).parent / "cases"
 TODAY = dt.date(2026, 11, 25)

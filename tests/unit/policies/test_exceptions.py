@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from policies.configuration import PolicyException, parse_configuration
+from policies.configuration import parse_configuration
 from policies.judge import Judgement, judge, judge_resource
 from policies.resources import STACK, Resource, Stack
-from policies.rule import Violation
+from policies.rule import PolicyException, Violation
 
 TODAY = dt.date(2026, 11, 25)
 INSTANCE = Resource.plain(
