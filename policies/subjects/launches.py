@@ -8,19 +8,19 @@ no launch, and a flag whose value only the cluster knows (`valueFrom`, a shell's
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from policies.node import UNKNOWN, Node, Secret, UnknownValueError
+from policies.node import Node, UnknownValueError
 from policies.resources import PLATFORM, Resource
-from policies.subjects.kubernetes import ANY, Container, command_line, containers, environment, image
+from policies.subjects.flags import VARIABLE, count, flags_of, server_words
+from policies.subjects.kubernetes import ANY, Container, containers, environment, image
+from policies.subjects.node_gpus import demanded_gpu
 from policies.subjects.programs import asked, runs_vllm
 from slipway.catalog import Catalog, load
 from slipway.catalog.load import find_or_none
-from slipway.catalog.names import CatalogError, find_gpu
 from slipway.catalog.types import Gpu, Model
 from slipway.sizing.architecture import Architecture
 from slipway.sizing.config import read_config
@@ -32,44 +32,8 @@ TYPES = (PLATFORM, ANY)
 """Types in which `launches` finds something."""
 
 _RELEASE = re.compile(r"^v?(\d+\.\d+\.\d+(?:\.\d+)?)")
-_SHELL = re.compile(r"(^|/)(ba|da|a|z)?sh$")
-_ENDS = frozenset({";", "&", "&&", "|", "||", "\n", ";;"})
-"""Where a shell's command ends."""
-_VARIABLE = re.compile(r"\$\(([A-Za-z_]\w*)\)|\$\{([A-Za-z_]\w*)[^}]*\}|\$([A-Za-z_]\w*)")
-_FLAG = re.compile(r"--?[A-Za-z]")
-
-_PRODUCT = "nvidia.com/gpu.product"
-"""GPU Feature Discovery's label."""
-_GKE = "cloud.google.com/gke-accelerator"
-_GKE_GPUS = {
-    # Where GKE's own name is not the one that the catalogue has, or means another size of the memory.
-    "nvidia-tesla-a100": "a100-sxm-40gb",
-    "nvidia-tesla-v100": "v100-sxm2-16gb",
-    "nvidia-h100-mega-80gb": "h100-sxm-80gb",
-    "nvidia-rtx-pro-6000": "rtx-pro-6000-blackwell-server",
-}
-_GPU_NAMES = ("karpenter.k8s.aws/instance-gpu-name", "eks.amazonaws.com/instance-gpu-name")
-"""Short names of AWS; `a100` and `v100` are sold with two sizes of memory, which another label tells apart (in MiB)."""
-_TWO_SIZES = {"a100", "v100"}
-_INSTANCE_LABELS = ("node.kubernetes.io/instance-type", "beta.kubernetes.io/instance-type")
 _WHOLE_GPUS = {"nvidia.com/gpu", "amd.com/gpu"}
 """Resources of which one is a whole GPU; others are slices (MIG), or shared."""
-_SHORT = {
-    "tp": "tensor-parallel-size",
-    "pp": "pipeline-parallel-size",
-    "dp": "data-parallel-size",
-    "dpl": "data-parallel-size-local",
-    "dpn": "data-parallel-rank",
-    "dpe": "data-parallel-external-lb",
-    "dcp": "decode-context-parallel-size",
-    "pcp": "prefill-context-parallel-size",
-    "ep": "enable-expert-parallel",
-    "n": "nnodes",
-    "q": "quantization",
-}
-"""vLLM's one-dash forms."""
-_ABBREVIATED = {"tensor-parallel": "tensor-parallel-size", "pipeline-parallel": "pipeline-parallel-size"}
-"""argparse takes any beginning that only one flag has; these are in use."""
 _UNMODELLED = {
     "kv-cache-memory-bytes",
     "enable-expert-parallel",
@@ -297,7 +261,7 @@ class ContainerLaunch(Launch):
         """As `Launch`."""
         given = self._given("model")
         if given is None:
-            words = _words(self.container)
+            words = server_words(self.container)
             given = words[0] if words and not words[0].startswith("-") else None
         return self._resolved(given)
 
@@ -311,7 +275,7 @@ class ContainerLaunch(Launch):
     def flags(self) -> dict[str, Any]:
         """As `Launch`; a variable that only the cluster knows stands as it is written."""
         if self._flags is None:
-            self._flags = _flags(_words(self.container))
+            self._flags = flags_of(server_words(self.container))
         return self._flags
 
     @property
@@ -351,9 +315,7 @@ class ContainerLaunch(Launch):
         """The kind of GPU that the pod demands of its node; None where nothing says it, or it is given a part of one."""
         if not set(self.container.gpus()) <= _WHOLE_GPUS:
             return None
-        wanted = _demanded(self.container.pod)
-        found = {gpu.id: gpu for gpu in _gpus(wanted)}
-        return next(iter(found.values())) if len(found) == 1 else None
+        return demanded_gpu(self.container.pod, _catalog())
 
     @property
     def max_num_seqs(self) -> int | None:
@@ -431,7 +393,7 @@ class ContainerLaunch(Launch):
         return self._resolved(self._given(flag))
 
     def _number(self, flag: str) -> int | None:
-        return _count(self._text(flag))
+        return count(self._text(flag))
 
     def _on(self, flag: str) -> bool:
         given = self._given(flag)
@@ -448,7 +410,7 @@ class ContainerLaunch(Launch):
             UnknownValueError: one is; only the cluster knows what it is.
         """
         text = _text(given)
-        found = None if text is None else _VARIABLE.search(text)
+        found = None if text is None else VARIABLE.search(text)
         if found is not None:
             name = found[1] or found[2] or found[3]
             places = {known: entry.path for known, entry in environment(self.container)}
@@ -477,122 +439,6 @@ def launches(resource: Resource) -> Iterator[Launch | UnknownValueError]:
             leads = container.path.startswith("spec.leaderWorkerTemplate.")
             group = resource.inputs.node("spec", "leaderWorkerTemplate", "size") if leads else None
             yield ContainerLaunch(container, group)
-
-
-def _words(container: Container) -> list[str]:
-    """The words that vLLM's server is given: what follows `vllm serve`, or all where the image itself starts it.
-
-    A shell's script is taken apart, and variables that the container sets are put in.
-    """
-    words = command_line(container)
-    if any("$" in word for word in words):
-        known = {name: entry for name, entry in environment(container) if name}
-        words = [_filled(word, known) for word in words]
-    if words and _SHELL.search(words[0]):
-        after = next((place for place, word in enumerate(words) if re.match(r"-[a-z]*c$", word)), len(words))
-        words = [part for word in words[after + 1 :] for part in _split(word)]
-    for place, word in enumerate(words):
-        served = word == "serve" and place and words[place - 1].rpartition("/")[2] == "vllm"
-        if served or word.startswith("vllm.entrypoints."):
-            words = words[place + 1 :]
-            break
-    end = next((place for place, word in enumerate(words) if word in _ENDS), len(words))
-    return words[:end]
-
-
-def _filled(word: str, known: dict[str, Node]) -> str:
-    """With the values of variables; what is unknown, secret or comes from elsewhere stays a variable."""
-
-    def value(found: re.Match[str]) -> str:
-        entry = known.get(found[1] or found[2] or found[3])
-        said = None if entry is None else entry.node("value").raw
-        return found[0] if said is None or said is UNKNOWN or isinstance(said, Secret) else str(said)
-
-    for _ in range(3):  # one variable may hold another
-        word = _VARIABLE.sub(value, word)
-    return word
-
-
-def _split(script: str) -> list[str]:
-    """The words of a shell's script; ends of commands are words of their own."""
-    text = re.sub(r"(?m)(^|[ \t])#.*$", "", script.replace("\\\n", " "))
-    lexer = shlex.shlex(text, posix=True, punctuation_chars=";&|\n")
-    lexer.whitespace = " \t\r"
-    lexer.whitespace_split = True
-    lexer.commenters = ""
-    try:
-        return list(lexer)
-    except ValueError:
-        return script.split()
-
-
-def _flags(words: list[str]) -> dict[str, Any]:
-    flags: dict[str, Any] = {}
-    for index, word in enumerate(words):
-        if not _FLAG.match(word):
-            continue
-        name, equals, value = word.lstrip("-").partition("=")
-        name = name.replace("_", "-")
-        if not word.startswith("--"):
-            joined = re.match(r"(tp|pp|dp|dpl|n)(\d+)$", name)
-            name, equals, value = (joined[1], "=", joined[2]) if joined else (name, equals, value)
-            name = _SHORT.get(name, name)
-        name = _ABBREVIATED.get(name, name)
-        following = words[index + 1] if index + 1 < len(words) else "-x"
-        flags[name] = value if equals else True if _FLAG.match(following) else following
-    return flags
-
-
-def _demanded(pod: Node) -> dict[str, set[str]]:
-    """By label of the node, the values of which the pod demands one."""
-    wanted: dict[str, set[str]] = {}
-    labels = (_PRODUCT, _GKE, *_GPU_NAMES, *map(_memory_label, _GPU_NAMES), *_INSTANCE_LABELS)
-    for label in labels:
-        value = pod.node("nodeSelector").get(label)
-        if value is not None:
-            wanted[label] = {str(value)}
-    required = ("affinity", "nodeAffinity", "requiredDuringSchedulingIgnoredDuringExecution", "nodeSelectorTerms")
-    terms = list(pod.each(*required))
-    if len(terms) == 1:  # of several, any one will do
-        for expression in terms[0].each("matchExpressions"):
-            label = expression.get("key")
-            if label in labels and expression.get("operator") == "In":
-                wanted.setdefault(label, set(map(str, expression.get("values", default=[]))))
-    return wanted
-
-
-def _gpus(wanted: dict[str, set[str]]) -> Iterator[Gpu]:
-    """The GPUs of the nodes that a pod may be put on, by the first label that says; none where one of them is not known."""
-    catalog = _catalog()
-    found: list[Gpu | None] = []
-    for label in (_PRODUCT, _GKE, *_GPU_NAMES, *_INSTANCE_LABELS):
-        for value in sorted(wanted.get(label, ())):
-            if label in _INSTANCE_LABELS:
-                instance = find_or_none(catalog.instances, value)
-                found.append(None if instance is None else catalog.gpus[instance.gpu])
-            elif label in _GPU_NAMES:
-                found.append(_sized(catalog, value, wanted.get(_memory_label(label), set())))
-            else:
-                found.append(find_or_none(catalog.gpus, _GKE_GPUS.get(value, value) if label == _GKE else value))
-        if found:
-            break
-    if None not in found:
-        yield from (gpu for gpu in found if gpu is not None)
-
-
-def _sized(catalog: Catalog, name: str, memories: set[str]) -> Gpu | None:
-    """The GPU that AWS calls `name`, told from others of that name by its memory in MiB."""
-    memory = _count(next(iter(memories))) if len(memories) == 1 else None
-    if memory is None:
-        return None if name in _TWO_SIZES else find_or_none(catalog.gpus, name)
-    try:
-        return find_gpu(catalog.gpus, name, memory / 1024)
-    except CatalogError:
-        return None
-
-
-def _memory_label(label: str) -> str:
-    return label.removesuffix("name") + "memory"
 
 
 def _plain_quantization(name: str | None) -> str | None:
@@ -636,17 +482,6 @@ def _catalog() -> Catalog:
 
 def _text(value: Any) -> str | None:
     return value if isinstance(value, str) else None
-
-
-_UNITS = {"k": 10**3, "m": 10**6, "g": 10**9, "K": 2**10, "M": 2**20, "G": 2**30}
-"""As vLLM's flags take them: 1k is 1000, 1K is 1024."""
-
-
-def _count(value: Any) -> int | None:
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)([kmgKMG]?)", str(value))
-    if found is None or ("." in found[1] and not found[2]):
-        return None
-    return int(float(found[1]) * _UNITS.get(found[2], 1))
 
 
 def _product(values: Iterable[int]) -> int:
