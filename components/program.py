@@ -12,7 +12,7 @@ from slipway.checks.declaration import declaration
 from slipway.paths import ROOT
 from slipway.settings import Settings, SettingsError, check_files, parse
 from slipway.settings.errors import PREFIX
-from slipway.settings.load import read_raw
+from slipway.settings.load import read_raw, refuse_misplaced_secrets
 
 _T = TypeVar("_T")
 
@@ -70,6 +70,7 @@ def _raw() -> object:
 
 def _read() -> Settings:
     source = _source()
+    refuse_misplaced_secrets(_raw(), source)
     # The raw text, since Config.get_object shows an undecodable value, secrets included, in its error.
     text = pulumi.runtime.get_config(PREFIX)
     try:

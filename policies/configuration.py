@@ -97,6 +97,10 @@ class Configuration:
         return None
 
 
+DEFAULT = Configuration()
+"""Every rule as it is."""
+
+
 def configuration_file(stack: str, root: Path) -> Path:
     """Where `stack` of the project at `root` keeps its policy configuration."""
     return root / FOLDER / f"{stack}.json"
@@ -111,7 +115,9 @@ def read_document(stack: str, root: Path) -> dict[str, Any]:
     file = configuration_file(stack, root)
     source = str(FOLDER / file.name)
     try:
-        document = json.loads(file.read_text(encoding="utf-8"), object_pairs_hook=_distinct)
+        # Editors on Windows begin a file with a mark of its encoding.
+        text = file.read_text(encoding="utf-8-sig")
+        document = json.loads(text, object_pairs_hook=_distinct, parse_constant=_no_number)
     except FileNotFoundError:
         return {}
     except _TwiceError as error:
@@ -120,12 +126,17 @@ def read_document(stack: str, root: Path) -> dict[str, Any]:
         ) from None
     except OSError as error:
         raise ConfigurationError([f"can't be read ({error.strerror}): mend the file"], source) from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         where = f"line {error.lineno}: " if isinstance(error, json.JSONDecodeError) else ""
         raise ConfigurationError([f"{where}is no JSON text: correct it"], source) from None
     if not isinstance(document, dict):
         raise ConfigurationError(["is no map from rules to what is asked of them: correct it"], source)
     return document
+
+
+def _no_number(text: str) -> Any:
+    """`NaN` and `Infinity`, which are no JSON, and which nothing can be held against."""
+    raise ValueError(text)
 
 
 class _TwiceError(Exception):
@@ -186,7 +197,7 @@ def _problems(document: Mapping[str, Any]) -> Iterator[str]:
     known = by_id()
     for name, entry in document.items():
         if name == ALL:
-            yield from _refused(entry, _level_schema(), name)
+            yield from _refused(entry, _all_map() if isinstance(entry, Mapping) else _level_schema(), name)
         elif name not in known:
             near = difflib.get_close_matches(name, known, n=1)
             mend = f"did you mean {near[0]}?" if near else "`slipway policies list` shows them all"
@@ -238,13 +249,23 @@ def configuration_schema() -> dict[str, Any]:
         "type": "object",
         "additionalProperties": False,
         "properties": {
-            ALL: _level_schema() | {"description": "The level of every rule that has none of its own here."},
+            ALL: _all_schema(),
             **{
                 rule.id: {"description": f"{rule.title}.", "oneOf": [_level_schema(), _map_schema(rule)]}
                 for rule in rules()
             },
         },
     }
+
+
+def _all_schema() -> dict[str, Any]:
+    description = "The level of every rule that has none of its own here."
+    return {"description": description, "oneOf": [_level_schema(), _all_map()]}
+
+
+def _all_map() -> dict[str, Any]:
+    properties = {LEVEL: _level_schema()}
+    return {"type": "object", "additionalProperties": False, "required": [LEVEL], "properties": properties}
 
 
 def _level_schema() -> dict[str, Any]:

@@ -207,11 +207,11 @@ def _read(text: str) -> Any:
     """JSON or YAML; None where it is neither. JSON first: it is the more common, and a hundred times faster to read."""
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         pass
     try:
         return yaml.safe_load(text)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError, RecursionError):  # a day that no calendar has is a ValueError
         return None
 
 

@@ -5,7 +5,7 @@ Types, names and inputs are those that `components/` registers; a test compares 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from policies.node import Node, Secret
@@ -31,8 +31,9 @@ def planned_stack(name: str, subject: Subject, raw: object, config: Mapping[str,
         config: all that its file says under ``config``.
     """
 
-    def resource(kind: str, called: str, inputs: Mapping[str, Any]) -> Resource:
-        urn = f"urn:pulumi:{name}::{PROJECT}::{kind}::{called}"
+    def resource(kind: str, called: str, inputs: Mapping[str, Any], *parents: str) -> Resource:
+        # As the engine writes them, so that an exception by URN holds here as it does there.
+        urn = f"urn:pulumi:{name}::{PROJECT}::{'$'.join((*parents, kind))}::{called}"
         return Resource(type=kind, name=called, urn=urn, inputs=Node(plain(inputs)))
 
     return Stack(
@@ -41,21 +42,25 @@ def planned_stack(name: str, subject: Subject, raw: object, config: Mapping[str,
         resources=(
             resource(STACK, f"{PROJECT}-{name}", {}),
             resource(PLATFORM, "platform", declaration(subject, raw)),
-            *(resource(PLAYBOOK, f"{step.host.name}/{step.role}", _inputs(step)) for step in _steps(subject)),
+            *(
+                resource(PLAYBOOK, f"{step.host.name}/{step.role}", _inputs(step), PLATFORM, layer)
+                for layer, step in _steps(subject)
+            ),
         ),
         config=Node({key: _setting(value) for key, value in config.items()}),
     )
 
 
-def _steps(subject: Subject) -> list[Step]:
-    steps = []
+def _steps(subject: Subject) -> Iterator[tuple[str, Step]]:
+    """Each step with the type of its layer's component."""
     for layer in LAYERS:
         try:
-            steps += layer.steps(subject.settings)
+            steps = layer.steps(subject.settings)
         except (SettingsError, OSError):
             # The checks say which; what else is there is judged all the same.
             continue
-    return steps
+        kind = layer.__name__.rpartition(".")[2].title()
+        yield from ((f"slipway:layers:{kind}", step) for step in steps)
 
 
 def _inputs(step: Step) -> dict[str, Any]:

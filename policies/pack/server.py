@@ -14,11 +14,12 @@ import signal
 import sys
 import threading
 from concurrent import futures
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import grpc
-from google.protobuf import empty_pb2, json_format  # type: ignore[import-untyped]
+from google.protobuf import empty_pb2  # type: ignore[import-untyped]
 from pulumi.runtime.proto import analyzer_pb2, analyzer_pb2_grpc, plugin_pb2
 
 from policies.configuration import (
@@ -57,6 +58,7 @@ _SEVERITIES = {
     Severity.HIGH: analyzer_pb2.POLICY_SEVERITY_HIGH,
     Severity.CRITICAL: analyzer_pb2.POLICY_SEVERITY_CRITICAL,
 }
+_URN_PARTS = 4
 _MAX_MESSAGE = 400 * 1024 * 1024
 """The engine's own limit."""
 
@@ -69,6 +71,7 @@ class Pack(analyzer_pb2_grpc.AnalyzerServicer):
         self._project = project
         self._stack = Stack()
         self._configuration = Configuration()
+        self._configured = False
         self._source = "policy configuration"
         self._seen: dict[str, Resource] = {}
         """Inputs by URN: at its end the engine hands out what providers answered, and no inputs."""
@@ -88,6 +91,7 @@ class Pack(analyzer_pb2_grpc.AnalyzerServicer):
         self, request: analyzer_pb2.AnalyzerStackConfigureRequest, context: _ServicerContext
     ) -> analyzer_pb2.AnalyzerStackConfigureResponse:
         """Which stack is judged; what is encrypted in its configuration stays secret."""
+        self._configured = True
         secret = set(request.config_secret_keys)
         config = {key: _setting(text, secret=key in secret) for key, text in request.config.items()}
         self._stack = Stack(
@@ -104,15 +108,18 @@ class Pack(analyzer_pb2_grpc.AnalyzerServicer):
         info = analyzer_pb2.AnalyzerInfo(
             name=NAME, displayName="Slipway", version=__version__, supportsConfig=True, policies=map(_info, rules())
         )
+        if not self._configured:
+            return info  # for `pulumi policy`, where no stack is deployed
         try:
             document = read_document(self._stack.name, self._project)
             parse_configuration(document, f"policies/config/{self._stack.name}.json")
         except ConfigurationError as error:
             _refuse(context, error)
         # The protocol has no word for `as it would be without this entry`.
-        otherwise = {rule.id: document.get(ALL, rule.level) for rule in rules()}
-        for name, value in document.items():
-            entry: dict[str, Any] = {LEVEL: value} if isinstance(value, str) else dict(value)
+        entries = {name: {LEVEL: value} if isinstance(value, str) else dict(value) for name, value in document.items()}
+        everywhere = entries.get(ALL, {}).get(LEVEL)
+        otherwise = {rule.id: everywhere or rule.level for rule in rules()}
+        for name, entry in entries.items():
             level = entry.pop(LEVEL, None) or otherwise[name]
             info.initialConfig[name].enforcementLevel = _LEVELS[Level(level)]
             info.initialConfig[name].properties.update(entry)
@@ -122,11 +129,9 @@ class Pack(analyzer_pb2_grpc.AnalyzerServicer):
         """Levels, parameters and exceptions as the engine has put them together."""
         by_number = {number: level for level, number in _LEVELS.items()}
         document = {
-            name: {
-                LEVEL: str(by_number[entry.enforcementLevel]),
-                **wire.plain(json_format.MessageToDict(entry.properties)),
-            }
+            name: {LEVEL: str(by_number[entry.enforcementLevel]), **wire.properties(entry.properties)}
             for name, entry in request.policyConfig.items()
+            if name != ALL  # the engine has put it into every rule's level
         }
         try:
             self._configuration = parse_configuration(document, self._source)
@@ -141,11 +146,20 @@ class Pack(analyzer_pb2_grpc.AnalyzerServicer):
         response = analyzer_pb2.RemediateResponse()
         mending = [rule for rule in rules() if self._configuration.level(rule) is Level.REMEDIATE and rule.remediate]
         for rule in mending:
-            judged = judge_resource(wire.resource(request), self._stack, self._configuration)
+            resource = wire.resource(request)
+            judged = judge_resource(resource, self._stack, self._configuration)
             if rule.remediate is None or not any(found.rule is rule for found in judged.violations):
                 continue
-            changes = rule.remediate(wire.resource(request), self._configuration.parameters(rule))
-            request.properties.CopyFrom(wire.changed(request.properties, changes))
+            try:
+                changes = list(rule.remediate(resource, self._configuration.parameters(rule)))
+            except Exception as error:  # noqa: BLE001 -- the violation is told all the same, and is mandatory then
+                diagnostic = f"{rule.id} could not mend it ({type(error).__name__})"
+                response.remediations.add(policyName=rule.id, policyPackName=NAME, diagnostic=diagnostic)
+                continue
+            mended = wire.changed(request.properties, changes)
+            if mended == request.properties:
+                continue  # it knows no mend here; the violation is told as any other
+            request.properties.CopyFrom(mended)
             response.remediations.add(
                 policyName=rule.id,
                 policyPackName=NAME,
@@ -160,25 +174,26 @@ class Pack(analyzer_pb2_grpc.AnalyzerServicer):
         resource = wire.resource(request)
         with self._seen_lock:
             self._seen[resource.urn] = resource
-        return self._response(judge_resource(resource, self._stack, self._configuration))
+        return self._response(judge_resource(resource, self._of(resource.urn), self._configuration))
 
     def AnalyzeStack(
         self, request: analyzer_pb2.AnalyzeStackRequest, context: _ServicerContext
     ) -> analyzer_pb2.AnalyzeResponse:
         """All resources, once all of them are known."""
-        stack = Stack(
-            name=self._stack.name,
-            project=self._stack.project,
-            resources=tuple(self._whole(message) for message in request.resources),
-            config=self._stack.config,
-            tags=self._stack.tags,
-            preview=self._stack.preview,
-        )
-        return self._response(judge_relations(stack, self._configuration))
+        resources = tuple(self._whole(message) for message in request.resources)
+        stack = self._of(resources[0].urn) if resources else self._stack
+        return self._response(judge_relations(replace(stack, resources=resources), self._configuration))
 
     def Cancel(self, request: empty_pb2.Empty, context: _ServicerContext) -> empty_pb2.Empty:
         """No rule runs long enough to be cancelled."""
         return empty_pb2.Empty()
+
+    def _of(self, urn: str) -> Stack:
+        """The stack; `pulumi policy analyze` does not say which, but every URN does."""
+        parts = urn.split("::")
+        if self._configured or len(parts) < _URN_PARTS:
+            return self._stack
+        return replace(self._stack, name=parts[0].rpartition(":")[2], project=parts[1])
 
     def _whole(self, message: analyzer_pb2.AnalyzerResource) -> Resource:
         outputs = Node(wire.properties(message.properties))
@@ -204,10 +219,9 @@ class Pack(analyzer_pb2_grpc.AnalyzerServicer):
         for found in judgement.excepted:
             exception = found.exception
             assert exception is not None  # noqa: S101 -- what makes it excepted
-            response.not_applicable.add(
-                policy_name=found.rule.id,
-                reason=f"excepted until {exception.expires} by {exception.owner}: {exception.reason}",
-            )
+            line = f"excepted until {exception.expires} by {exception.owner}: {exception.reason}\n{found.line}"
+            # As advice: the engine shows no other word that does not refuse.
+            self._diagnostic(response, found.rule, found.resource, line, Level.ADVISORY)
         return response
 
     def _diagnostic(
@@ -260,14 +274,21 @@ def _refuse(context: _ServicerContext, error: UserMistake) -> NoReturn:
     raise AssertionError  # abort does not return
 
 
+def project_folder(program: Path) -> Path:
+    """The folder of the project whose program is in `program`, where the engine starts packs; `main` may name one below."""
+    for folder in (program, *program.parents):
+        if any((folder / f"Pulumi.{ending}").is_file() for ending in ("yaml", "yml", "json")):
+            return folder
+    return program
+
+
 def main() -> None:
     """Serve until the engine ends us; the first line on stdout is the port."""
     server = grpc.server(
         futures.ThreadPoolExecutor(max_workers=2),
         options=[("grpc.max_receive_message_length", _MAX_MESSAGE), ("grpc.max_send_message_length", _MAX_MESSAGE)],
     )
-    # The engine starts packs in the project's folder.
-    analyzer_pb2_grpc.add_AnalyzerServicer_to_server(Pack(Path.cwd()), server)
+    analyzer_pb2_grpc.add_AnalyzerServicer_to_server(Pack(project_folder(Path.cwd())), server)
     port = server.add_insecure_port("127.0.0.1:0")
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

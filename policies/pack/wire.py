@@ -5,14 +5,14 @@ The signatures are those of Pulumi's property values (sdk/go/common/resource/pro
 
 from __future__ import annotations
 
-import copy
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from google.protobuf import json_format, struct_pb2  # type: ignore[import-untyped]
+from google.protobuf import struct_pb2  # type: ignore[import-untyped]
 from pulumi.runtime.proto import analyzer_pb2
 
-from policies.node import UNKNOWN, Node, Secret
+from policies.node import UNKNOWN, Key, Node, Secret
 from policies.resources import Options, Provider, Resource
 from policies.rule import Change
 
@@ -32,8 +32,20 @@ _UNKNOWNS = frozenset(
 _LARGEST_EXACT = 2.0**53
 
 
+def raw(value: struct_pb2.Value | struct_pb2.Struct) -> Any:
+    """A message as plain data with the protocol's signatures in it. JSON's own mapping refuses numbers such as infinity."""
+    if isinstance(value, struct_pb2.Struct):
+        return {key: raw(inner) for key, inner in value.fields.items()}
+    kind = value.WhichOneof("kind")
+    if kind == "struct_value":
+        return raw(value.struct_value)
+    if kind == "list_value":
+        return [raw(inner) for inner in value.list_value.values]
+    return None if kind in {None, "null_value"} else getattr(value, kind)
+
+
 def plain(value: Any) -> Any:
-    """A property value in JSON's terms as plain data: with `UNKNOWN` and `Secret`, whole numbers as such."""
+    """What `raw` gives, with `UNKNOWN` and `Secret` in the place of signatures, and whole numbers as such."""
     if isinstance(value, str):
         return UNKNOWN if value in _UNKNOWNS else value
     if isinstance(value, float):
@@ -49,7 +61,7 @@ def plain(value: Any) -> Any:
 
 def properties(message: struct_pb2.Struct) -> dict[str, Any]:
     """The message as plain data."""
-    found: dict[str, Any] = plain(json_format.MessageToDict(message))
+    found: dict[str, Any] = plain(raw(message))
     return found
 
 
@@ -79,14 +91,23 @@ def provider(message: analyzer_pb2.AnalyzeRequest | analyzer_pb2.AnalyzerResourc
     if not message.HasField("provider"):
         return None
     given = message.provider
-    # A provider's nested settings are JSON texts on the wire.
-    inputs = {name: Node({name: value}).document(name).raw for name, value in properties(given.properties).items()}
+    inputs = {name: _setting(value) for name, value in properties(given.properties).items()}
     return Provider(type=given.type, name=given.name, inputs=Node(inputs))
+
+
+def _setting(value: Any) -> Any:
+    """A provider's nested settings are JSON texts on the wire; anything else stays what it is."""
+    if not isinstance(value, str) or value[:1] not in {"{", "["}:
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value
 
 
 def changed(message: struct_pb2.Struct, changes: Iterable[Change]) -> struct_pb2.Struct:
     """The resource's properties with `changes`; secrets and unknowns that they do not touch stay what they are."""
-    document = copy.deepcopy(json_format.MessageToDict(message))
+    document = raw(message)
     for change in changes:
         _set(document, change)
     result = struct_pb2.Struct()
@@ -95,13 +116,21 @@ def changed(message: struct_pb2.Struct, changes: Iterable[Change]) -> struct_pb2
 
 
 def _set(document: Any, change: Change) -> None:
+    """Set what the change says; below what is not known yet, or is no map, nothing is touched."""
     *above, last = change.keys
     place = _inside(document)
     for key in above:
-        if isinstance(place, dict):
-            place.setdefault(key, {})
-        place = _inside(place[key])
-    place[last] = change.value
+        if isinstance(place, dict) and place.get(key) is None:
+            place[key] = {}
+        place = _inside(place[key]) if _holds(place, key) else None
+    if isinstance(place, dict) or _holds(place, last):
+        place[last] = change.value
+
+
+def _holds(place: Any, key: Key) -> bool:
+    if isinstance(place, dict):
+        return key in place
+    return isinstance(place, list) and isinstance(key, int) and key < len(place)
 
 
 def _inside(value: Any) -> Any:

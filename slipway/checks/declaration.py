@@ -1,9 +1,8 @@
-"""What a stack declares, as plain data without a secret: the inputs of the component `slipway:index:Platform`.
+"""What a stack declares, as plain data without a secret of its settings: the inputs of the component `slipway:index:Platform`.
 
 Policies judge it, at every preview and in `slipway check`. Keys are those of Pulumi's own resources: camelCase.
 """
 
-from collections.abc import Iterator, Mapping
 from typing import Any
 
 from slipway.checks.actual import planned
@@ -14,6 +13,7 @@ from slipway.gateways import adapter as gateway_adapter
 from slipway.settings.engine import Build
 from slipway.settings.hosts import Host, Service
 from slipway.settings.model import ModelSource
+from slipway.settings.secrets import clear_secrets
 
 TLS_VERSIONS = ("TLSv1.2", "TLSv1.3")
 """What role nginx offers."""
@@ -162,26 +162,3 @@ def _sizing(subject: Subject) -> dict[str, Any] | None:
             "requestedGib": round(sizing.memory.requested.value, 2),
         }
     return figures
-
-
-def clear_secrets(raw: object) -> Iterator[str]:
-    """The paths of secrets that the stack's file holds in clear: neither encrypted nor taken from the environment."""
-    for path in _SECRETS:
-        yield from _clear(raw, path, "")
-
-
-_SECRETS = (("gateway", "keys", "*", "key"), ("engine", "key"), ("model", "source", "token"))
-"""Where the settings take secrets; a test compares it with the settings' own fields."""
-
-
-def _clear(value: object, path: tuple[str, ...], said: str) -> Iterator[str]:
-    if not path:
-        if isinstance(value, str):
-            yield said
-        return
-    key, *rest = path
-    if key == "*" and isinstance(value, list):
-        for index, element in enumerate(value):
-            yield from _clear(element, tuple(rest), f"{said}[{index}]")
-    elif isinstance(value, Mapping) and key in value:
-        yield from _clear(value[key], tuple(rest), f"{said}.{key}" if said else key)

@@ -5,6 +5,7 @@ stack will have.
 """
 
 import json
+import re
 import sys
 from collections.abc import Callable, Iterable
 from enum import StrEnum
@@ -40,6 +41,9 @@ def check_stacks(stacks: list[str], *, form: Form = Form.TEXT, root: Path = ROOT
         UserError: there is no stack to check.
         SystemExit: with status 1 where something would be refused, and 2 where settings or policies can't be read.
     """
+    odd = [name for name in stacks if re.fullmatch(r"[A-Za-z0-9_.-]+", name) is None]
+    if odd:
+        raise UserError(f"{odd[0]!r} can't be a stack's name; letters, digits and . _ - can")
     names = stacks or stack_names(root)
     if not names:
         raise UserError(f"there is no stack in {root / 'stacks'}; put a Pulumi.NAME.yaml there")

@@ -6,7 +6,7 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 from policies.registry import rules
-from policies.rule import Level
+from policies.rule import Level, Rule
 from slipway.checks import Severity
 from slipway.cli.stack_report import Report
 
@@ -37,20 +37,36 @@ def _suite(top: ET.Element, report: Report) -> None:
             _case(suite, kind, errors)
         _case(suite, "policy configuration", report.policy_problems)
         for rule in rules():
-            found = [one for one in report.judgement.violations if one.rule.id == rule.id]
-            failing = [f"{one.resource.name}: {one.line}" for one in found if one.level is not Level.ADVISORY]
-            advice = [f"{one.resource.name}: {one.line}" for one in found if one.level is Level.ADVISORY]
-            _case(suite, rule.id, failing, advice)
+            _rule(suite, rule, report)
     cases = suite.findall("testcase")
     suite.set("tests", str(len(cases)))
     suite.set("failures", str(sum(case.find("failure") is not None for case in cases)))
+    suite.set("skipped", str(sum(case.find("skipped") is not None for case in cases)))
 
 
-def _case(suite: ET.Element, name: str, failures: Iterable[str], advice: Iterable[str] = ()) -> None:
+def _rule(suite: ET.Element, rule: Rule, report: Report) -> None:
+    """Passed, failed, or skipped: where it was not asked, where it could not be, and where an exception covers what it found."""
+    judgement = report.judgement
+    found = [one for one in judgement.violations if one.rule.id == rule.id]
+    said = [f"{one.resource.name}: {one.line}" for one in found]
+    failing = [text for one, text in zip(found, said, strict=True) if one.level is not Level.ADVISORY]
+    excepted = [one.exception for one in judgement.excepted if one.rule.id == rule.id and one.exception is not None]
+    open_ = [f"{one.resource.name}: {one.line}" for one in judgement.open if one.rule.id == rule.id]
+    reasons = [f"excepted until {one.expires}, {one.owner}: {one.reason}" for one in excepted] + open_
+    if report.policy_problems:
+        reasons = ["not asked: the policy configuration was refused"]
+    elif report.configuration.level(rule) is Level.DISABLED:
+        reasons = ["disabled"]
+    _case(suite, rule.id, failing, [text for text in said if text not in failing], "; ".join(reasons))
+
+
+def _case(suite: ET.Element, name: str, failures: Iterable[str], advice: Iterable[str] = (), skipped: str = "") -> None:
     case = ET.SubElement(suite, "testcase", classname=f"slipway.{suite.get('name')}", name=name)
     if failing := list(failures):
         failure = ET.SubElement(case, "failure", message=_text(failing[0]), type="violation")
         failure.text = _text("\n".join(failing))
+    elif skipped:
+        ET.SubElement(case, "skipped", message=_text(skipped))
     if advised := list(advice):
         ET.SubElement(case, "system-out").text = _text("\n".join(advised))
 

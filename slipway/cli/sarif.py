@@ -2,9 +2,11 @@
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from policies.registry import by_id
 from policies.rule import Level
@@ -17,14 +19,21 @@ from slipway.settings.load import stack_file
 
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 _LEVELS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.NOTE: "note"}
-_SCORES = {"critical": "9.5", "high": "8.0", "medium": "5.5", "low": "2.5"}
-"""`security-severity`, in the middle of the bands that code scanning shows by name."""
+_TITLES = {
+    "settings": "What the stack's file may say",
+    "sizing": "Whether the model fits",
+    "compatibility": "Whether engine, GPU, driver and number formats go together",
+    "flags": "Whether the engine has its flags and parsers",
+    "model": "What the model asks of who serves it",
+}
+"""By the first part of a finding's id."""
 SETTINGS = "settings.refused"
 
 
 def sarif(reports: list[Report], root: Path) -> str:
     """One run over all stacks, as JSON text."""
     results = [result for report in reports for result in _results(report, root)]
+    _fingerprint(results)
     used = dict.fromkeys(result["ruleId"] for result in results)
     driver = {
         "name": "slipway",
@@ -42,7 +51,13 @@ def sarif(reports: list[Report], root: Path) -> str:
 def _rule(name: str) -> dict[str, Any]:
     rule = by_id().get(name)
     if rule is None:
-        return {"id": name, "shortDescription": {"text": name}}
+        title = _TITLES.get(name.partition(".")[0], "A check of Slipway's")
+        return {
+            "id": name,
+            "shortDescription": {"text": f"{title} ({name})."},
+            "fullDescription": {"text": f"{title}: {name}, of what `slipway check` computes."},
+            "help": {"text": "The message says what follows, and what to do."},
+        }
     return {
         "id": rule.id,
         "name": rule.title,
@@ -51,7 +66,7 @@ def _rule(name: str) -> dict[str, Any]:
         "help": {"text": f"{rule.mend}. Source: {rule.source}"},
         "helpUri": rule.url,
         "defaultConfiguration": {"level": _level(rule.level)},
-        "properties": {"tags": [str(rule.group)], "security-severity": _SCORES[str(rule.severity)]},
+        "properties": {"tags": [str(rule.group), f"severity:{rule.severity}"]},
     }
 
 
@@ -59,23 +74,19 @@ def _results(report: Report, root: Path) -> Iterator[dict[str, Any]]:
     file = str(stack_file(report.stack, root).relative_to(root))
     for problem in report.problems:
         line = of_problem(problem, report.stack, root)
-        yield _result(SETTINGS, "error", problem, file=file, line=line, place=problem)
+        yield _result(SETTINGS, "error", problem, file=file, line=line, place=problem.partition(": ")[0])
     for problem in report.policy_problems:
         policies, _, said = problem.partition(": ")
-        yield _result(SETTINGS, "error", said, file=policies, line=Line(1, 1), place=problem)
+        yield _result(SETTINGS, "error", said, file=policies, line=Line(1, 1), place=said.partition(": ")[0])
     for finding in report.findings:
         line = of_finding(finding, report.stack, root)
         yield _result(finding.id, _LEVELS[finding.severity], finding.line, file=file, line=line, place=finding.where)
-    for found in (*report.judgement.violations, *report.judgement.excepted):
+    # What an exception covers is no finding: services that show SARIF would take it for one all the same.
+    for found in report.judgement.violations:
         where = f"{found.resource.name} {found.violation.where}"
         text = f"{found.resource.name}: {found.line}"
         line = of_judged(found, report.stack, root)
-        result = _result(found.rule.id, _level(found.level), text, file=file, line=line, place=where)
-        if found.exception is not None:
-            exception = found.exception
-            justification = f"{exception.reason} ({exception.owner}, until {exception.expires})"
-            result["suppressions"] = [{"kind": "external", "status": "accepted", "justification": justification}]
-        yield result
+        yield _result(found.rule.id, _level(found.level), text, file=file, line=line, place=where)
     for unknown in report.judgement.open:
         where, text = f"{unknown.resource.name} {unknown.where}", f"{unknown.resource.name}: {unknown.line}"
         line = of_judged(unknown, report.stack, root)
@@ -87,8 +98,6 @@ def _level(level: Level) -> str:
 
 
 def _result(rule: str, level: str, text: str, *, file: str, line: Line, place: str) -> dict[str, Any]:
-    # Of what and where, and not of the wording or the line: both move without the finding being another.
-    fingerprint = hashlib.sha256(f"{rule}\0{file}\0{place}".encode()).hexdigest()
     return {
         "ruleId": rule,
         "level": level,
@@ -96,10 +105,22 @@ def _result(rule: str, level: str, text: str, *, file: str, line: Line, place: s
         "locations": [
             {
                 "physicalLocation": {
-                    "artifactLocation": {"uri": file},
+                    "artifactLocation": {"uri": quote(file)},
                     "region": {"startLine": line.line, "startColumn": line.column},
                 }
             }
         ],
-        "partialFingerprints": {"slipway/v1": fingerprint},
+        "place": place,
     }
+
+
+def _fingerprint(results: list[dict[str, Any]]) -> None:
+    """Of what and where, and not of the wording or the line: both move without the finding being another."""
+    seen: Counter[str] = Counter()
+    for result in results:
+        uri = result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"]
+        digest = hashlib.sha256(f"{result['ruleId']}\0{uri}\0{result.pop('place')}".encode()).hexdigest()
+        seen[digest] += 1
+        # Services know the second key; two findings of one rule at one place are told apart by their number.
+        prints = {"slipway/v1": f"{digest}:{seen[digest]}", "primaryLocationLineHash": f"{digest[:16]}:{seen[digest]}"}
+        result["partialFingerprints"] = prints

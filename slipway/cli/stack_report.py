@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from policies.configuration import ConfigurationError, read_configuration
+from policies.configuration import DEFAULT, Configuration, ConfigurationError, read_configuration
 from policies.judge import NOTHING, Judgement, judge
 from policies.planned import planned_stack
 from policies.rule import Level
@@ -24,6 +24,8 @@ class Report:
     subject: Subject | None = None
     findings: tuple[Finding, ...] = ()
     judgement: Judgement = NOTHING
+    configuration: Configuration = DEFAULT
+    """What the stack asks of the policies."""
     problems: tuple[str, ...] = ()
     """Settings that were refused."""
     policy_problems: tuple[str, ...] = ()
@@ -60,4 +62,4 @@ def report(stack: str, root: Path) -> Report:
         problems = tuple(f"{where}: {problem}" for problem in error.problems)
         return Report(stack=stack, subject=subject, findings=found, policy_problems=problems)
     judgement = judge(planned_stack(stack, subject, config.get(PREFIX), config), configuration)
-    return Report(stack=stack, subject=subject, findings=found, judgement=judgement)
+    return Report(stack=stack, subject=subject, findings=found, judgement=judgement, configuration=configuration)

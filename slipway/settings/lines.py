@@ -21,7 +21,7 @@ def line_of(file: Path, keys: tuple[str | int, ...]) -> Line:
     """The place of the key at `keys`, or of the deepest one above it that the file has; the first line where it has none."""
     try:
         node = yaml.compose(file.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+    except (OSError, ValueError, RecursionError, yaml.YAMLError):
         return Line(1, 1)
     mark = None
     for key in keys:

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from slipway.settings.errors import PREFIX, SettingsError, render
 from slipway.settings.platform import Settings
+from slipway.settings.secrets import misplaced_secrets
 from slipway.settings.types import Secret, is_environment_variable
 
 
@@ -102,7 +103,7 @@ def read_config(stack: str, root: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or "it is no text"
         raise SettingsError([f"can't be read ({why}); nothing is known of the stack: mend the file"], source) from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         line = f"line {mark.line + 1}: " if mark else ""
         raise SettingsError([f"{line}not valid YAML; the stack can't be read; correct the line"], source) from None
@@ -151,7 +152,25 @@ def read_public(stack: str, root: Path) -> Settings:
         SettingsError: as `read_raw` and `parse`.
     """
     raw = read_raw(stack, root)
-    return parse(_without_secrets(raw), str(stack_file(stack, root).relative_to(root)))
+    source = str(stack_file(stack, root).relative_to(root))
+    refuse_misplaced_secrets(raw, source)
+    return parse(_without_secrets(raw), source)
+
+
+def refuse_misplaced_secrets(raw: object, source: str) -> None:
+    """See that nothing is encrypted in the file that Slipway would not keep secret.
+
+    Raises:
+        SettingsError: something is, one line each.
+    """
+    kept = "gateway.keys[].key, engine.key or model.source.token"
+    problems = [
+        f"{PREFIX}.{path}: is encrypted, and no secret is kept there: its value would be readable in the stack's state and on "
+        f"the hosts; keep secrets in {kept}, or have the host's own administration bring it"
+        for path in misplaced_secrets(raw)
+    ]
+    if problems:
+        raise SettingsError(problems, source)
 
 
 def _without_secrets(value: Any) -> Any:

@@ -46,8 +46,15 @@ class Answer:
 
     @property
     def violations(self) -> list[Said]:
-        """Those that are no statement about an unknown value."""
-        return [one for one in self.said if "not known yet" not in one.message]
+        """Those that are no statement about an unknown value or an exception."""
+        return [
+            one for one in self.said if "not known yet" not in one.message and "\nexcepted until " not in one.message
+        ]
+
+    @property
+    def excepted(self) -> list[Said]:
+        """What an exception covers."""
+        return [one for one in self.said if "\nexcepted until " in one.message]
 
     @property
     def unknowns(self) -> list[Said]:

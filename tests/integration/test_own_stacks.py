@@ -83,17 +83,13 @@ def test_check_judges_what_the_engine_will_be_asked_for(
     subject = examine(settings, catalog_of(settings, checkout), "s")
     planned = planned_stack(stack.name, subject, config[PREFIX], config)
     judged = (STACK, PLATFORM, PLAYBOOK)
-    assert sorted(named(planned.resources)) == sorted(
-        (step["type"], step["urn"].rpartition("::")[2]) for step in steps if step["type"] in judged
+    assert sorted((resource.type, resource.urn) for resource in planned.resources) == sorted(
+        (step["type"], step["urn"]) for step in steps if step["type"] in judged
     )
     inputs = {step["urn"].rpartition("::")[2]: step.get("inputs", {}) for step in steps}
     for resource in planned.resources:
         if resource.type != STACK:
             assert comparable(resource.inputs.raw) == comparable(inputs[resource.name]), resource.name
-
-
-def named(resources: Any) -> list[tuple[str, str]]:
-    return [(resource.type, resource.name) for resource in resources]
 
 
 def comparable(value: Any) -> Any:

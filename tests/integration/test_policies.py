@@ -159,6 +159,9 @@ def test_exceptions_end(project: PolicyProject, tmp_path: Path, expires: str, ru
     )
     assert answer.rules == rules_, answer.output
     assert (answer.status != 0) is bool(rules_)
+    # A reviewer must see what was granted, and to whom.
+    assert [said.level for said in answer.excepted] == ([] if rules_ else ["advisory"])
+    assert ("until 2099-12-31 by ml-platform: the vendor's agent needs it" in answer.output) is not bool(rules_)
 
 
 @pytest.mark.parametrize(
@@ -187,6 +190,53 @@ def test_a_configuration_that_means_nothing_is_refused(
         assert said in answer.output
         assert "Traceback" not in answer.output
         assert not answer.said
+
+
+@pytest.mark.parametrize("all_", ["advisory", {"enforcementLevel": "advisory"}])
+def test_all_holds_in_the_engine_as_it_does_without_it(project: PolicyProject, tmp_path: Path, all_: Any) -> None:
+    with_stack(project, "everything", {})
+    env = written(tmp_path, OPTIONAL)
+    file = project.folder / "policies/config/everything.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps({"all": all_}))
+    own = project.judged("preview", stack="everything", env=env)
+    file.unlink()
+    given = project.judged("preview", stack="everything", env=env, config={"all": all_})
+    for answer in (own, given):
+        assert (answer.status, answer.rules) == (0, ["aws-imdsv2"]), answer.output
+        assert {said.level for said in answer.violations} == {"advisory"}
+
+
+def test_a_program_below_the_project_has_the_projects_configuration(tmp_path: Path) -> None:
+    """The engine starts packs where the program is."""
+    project = PolicyProject(tmp_path, PROGRAM, plugins=PLUGINS, main="src")
+    try:
+        (project.folder / "src").mkdir()
+        (project.folder / "__main__.py").rename(project.folder / "src/__main__.py")
+        file = project.folder / "policies/config/test.json"
+        file.parent.mkdir(parents=True)
+        file.write_text(json.dumps({"aws-imdsv2": "disabled"}))
+        answer = project.judged("preview", env=written(tmp_path, OPTIONAL))
+    finally:
+        project.kill_all()
+    assert (answer.status, answer.rules) == (0, []), answer.output
+
+
+def test_a_provider_of_a_cluster_that_is_not_there_yet(project: PolicyProject, tmp_path: Path) -> None:
+    """Its kubeconfig is not known at the first preview; what is made with it is judged all the same."""
+    with_stack(project, "cluster", {})
+    text = """
+resources:
+  - name: cluster
+    type: aws:s3/bucketLogging:BucketLogging
+    inputs: {}
+  - name: web
+    type: kubernetes:core/v1:Service
+    inputs: {metadata: {name: web}, spec: {type: ClusterIP}}
+    provider: {kubeconfig: "${cluster.kubeconfig}"}
+"""
+    answer = project.judged("preview", stack="cluster", env=written(tmp_path, text))
+    assert (answer.status, answer.rules) == (0, []), answer.output
 
 
 def test_no_process_stays(project: PolicyProject, tmp_path: Path) -> None:

@@ -35,10 +35,10 @@ def main() -> None:
     """Register the resources of the file that SLIPWAY_TEST_STACK names."""
     document = read(Path(os.environ["SLIPWAY_TEST_STACK"]))
     made: dict[str, pulumi.Resource] = {}
-    outputs = outputs_of([entry.get("inputs", {}) for entry in document.resources])
+    outputs = outputs_of(document.resources)
     waiting = document.resources
     while waiting:
-        ready = [entry for entry in waiting if all(name in made for name in references(entry.get("inputs", {})))]
+        ready = [entry for entry in waiting if all(name in made for name in references(entry))]
         if not ready:
             raise pulumi.RunError(f"{document.file}: resources refer to each other in a circle, or to none")
         for entry in ready:
@@ -53,11 +53,11 @@ def _register(entry: Mapping[str, Any], made: Mapping[str, pulumi.Resource], out
     if kind.startswith("slipway:"):
         return Group(kind, name, inputs, opts)
     if "provider" in entry:
-        opts = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(provider=_provider(entry)))
+        opts = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(provider=_provider(entry, made)))
     return Thing(kind, name, inputs, outputs, opts)
 
 
-def _provider(entry: Mapping[str, Any]) -> Cloud:
+def _provider(entry: Mapping[str, Any], made: Mapping[str, pulumi.Resource]) -> Cloud:
     import json
 
     settings = {key: value if isinstance(value, str) else json.dumps(value) for key, value in entry["provider"].items()}

@@ -13,6 +13,7 @@ from sarif_pydantic import Sarif
 
 from policies.registry import rules
 from slipway.cli.check import Form, check_stacks
+from slipway.cli.errors import UserError
 from tests.unit.checks.stacks import stack
 from tests.unit.settings.documents import GOOD_KEY, changed
 
@@ -122,25 +123,21 @@ def test_sarif_is_what_the_standards_own_model_reads(tmp_path: Path, capsys: pyt
     text = capsys.readouterr().out
     (run,) = Sarif.model_validate_json(text).runs
     results = [one for one in run.results or [] if one.rule_id == "trust-remote-code"]
-    a, b = results
-    rule = (run.tool.driver.rules or [])[json.loads(text)["runs"][0]["results"][0]["ruleIndex"]]
-    assert rule.id == json.loads(text)["runs"][0]["results"][0]["ruleId"]
+    # What an exception covers is not among them.
+    (b,) = results
+    raw = json.loads(text)["runs"][0]
+    assert all(raw["tool"]["driver"]["rules"][one["ruleIndex"]]["id"] == one["ruleId"] for one in raw["results"])
+    for rule in raw["tool"]["driver"]["rules"]:
+        assert {"id", "shortDescription", "fullDescription", "help"} <= rule.keys()
     # A line that a reviewer can be shown.
-    for one, name in ((a, "a"), (b, "b")):
-        (location,) = one.locations or []
-        place = location.physical_location
-        assert place is not None
-        assert place.artifact_location is not None
-        assert place.artifact_location.uri == f"stacks/Pulumi.{name}.yaml"
-        assert place.region is not None
-        file = (tmp_path / f"stacks/Pulumi.{name}.yaml").read_text().splitlines()
-        assert "trust_remote_code: true" in file[(place.region.start_line or 0) - 1]
-    assert json.loads(text)["runs"][0]["results"]
-    suppressed = [one for one in json.loads(text)["runs"][0]["results"] if "suppressions" in one]
-    assert [one["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] for one in suppressed] == [
-        "stacks/Pulumi.a.yaml"
-    ]
-    assert "until 2099-12-31" in suppressed[0]["suppressions"][0]["justification"]
+    (location,) = b.locations or []
+    place = location.physical_location
+    assert place is not None
+    assert place.artifact_location is not None
+    assert place.artifact_location.uri == "stacks/Pulumi.b.yaml"
+    assert place.region is not None
+    file = (tmp_path / "stacks/Pulumi.b.yaml").read_text().splitlines()
+    assert "trust_remote_code: true" in file[(place.region.start_line or 0) - 1]
 
 
 def test_fingerprints_outlive_a_moved_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -170,5 +167,55 @@ def test_junit_has_a_case_for_every_rule(tmp_path: Path, capsys: pytest.CaptureF
         failed = [case.get("name") for case in suite.findall("testcase") if case.find("failure") is not None]
         assert failed == failures
         assert int(suite.get("failures", "0")) == len(failures)
+    skipped = {case.get("name"): case.find("skipped") for case in a.findall("testcase")}
+    assert not [name for name, why in skipped.items() if why is not None]
     (advised,) = [case for case in a.findall("testcase") if case.find("system-out") is not None]
     assert advised.get("name") == "trust-remote-code"
+
+
+@pytest.mark.parametrize(
+    ("policies", "why"),
+    [
+        (
+            {"trust-remote-code": {"exceptions": [EXCEPTION]}},
+            "excepted until 2099-12-31, ml-platform: that code was read",
+        ),
+        ({"trust-remote-code": "disabled"}, "disabled"),
+        ({"trust-remote": "mandatory"}, "not asked: the policy configuration was refused"),
+    ],
+)
+def test_junit_calls_nothing_passed_that_was_not_asked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], policies: dict[str, Any], why: str
+) -> None:
+    ended(checkout(tmp_path, policies, a=CODE), Form.JUNIT)
+    (suite,) = ET.fromstring(capsys.readouterr().out).findall("testsuite")  # noqa: S314 -- our own
+    (case,) = [case for case in suite.findall("testcase") if case.get("name") == "trust-remote-code"]
+    skipped = case.find("skipped")
+    assert skipped is not None
+    assert (skipped.get("message") or "").startswith(why)
+    assert int(suite.get("skipped", "0")) >= 1
+
+
+def test_what_is_encrypted_where_no_secret_is_kept_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its value would stand in clear in the state; the program refuses the same."""
+    document = changed(FINE, "engine.environment", {"MY_PASSWORD": {"secure": "v1:abc"}})
+    assert ended(checkout(tmp_path, a=document), Form.TEXT) == 2
+    said = capsys.readouterr().out
+    assert "slipway:platform.engine.environment.MY_PASSWORD: is encrypted, and no secret is kept there" in said
+
+
+@pytest.mark.parametrize("text", ["2026-02-30", "0b_", "[" * 5000])
+def test_yaml_that_python_chokes_on_is_a_users_mistake(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str
+) -> None:
+    root = checkout(tmp_path, a=FINE)
+    (root / "stacks/Pulumi.a.yaml").write_text(f"config:\n  x: {text}\n")
+    assert ended(root, Form.TEXT) == 2
+    assert "not valid YAML" in capsys.readouterr().out
+
+
+def test_a_stacks_name_is_no_path(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="can't be a stack's name"):
+        check_stacks(["a\0b"], root=checkout(tmp_path, a=FINE))

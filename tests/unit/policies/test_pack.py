@@ -109,6 +109,43 @@ def test_a_providers_nested_settings_are_read() -> None:
     assert provider.inputs.get("defaultTags", "tags", "owner") == "ml"
 
 
+def test_what_a_provider_does_not_know_yet_is_left_unknown() -> None:
+    """The first preview of every cluster: its kubeconfig is an output."""
+    message = request(GOOD)
+    message.provider.properties.update({"kubeconfig": UNKNOWN_TEXT, "cluster": "no", "list": "[", "context": "1_000"})
+    provider = wire.provider(message)
+    assert provider is not None
+    assert provider.inputs.raw == {"kubeconfig": UNKNOWN, "cluster": "no", "list": "[", "context": "1_000"}
+
+
+def test_numbers_that_json_lacks_are_read() -> None:
+    assert wire.properties(struct({"a": float("inf"), "b": -2.0})) == {"a": float("inf"), "b": -2}
+
+
+@pytest.mark.parametrize("inputs", [{"options": UNKNOWN_TEXT}, {"options": "text"}, {"options": [1.0]}])
+def test_changes_leave_alone_what_they_can_not_reach(inputs: dict[str, Any]) -> None:
+    assert wire.raw(wire.changed(struct(inputs), [Change(("options", "b"), "2")])) == inputs
+
+
+def test_a_change_makes_the_map_that_it_needs() -> None:
+    assert wire.raw(wire.changed(struct({"options": None}), [Change(("options", "b"), "2")])) == {"options": {"b": "2"}}
+
+
+def test_a_mend_that_changes_nothing_is_not_reported(tmp_path: Path) -> None:
+    """With no values to put in, required-tags knows no mend."""
+    judge = pack(tmp_path, config={"required-tags": analyzer_pb2.REMEDIATE})
+    bare = {key: value for key, value in GOOD.items() if key != "tags"}
+    assert not judge.Remediate(request(bare), CONTEXT).remediations
+    assert [told.policyName for told in judge.Analyze(request(bare), CONTEXT).diagnostics] == ["required-tags"]
+
+
+def test_without_a_word_on_the_stack_its_name_is_that_of_the_urns(tmp_path: Path) -> None:
+    """As `pulumi policy analyze` asks; else a stack called prod would be judged as a sandbox."""
+    judge = Pack(tmp_path)
+    assert judge._of("urn:pulumi:prod::llm::aws:s3/bucket:Bucket::w").production
+    assert judge._of("urn:pulumi:dev::llm::aws:s3/bucket:Bucket::w").project == "llm"
+
+
 def test_changes_leave_everything_else_as_it_was() -> None:
     inputs = {
         "options": secret({"a": "1"}),
@@ -120,7 +157,7 @@ def test_changes_leave_everything_else_as_it_was() -> None:
         struct(inputs),
         [Change(("options", "b"), "2"), Change(("list", 0, "y"), True), Change(("new", "deep"), "3")],
     )
-    assert json_format.MessageToDict(changed) == {
+    assert wire.raw(changed) == {
         "options": secret({"a": "1", "b": "2"}),
         "unknown": UNKNOWN_TEXT,
         "list": [{"x": 1.0, "y": True}],
@@ -231,10 +268,9 @@ def test_the_stacks_own_file_is_the_initial_configuration(tmp_path: Path) -> Non
     file.write_text(json.dumps({"aws-imdsv2": {"exceptions": [EXCEPTION]}, "ssh-world": "disabled"}))
     judge = pack(tmp_path, stack="prod")
     response = judge.Analyze(request({**GOOD, "metadataOptions": {"httpTokens": "optional"}}), CONTEXT)
-    assert not response.diagnostics
-    (excepted,) = response.not_applicable
-    assert excepted.policy_name == "aws-imdsv2"
-    assert "until 2099-12-31 by ml-platform: the vendor's agent needs it" in excepted.reason
+    (told,) = response.diagnostics
+    assert (told.policyName, told.enforcementLevel) == ("aws-imdsv2", analyzer_pb2.ADVISORY)
+    assert "\nexcepted until 2099-12-31 by ml-platform: the vendor's agent needs it\n" in told.message
 
 
 EXCEPTION = {
