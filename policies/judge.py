@@ -54,11 +54,14 @@ class Judgement:
     excepted: tuple[Found, ...] = ()
     open: tuple[Open, ...] = ()
 
-    def __add__(self, other: Judgement) -> Judgement:
-        return Judgement(
-            violations=self.violations + other.violations,
-            excepted=self.excepted + other.excepted,
-            open=self.open + other.open,
+    @classmethod
+    def of(cls, parts: Iterable[Judgement]) -> Judgement:
+        """All of them in one."""
+        each = list(parts)
+        return cls(
+            violations=tuple(found for part in each for found in part.violations),
+            excepted=tuple(found for part in each for found in part.excepted),
+            open=tuple(unknown for part in each for unknown in part.open),
         )
 
 
@@ -75,19 +78,17 @@ def judge_resource(
 
 def judge_relations(stack: Stack, configuration: Configuration, today: dt.date | None = None) -> Judgement:
     """What the rules about a whole stack say."""
-    judgement = Judgement()
-    for resource in stack.resources:
-        asked = rules_for(resource.type, Scope.STACK)
-        judgement += _judged(asked, resource, stack, configuration, today or _today())
-    return judgement
+    day = today or _today()
+    return Judgement.of(
+        _judged(rules_for(resource.type, Scope.STACK), resource, stack, configuration, day)
+        for resource in stack.resources
+    )
 
 
 def judge(stack: Stack, configuration: Configuration, today: dt.date | None = None) -> Judgement:
     """What all rules say of a stack whose resources are all there."""
-    judgement = Judgement()
-    for resource in stack.resources:
-        judgement += judge_resource(resource, stack, configuration, today)
-    return judgement + judge_relations(stack, configuration, today)
+    alone = [judge_resource(resource, stack, configuration, today) for resource in stack.resources]
+    return Judgement.of([*alone, judge_relations(stack, configuration, today)])
 
 
 def _today() -> dt.date:

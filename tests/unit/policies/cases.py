@@ -104,10 +104,9 @@ class Case:
         stack, today = self.stack, self.document.get("today", TODAY)
         if rule.scope is Scope.STACK:
             return only(judge_relations(stack, configuration, today), rule)
-        judgement = Judgement()
-        for resource in stack.resources:
-            judgement += judge_resource(resource, Stack(name=stack.name, config=stack.config), configuration, today)
-        return only(judgement, rule)
+        alone = Stack(name=stack.name, config=stack.config)
+        parts = [judge_resource(resource, alone, configuration, today) for resource in stack.resources]
+        return only(Judgement.of(parts), rule)
 
     def told(self, judgement: Judgement) -> tuple[list[str], list[str]]:
         """Where violations and unknowns are, as `where` writes them."""
