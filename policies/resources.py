@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from policies.node import Node, UnknownValueError
 
@@ -16,7 +16,10 @@ PLAYBOOK = "playbook:index:Playbook"
 STACK = "pulumi:pulumi:Stack"
 """The root of every stack; rules that judge a stack as a whole are asked about it."""
 
-_PRODUCTION = re.compile(r"(^|[^a-z])prod(uction)?([^a-z]|$)")
+_PRODUCTION = re.compile(r"(^|[^a-z])(prod(uction)?|prd|live)([^a-z]|$)")
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,16 @@ class Stack:
     def of_type(self, *types: str) -> list[Resource]:
         """The resources of these types."""
         return [resource for resource in self.resources if resource.type in types]
+
+    def once(self, question: Callable[[Stack], T]) -> T:
+        """The answer to a question about the stack as a whole, such as an index of it; worked out the first time only."""
+        if question not in self._answers:
+            self._answers[question] = question(self)
+        return cast("T", self._answers[question])
+
+    @cached_property
+    def _answers(self) -> dict[Callable[[Stack], Any], Any]:
+        return {}
 
     @cached_property
     def production(self) -> bool:

@@ -1,21 +1,34 @@
-"""Disks, file systems and databases are encrypted."""
+"""Disks, file systems and databases are encrypted.
+
+Not judged: the root that a launch template leaves to an AMI where it names other disks, or no AMI; fleets' specifications.
+"""
 
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from typing import Any
 
 from policies.node import UNKNOWN, Key, Node, UnknownValueError
 from policies.resources import Resource
 from policies.rule import About, Change, Group, Rule, Severity, Violation, violation
+from policies.subjects.doubt import each, known
+from policies.subjects.karpenter import NODE_CLASS, is_node_class
 
-_WHOLE = {
-    "aws:efs/fileSystem:FileSystem": "encrypted",
-    "aws:rds/cluster:Cluster": "storageEncrypted",
-    "aws:rds/instance:Instance": "storageEncrypted",
+_AT_REST = ("atRestEncryptionEnabled",)
+_WHOLE: dict[str, tuple[Key, ...]] = {
+    "aws:efs/fileSystem:FileSystem": ("encrypted",),
+    "aws:rds/cluster:Cluster": ("storageEncrypted",),
+    "aws:rds/instance:Instance": ("storageEncrypted",),
+    "aws:docdb/cluster:Cluster": ("storageEncrypted",),
+    "aws:neptune/cluster:Cluster": ("storageEncrypted",),
+    "aws:elasticache/replicationGroup:ReplicationGroup": _AT_REST,
+    "aws:opensearch/domain:Domain": ("encryptAtRest", "enabled"),
+    "aws:elasticsearch/domain:Domain": ("encryptAtRest", "enabled"),
 }
 """By type the property that encrypts it. What FSx holds is always encrypted."""
 _VOLUME = "aws:ebs/volume:Volume"
 _TEMPLATE = "aws:ec2/launchTemplate:LaunchTemplate"
+_NODE_GROUP = "aws:eks/nodeGroup:NodeGroup"
+_AS_THEIR_SOURCE = ("replicateSourceDb", "replicationSourceIdentifier", "globalReplicationGroupId")
+"""Of what is a copy, and is encrypted as its source is."""
 _MACHINES = (
     "aws:ec2/instance:Instance",
     "aws:ec2/spotInstanceRequest:SpotInstanceRequest",
@@ -28,64 +41,93 @@ class Place(Node):
 
     __slots__ = ("above", "keys", "mended")
 
-    def __init__(self, node: Node, above: tuple[Key, ...], *keys: Key, mended: Any = True) -> None:
+    def __init__(self, node: Node, above: tuple[Key, ...], *keys: Key, mended: tuple[Any, ...] = (True,)) -> None:
         super().__init__(node.raw, node.path)
         self.above = above
         """Keys from the inputs down to it."""
         self.keys = keys
         self.mended = mended
+        """What is set to mend it, if anything can."""
 
 
-def items(resource: Resource) -> Iterator[Place]:
+def items(resource: Resource) -> Iterator[Place | UnknownValueError]:
     """Each disk."""
     inputs = resource.inputs
     if resource.type == _VOLUME:
         yield Place(inputs, (), "encrypted")
     elif resource.type == _TEMPLATE:
         yield from _of_template(inputs)
+    elif is_node_class(resource):
+        yield from _of_mappings(inputs, ("spec", "blockDeviceMappings"), mended=(True,))
+    elif resource.type == _NODE_GROUP:
+        # A size is said only where there is no template, and then of a disk that EKS leaves to the account.
+        if inputs.has("diskSize"):
+            yield Place(inputs, (), "diskSize", mended=())
     elif resource.type in _MACHINES:
         yield from _of_machine(inputs)
-    elif not inputs.has("replicateSourceDb"):  # a replica is encrypted as its source is
-        yield Place(inputs, (), _WHOLE[resource.type])
+    elif not any(map(inputs.has, _AS_THEIR_SOURCE)):
+        keys = _WHOLE[resource.type]
+        yield Place(inputs, (), *keys)
 
 
-def _of_template(inputs: Node) -> Iterator[Place]:
-    """Those that the template gives. What it leaves to the AMI, an instance may still decide."""
-    for index, mapping in enumerate(inputs.each("blockDeviceMappings")):
+def _of_mappings(
+    inputs: Node, keys: tuple[Key, ...], *, mended: tuple[Any, ...]
+) -> Iterator[Place | UnknownValueError]:
+    """The disks that a template, or Karpenter's class of nodes, gives."""
+    for index, mapping in enumerate(each(inputs, *keys)):
+        if isinstance(mapping, UnknownValueError):
+            yield mapping
         # One without `ebs` is an instance store, or takes a device of the AMI away.
-        if mapping.data is UNKNOWN or mapping.has("ebs"):
-            # The provider has it as a text.
-            yield Place(mapping, ("blockDeviceMappings", index), "ebs", "encrypted", mended="true")
+        elif mapping.data is UNKNOWN or mapping.has("ebs"):
+            yield Place(mapping, (*keys, index), "ebs", "encrypted", mended=mended)
 
 
-def _of_machine(inputs: Node) -> Iterator[Place]:
+def _of_template(inputs: Node) -> Iterator[Place | UnknownValueError]:
+    """Of a template that names an AMI and no disk, that of the AMI, as an instance has it. Others are a part of a machine."""
+    # The provider has it as a text.
+    disks = list(_of_mappings(inputs, ("blockDeviceMappings",), mended=("true",)))
+    yield from disks
+    if inputs.has("imageId") and not disks:
+        yield Place(inputs, (), "blockDeviceMappings", mended=())
+
+
+def _of_machine(inputs: Node) -> Iterator[Place | UnknownValueError]:
     """The root, which every instance has, said or not, and the others. Instance stores are encrypted by the hardware."""
     # Without a word of its own an instance takes the root from its launch template.
     if inputs.has("rootBlockDevice") or not inputs.has("launchTemplate"):
         yield Place(inputs.node("rootBlockDevice"), ("rootBlockDevice",), "encrypted")
-    for index, disk in enumerate(inputs.each("ebsBlockDevices")):
-        yield Place(disk, ("ebsBlockDevices", index), "encrypted")
+    for index, disk in enumerate(each(inputs, "ebsBlockDevices")):
+        if isinstance(disk, UnknownValueError):
+            yield disk
+        else:
+            yield Place(disk, ("ebsBlockDevices", index), "encrypted")
 
 
 def check(place: Place, about: About) -> Iterator[Violation]:
     """The property is true; an EBS disk may be left to the account where that is known to encrypt."""
-    said = place.get(*place.keys)
+    resource = about.resource
+    # Neither a size nor a list of instance stores encrypts.
+    said = place.get(*place.keys) if place.mended else None
     if str(said).casefold() == "true":
         return
-    by_account = said is None and about.resource.type not in _WHOLE and about.parameters["encryptedByDefault"]
-    if not by_account:
-        yield violation(place, *place.keys, what="nothing here encrypts this disk")
+    # Valkey is always encrypted, unless it is told not to be.
+    if said is None and place.keys == _AT_REST and place.get("engine") == "valkey":
+        return
+    by_account = said is None and resource.type not in _WHOLE and about.parameters["encryptedByDefault"]
+    if by_account:
+        return
+    if resource.type == _NODE_GROUP:
+        mend = "give the group a launch template whose root volume is encrypted, in place of diskSize"
+    else:
+        mend = "set it to true"
+    yield violation(place, *place.keys, what="nothing here encrypts this disk", mend=mend)
 
 
 def remediate(resource: Resource, parameters: Mapping[str, Any]) -> Iterator[Change]:
-    """Encrypt them. What is not known yet can't be mended; that it is open, `check` has told."""
-    with suppress(UnknownValueError):
-        for place in filter(_known, items(resource)):
-            yield Change((*place.above, *place.keys), place.mended)
-
-
-def _known(place: Place) -> bool:
-    return place.data is not UNKNOWN
+    """Encrypt them. What is not known yet, or left to an AMI, can't be mended; `check` has told it."""
+    for place in known(items(resource)):
+        for value in place.mended:
+            yield Change((*place.above, *place.keys), value)
 
 
 RULE = Rule(
@@ -97,7 +139,7 @@ RULE = Rule(
     mend="set it to true",
     source="CIS Amazon Web Services Foundations Benchmark v3.0.0, 2.2.1, 2.3.1 and 2.4.1",
     url="https://docs.aws.amazon.com/ebs/latest/userguide/ebs-encryption.html",
-    types=(_VOLUME, _TEMPLATE, *_MACHINES, *_WHOLE),
+    types=(_VOLUME, _TEMPLATE, _NODE_GROUP, NODE_CLASS, *_MACHINES, *_WHOLE),
     items=items,
     check=check,
     parameters={

@@ -1,29 +1,47 @@
-"""EC2's metadata service answers only requests that carry a token."""
+"""EC2's metadata service answers only requests that carry a token.
+
+Not judged: templates outside of the stack, and what EKS gives node groups that have no template.
+"""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from policies.node import Node
+from policies.node import Key, Node
 from policies.resources import Resource
 from policies.rule import About, Change, Group, Rule, Severity, Violation, violation
+from policies.subjects.karpenter import NODE_CLASS, is_node_class
+
+_DEFAULTS = "aws:ec2/instanceMetadataDefaults:InstanceMetadataDefaults"
 
 
 def items(resource: Resource) -> Iterator[Node]:
-    """The metadata options, where they stand or would stand."""
-    yield resource.inputs.node("metadataOptions")
+    """The metadata options, where they stand or would stand. An instance without any takes those of its template."""
+    options = resource.inputs.node(*_keys(resource))
+    if options.data is not None or not resource.inputs.has("launchTemplate"):
+        yield options
+
+
+def _keys(resource: Resource) -> tuple[Key, ...]:
+    if is_node_class(resource):
+        return ("spec", "metadataOptions")
+    return () if resource.type == _DEFAULTS else ("metadataOptions",)
 
 
 def check(options: Node, about: About) -> Iterator[Violation]:
     """Tokens are required, or the service is off."""
-    if options.get("httpEndpoint") == "disabled":
+    # Karpenter requires them where nothing is said; the account's defaults then leave it to each instance.
+    strict = is_node_class(about.resource) or about.resource.type == _DEFAULTS
+    said = options.get("httpTokens", default="required" if strict else None)
+    if said == "required" or (about.resource.type == _DEFAULTS and said == "no-preference"):
         return
-    if options.get("httpTokens") != "required":
+    if options.get("httpEndpoint") != "disabled":
         yield violation(options, "httpTokens", what="the metadata service answers IMDSv1, without a token")
 
 
 def remediate(resource: Resource, parameters: Mapping[str, Any]) -> Iterator[Change]:
     """Require tokens."""
-    yield Change(("metadataOptions", "httpTokens"), "required")
+    for _ in items(resource):
+        yield Change((*_keys(resource), "httpTokens"), "required")
 
 
 RULE = Rule(
@@ -37,6 +55,9 @@ RULE = Rule(
     url="https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/configuring-instance-metadata-service.html",
     types=(
         "aws:ec2/instance:Instance",
+        "aws:ec2/spotInstanceRequest:SpotInstanceRequest",
+        _DEFAULTS,
+        NODE_CLASS,
         "aws:ec2/launchTemplate:LaunchTemplate",
         "aws:ec2/launchConfiguration:LaunchConfiguration",
     ),

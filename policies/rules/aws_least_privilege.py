@@ -1,93 +1,125 @@
-"""No identity may do everything, or all that a sensitive service can do."""
+"""No identity may do everything, or all that a sensitive service can do.
+
+Not judged: what several statements or policies allow together; permissions that a boundary takes away again.
+"""
 
 import re
 from collections.abc import Iterator
+from fnmatch import fnmatchcase
 
-from policies.node import UNKNOWN, Node
+from policies.node import Node, UnknownValueError
 from policies.resources import Resource
 from policies.rule import About, Group, Rule, Severity, Violation, violation
-from policies.subjects.aws import ROLE, listed
+from policies.subjects.doubt import any_sure, each, sure, texts
+from policies.subjects.iam import ROLE, bounds, reaches_all, spelled, statements
 
-_DOCUMENTS = (
-    "aws:iam/policy:Policy",
-    "aws:iam/rolePolicy:RolePolicy",
-    "aws:iam/userPolicy:UserPolicy",
-    "aws:iam/groupPolicy:GroupPolicy",
-)
+_DOCUMENTS = {
+    "aws:iam/policy:Policy": "policy",
+    "aws:iam/rolePolicy:RolePolicy": "policy",
+    "aws:iam/userPolicy:UserPolicy": "policy",
+    "aws:iam/groupPolicy:GroupPolicy": "policy",
+    "aws:ssoadmin/permissionSetInlinePolicy:PermissionSetInlinePolicy": "inlinePolicy",
+}
 """Policies of identities. In one of a resource, such as a KMS key, `*` is that resource alone."""
-_ATTACHMENTS = (
-    "aws:iam/rolePolicyAttachment:RolePolicyAttachment",
-    "aws:iam/userPolicyAttachment:UserPolicyAttachment",
-    "aws:iam/groupPolicyAttachment:GroupPolicyAttachment",
-    "aws:iam/policyAttachment:PolicyAttachment",
-)
+_ATTACHMENTS = {
+    "aws:iam/rolePolicyAttachment:RolePolicyAttachment": "policyArn",
+    "aws:iam/userPolicyAttachment:UserPolicyAttachment": "policyArn",
+    "aws:iam/groupPolicyAttachment:GroupPolicyAttachment": "policyArn",
+    "aws:iam/policyAttachment:PolicyAttachment": "policyArn",
+    "aws:iam/rolePolicyAttachmentsExclusive:RolePolicyAttachmentsExclusive": "policyArns",
+    "aws:iam/userPolicyAttachmentsExclusive:UserPolicyAttachmentsExclusive": "policyArns",
+    "aws:iam/groupPolicyAttachmentsExclusive:GroupPolicyAttachmentsExclusive": "policyArns",
+    "aws:ssoadmin/managedPolicyAttachment:ManagedPolicyAttachment": "managedPolicyArn",
+}
+_ACCESS = "aws:eks/accessPolicyAssociation:AccessPolicyAssociation"
 _SENSITIVE = ("iam", "kms", "organizations", "s3", "secretsmanager", "sts")
 """Services of which all actions on all resources give away the account, its keys, or its data."""
 _MANAGED = re.compile(
     r":aws:policy/(AdministratorAccess|PowerUserAccess|IAMFullAccess|AmazonS3FullAccess|SecretsManagerReadWrite)$"
 )
 """AWS's own policies that say the same."""
+_ADMINISTRATOR = re.compile(r"admin|AWSReservedSSO", re.IGNORECASE)
+"""Names of roles that somebody has to have."""
 
 
-def items(resource: Resource) -> Iterator[Node]:
+def items(resource: Resource) -> Iterator[Node | UnknownValueError]:
     """Statements, and names of managed policies."""
     inputs = resource.inputs
-    if resource.type in _ATTACHMENTS:
-        yield inputs.node("policyArn")
+    if resource.type == _ACCESS:
+        yield inputs
+    elif resource.type in _ATTACHMENTS:
+        yield from texts(inputs, _ATTACHMENTS[resource.type])
     elif resource.type == ROLE:
-        yield from inputs.each("managedPolicyArns")
-        for inline in inputs.each("inlinePolicies"):
-            yield from _statements(inline)
+        yield from each(inputs, "managedPolicyArns")
+        for inline in each(inputs, "inlinePolicies"):
+            if isinstance(inline, UnknownValueError):
+                yield inline
+            else:
+                yield from statements(inline, "policy")
     else:
-        yield from _statements(inputs)
-
-
-def _statements(holder: Node) -> Iterator[Node]:
-    """A document that is not known yet is an item as well."""
-    if holder.data is UNKNOWN or holder.node("policy").data is UNKNOWN:
-        yield Node(UNKNOWN, holder.at("policy"))
-    else:
-        yield from holder.document("policy").each("Statement")
+        yield from statements(inputs, _DOCUMENTS[resource.type])
 
 
 def check(item: Node, about: About) -> Iterator[Violation]:
     """Whichever of them it is."""
-    if isinstance(item.data, str):
-        if _MANAGED.search(item.data):
+    if about.resource.type == _ACCESS:
+        yield from _access(item)
+    elif about.resource.type in _ATTACHMENTS or item.path.startswith("managedPolicyArns"):
+        name = str(item.get(default=""))
+        if _MANAGED.search(name):
             yield violation(
                 item,
-                what=f"{item.data.rpartition('/')[2]} is attached",
+                what=f"{name.rpartition('/')[2]} is attached",
                 mend="attach a policy with those actions and resources that the workload uses",
             )
     elif item.get("Effect") == "Allow":
         yield from _allowed(item)
 
 
+def _access(association: Node) -> Iterator[Violation]:
+    """Of EKS: a role that is no administrator's by its name is not one by its access either."""
+    if not str(association.get("policyArn")).endswith("/AmazonEKSClusterAdminPolicy"):
+        return
+    if not _ADMINISTRATOR.search(str(association.get("principalArn"))):
+        yield violation(
+            association,
+            "policyArn",
+            what="the principal is an administrator of the whole Kubernetes cluster",
+            mend="associate a policy such as AmazonEKSEditPolicy, for the namespaces that the principal works in",
+        )
+
+
 def _allowed(statement: Node) -> Iterator[Violation]:
-    """Wide actions matter on all resources only; so resources are asked for after them."""
-    wide = sorted({action for action in listed(statement.get("Action")) if _wide(action)})
-    # A condition may bound a service as well as resources do. It does not bound everything.
-    if statement.has("Condition"):
-        wide = [action for action in wide if _all(action)]
-    if wide and _everywhere(statement):
-        yield violation(statement, "Action", what=f"{', '.join(wide)} is allowed on all resources")
-    if statement.has("NotAction") and _everywhere(statement):
+    """Wide actions matter on all resources only; so resources and conditions are asked for after them."""
+    wide, doubt = sure(texts(statement, "Action"), lambda action: _service(action) is not None)
+    everything = [action for action in wide if _service(action) == "*"]
+    if len(everything) < len(wide) and bounds(statement):
+        # A condition may bound a service as well as resources do. It does not bound everything.
+        wide = everything
+    wide = [action for action in wide if _everywhere(statement, str(_service(action)))]
+    if wide:
+        names = ", ".join(sorted({str(action.get()) for action in wide}))
+        yield violation(statement, "Action", what=f"{names} is allowed on all resources")
+    elif doubt is not None and _everywhere(statement, "*"):
+        raise doubt
+    if statement.has("NotAction") and _everywhere(statement, "*"):
         yield violation(statement, "NotAction", what="all but a few actions are allowed on all resources")
 
 
-def _wide(action: str) -> bool:
-    service, _, name = action.casefold().partition(":")
-    return _all(action) or (service in _SENSITIVE and name == "*")
+def _service(action: Node) -> str | None:
+    """The sensitive service of which all actions are meant, `*` for all services; None where less is."""
+    service, _, name = spelled(str(action.get()).casefold()).partition(":")
+    if service == "*" and name in {"", "*"}:
+        return "*"
+    if name != "*":
+        return None
+    return next((sensitive for sensitive in _SENSITIVE if fnmatchcase(sensitive, service)), None)
 
 
-def _all(action: str) -> bool:
-    return action in {"*", "*:*"}
-
-
-def _everywhere(statement: Node) -> bool:
-    return any(
-        resource == "*" or re.fullmatch(r"arn:[^:]*:[^:]*:\*?:\*?:\*", resource) is not None
-        for resource in listed(statement.get("Resource"))
+def _everywhere(statement: Node, service: str) -> bool:
+    # All but some resources are all for whoever looks for a way in.
+    return statement.has("NotResource") or any_sure(
+        texts(statement, "Resource"), lambda resource: reaches_all(str(resource.get()), service)
     )
 
 
@@ -100,7 +132,7 @@ RULE = Rule(
     mend="name the actions and the resources that the workload uses",
     source="CIS Amazon Web Services Foundations Benchmark v3.0.0, 1.16",
     url="https://docs.aws.amazon.com/IAM/latest/UserGuide/best-practices.html",
-    types=(*_DOCUMENTS, *_ATTACHMENTS, ROLE),
+    types=(*_DOCUMENTS, *_ATTACHMENTS, ROLE, _ACCESS),
     items=items,
     check=check,
 )

@@ -1,11 +1,15 @@
-"""No bucket is open to everybody."""
+"""No bucket is open to everybody.
+
+Not judged: multi-region access points, access grants, and snapshots of volumes.
+"""
 
 from collections.abc import Iterator
 
-from policies.node import Node
+from policies.node import Node, UnknownValueError
 from policies.resources import Resource
 from policies.rule import About, Group, Rule, Severity, Violation, violation
-from policies.subjects.aws import is_everybody, listed
+from policies.subjects.doubt import each
+from policies.subjects.iam import everybody, statements
 
 _BLOCKS = (
     "aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock",
@@ -18,24 +22,19 @@ _HOLDERS = (
     "aws:s3/bucketAcl:BucketAcl",
     "aws:s3/bucketAclV2:BucketAclV2",
     "aws:s3/bucketPolicy:BucketPolicy",
+    "aws:s3/bucketObject:BucketObject",
+    "aws:s3/bucketObjectv2:BucketObjectv2",
+    "aws:s3/accessPoint:AccessPoint",
+    "aws:s3control/accessPointPolicy:AccessPointPolicy",
 )
 _OPEN_ACLS = {"public-read", "public-read-write", "authenticated-read"}
 _OPEN_GROUPS = (
     "http://acs.amazonaws.com/groups/global/AllUsers",
     "http://acs.amazonaws.com/groups/global/AuthenticatedUsers",
 )
-_NARROWING = {
-    *("aws:sourceip", "aws:vpcsourceip", "aws:sourcevpc", "aws:sourcevpce", "aws:sourcearn", "aws:sourceaccount"),
-    *("aws:sourceowner", "aws:sourceorgid", "aws:sourceorgpaths", "aws:principalorgid", "aws:principalorgpaths"),
-    *("aws:principalaccount", "aws:principalarn", "aws:userid", "s3:dataaccesspointarn", "s3:dataaccesspointaccount"),
-    "s3:x-amz-server-side-encryption-aws-kms-key-id",
-}
-"""Keys of conditions by which S3 does not call a policy public; IAM takes them in whatever case."""
-_POSITIVE = {"stringequals", "stringequalsignorecase", "stringlike", "arnequals", "arnlike", "ipaddress"}
-"""Operators that let in what they name. Those ending in IfExists let in too who does not have the key."""
 
 
-def items(resource: Resource) -> Iterator[Node]:
+def items(resource: Resource) -> Iterator[Node | UnknownValueError]:
     """Flags, canned ACLs, grants and statements, each alone."""
     inputs = resource.inputs
     if resource.type in _BLOCKS:
@@ -43,9 +42,9 @@ def items(resource: Resource) -> Iterator[Node]:
             yield inputs.node(flag)
         return
     yield inputs.node("acl")
-    yield from inputs.each("grants")
-    yield from inputs.each("accessControlPolicy", "grants")
-    yield from inputs.document("policy").each("Statement")
+    yield from each(inputs, "grants")
+    yield from each(inputs, "accessControlPolicy", "grants")
+    yield from statements(inputs, "policy")
 
 
 def check(item: Node, about: About) -> Iterator[Violation]:
@@ -56,9 +55,7 @@ def check(item: Node, about: About) -> Iterator[Violation]:
             yield violation(item, what="public access is not blocked in this way", mend="set it to true")
     elif item.path == "acl":
         if item.get() in _OPEN_ACLS:
-            yield violation(
-                item, what="the ACL opens the bucket to strangers", mend="set it to private, or leave it out"
-            )
+            yield violation(item, what="the ACL opens it to strangers", mend="set it to private, or leave it out")
     elif item.path.startswith("policy"):
         yield from _statement(item)
     else:
@@ -74,31 +71,14 @@ def _grant(grant: Node) -> Iterator[Violation]:
 
 def _statement(statement: Node) -> Iterator[Violation]:
     """An Allow to everybody needs a condition that names who is meant."""
-    if statement.get("Effect") != "Allow":
-        return
-    principal = statement.get("Principal", default={})
-    named = listed(principal.get("AWS")) if isinstance(principal, dict) else listed(principal)
-    everybody = "*" in named or statement.has("NotPrincipal")
-    if everybody and not any(_narrows(*condition) for condition in statement.entries("Condition")):
-        key = "NotPrincipal" if statement.has("NotPrincipal") else "Principal"
+    key = everybody(statement)
+    if key is not None:
         yield violation(
             statement,
             key,
             what="the bucket's policy allows it to everybody",
             mend="name the principals, or add a Condition on aws:SourceVpce or aws:PrincipalOrgID",
         )
-
-
-def _narrows(operator: str, tests: Node) -> bool:
-    kind = operator.casefold().rpartition(":")[2]
-    return kind in _POSITIVE and any(
-        name.casefold() in _NARROWING and not any(_anything(value) for value in listed(values.get()))
-        for name, values in tests.entries()
-    )
-
-
-def _anything(value: str) -> bool:
-    return value == "*" or is_everybody(value)
 
 
 RULE = Rule(

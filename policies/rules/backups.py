@@ -1,4 +1,4 @@
-"""Data that can't be made again have backups."""
+"""Data that can't be made again have backups. What a tag calls scratch needs none."""
 
 from collections.abc import Callable, Iterator, Mapping
 
@@ -6,6 +6,7 @@ from policies.node import Node
 from policies.resources import Resource
 from policies.rule import About, Group, Rule, Scope, Severity, Violation, violation
 from policies.subjects.backups import BACKUP_POLICY, in_a_plan, policy_of
+from policies.subjects.tags import is_scratch
 
 INSTANCE = "aws:rds/instance:Instance"
 TABLE = "aws:dynamodb/table:Table"
@@ -65,6 +66,8 @@ CHECKS: Mapping[str, Callable[[Resource, About], Iterator[Violation]]] = {
 
 def check(inputs: Node, about: About) -> Iterator[Violation]:
     """It has backups of its own, or a plan of AWS Backup in the stack takes them."""
+    if is_scratch(about.resource, about.parameters["scratchTag"]):
+        return
     found = list(CHECKS[about.resource.type](about.resource, about))
     if found and not in_a_plan(about.resource, about.stack):
         yield from found
@@ -76,7 +79,7 @@ RULE = Rule(
     group=Group.COMPLIANCE,
     severity=Severity.HIGH,
     reason="what is deleted or overwritten by mistake can't be had back",
-    mend="turn its backups on for at least as many days as minDays, or select it in a plan of AWS Backup",
+    mend="keep backups for minDays or longer, select it in a plan of AWS Backup, or tag it scratch where it can go",
     source="AWS Foundational Security Best Practices, RDS.11, DynamoDB.2 and EFS.2",
     url="https://docs.aws.amazon.com/securityhub/latest/userguide/rds-controls.html",
     types=tuple(CHECKS),
@@ -89,6 +92,12 @@ RULE = Rule(
             "maximum": 35,
             "default": 7,
             "description": "Backups are kept for at least so many days.",
+        },
+        "scratchTag": {
+            "type": "string",
+            "minLength": 1,
+            "default": "scratch",
+            "description": "Resources with this tag set to true need no backups, in any stack.",
         },
     },
 )

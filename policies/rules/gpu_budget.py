@@ -2,7 +2,8 @@
 
 Counted: instances, autoscaling groups and EKS node groups at their wanted size, and capacity reservations, of each type
 whichever is more, what runs or what is reserved: instances run in reservations of their type. A group of several types counts
-as the dearest. Not counted: spot and capacity blocks, what Karpenter may start, hosts of one's own. Prices are the catalogue's
+as the dearest. Not counted: spot and capacity blocks, what Karpenter may start, EC2 Fleets, AWS Batch, endpoints and
+notebooks of SageMaker, hosts of one's own. Prices are the catalogue's
 for the region; where it has none for that region, the dearest that it knows.
 """
 
@@ -76,7 +77,8 @@ RULE = Rule(
             "type": "number",
             "minimum": 0,
             "default": 0,
-            "description": "What GPU instances may cost a month of 730 hours, in USD; with 0 nothing is judged.",
+            "description": "What GPU instances may cost a month of 730 hours, in USD; with 0 nothing is judged. Fleets, Batch, "
+            "SageMaker and Karpenter's nodes are not counted.",
         },
         "prices": {
             "type": "object",

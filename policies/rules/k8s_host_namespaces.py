@@ -1,11 +1,16 @@
-"""Pods stay out of the node's own namespaces: network, processes, shared memory."""
+"""Pods stay out of the node's own namespaces: network, processes, shared memory.
+
+In the values of a Helm release the settings count by their usual names. Not judged: what its chart sets by itself.
+"""
 
 from collections.abc import Iterator
 
-from policies.node import Node
+from policies.node import Node, UnknownValueError
 from policies.resources import Resource
 from policies.rule import About, Group, Rule, Severity, Violation, violation
-from policies.subjects.kubernetes import ANY
+from policies.subjects.charts import switches
+from policies.subjects.kubernetes import ANY, Container
+from policies.subjects.unknowns import in_place, known_first
 from policies.subjects.workloads import containers_with_image, running
 
 _WHAT = {
@@ -21,19 +26,26 @@ _MEND = {
 }
 
 
-def items(resource: Resource) -> Iterator[Node]:
+_OFF = {"", "0", "false"}
+_OF_PODS = ("hostNetwork", "hostPID", "hostIPC")
+
+
+def items(resource: Resource) -> Iterator[Node | UnknownValueError]:
     """Each place where one of the settings stands, or would."""
+    yield from in_place(switches(resource, *_OF_PODS))
     for pod in running(resource):
-        for key in ("hostNetwork", "hostPID", "hostIPC"):
-            yield pod.node(key)
-        for container in containers_with_image(pod):
-            for port in container.each("ports"):
-                yield port.node("hostPort")
+        yield from (pod.node(key) for key in _OF_PODS)
+        yield from in_place(known_first(map(_ports, containers_with_image(pod))))
+
+
+def _ports(container: Container) -> Iterator[Node]:
+    for port in container.each("ports"):
+        yield port.node("hostPort")
 
 
 def check(setting: Node, about: About) -> Iterator[Violation]:
     """It is not switched on; port 0 is none."""
-    if setting.get():
+    if str(setting.get(default=False)).casefold() not in _OFF:
         key = setting.path.rpartition(".")[2]
         yield violation(setting, what=_WHAT[key], mend=_MEND.get(key))
 

@@ -1,12 +1,17 @@
-"""Containers get no privileges beyond what a process needs."""
+"""Containers get no privileges beyond what a process needs.
+
+In the values of a Helm release `privileged` counts. Not judged there: what its chart sets by itself, and all other privileges.
+"""
 
 import posixpath
 from collections.abc import Callable, Iterator
 
-from policies.node import Node
+from policies.node import Node, UnknownValueError
 from policies.resources import Resource
 from policies.rule import About, Group, Rule, Severity, Violation, violation
+from policies.subjects.charts import switches
 from policies.subjects.kubernetes import ANY, Container, Pod
+from policies.subjects.unknowns import in_place, known_first
 from policies.subjects.workloads import containers_with_image, is_patch, is_windows, running
 
 
@@ -20,13 +25,14 @@ class Question(Node):
         self.ask = ask
 
 
-def items(resource: Resource) -> Iterator[Question]:
+def items(resource: Resource) -> Iterator[Question | UnknownValueError]:
     """Each place where a privilege is given, or not taken away."""
+    yield from in_place(Question(setting, _privileged) for setting in switches(resource, "privileged"))
+    patch = is_patch(resource)
     for pod in running(resource):
-        for volume in pod.each("volumes"):
-            yield Question(volume.node("hostPath"), _host_path)
-        for container in containers_with_image(pod):
-            yield from _of_container(container, pod, patch=is_patch(resource))
+        yield from in_place(Question(volume.node("hostPath"), _host_path) for volume in pod.each("volumes"))
+        containers = containers_with_image(pod)
+        yield from in_place(known_first(_of_container(container, pod, patch=patch) for container in containers))
 
 
 def _of_container(container: Container, pod: Pod, *, patch: bool) -> Iterator[Question]:
@@ -36,8 +42,15 @@ def _of_container(container: Container, pod: Pod, *, patch: bool) -> Iterator[Qu
     yield Question(privileged, _privileged)
     if privileged.data is True or is_windows(pod):
         return
+    yield from known_first((_additions(context), _omissions(context, pod, patch=patch)))
+
+
+def _additions(context: Node) -> Iterator[Question]:
     for capability in context.each("capabilities", "add"):
         yield Question(capability, _added)
+
+
+def _omissions(context: Node, pod: Pod, *, patch: bool) -> Iterator[Question]:
     # A patch leaves what it does not say to others.
     if not patch:
         yield Question(context.node("allowPrivilegeEscalation"), _escalation)
@@ -53,7 +66,7 @@ def check(question: Question, about: About) -> Iterator[Violation]:
 
 
 def _privileged(setting: Node, about: About) -> Iterator[Violation]:
-    if setting.get():
+    if str(setting.get(default=False)).casefold() not in {"", "false"}:
         yield violation(
             setting,
             what="the container is privileged: it has every device and capability of the node",

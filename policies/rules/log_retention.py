@@ -31,7 +31,8 @@ RULE = Rule(
     severity=Severity.MEDIUM,
     reason="personal data may be kept no longer than they are needed, and an incident can't be looked into without logs",
     mend="set retentionInDays to a value of CloudWatch's within the bounds, such as 90",
-    source="GDPR, Article 5(1)(e); Cybersecurity Law of the People's Republic of China (2017), Article 21(3)",
+    source="GDPR, Article 5(1)(e), at the address given; Cybersecurity Law of the People's Republic of China (as in force from "
+    "2026), Article 23(3)",
     url="https://eur-lex.europa.eu/eli/reg/2016/679/oj",
     types=("aws:cloudwatch/logGroup:LogGroup",),
     check=check,

@@ -6,8 +6,10 @@ GPU by a node selector or a required node affinity, and its model by a name that
 
 from collections.abc import Iterator
 
+from policies.node import UnknownValueError
 from policies.rule import About, Group, Rule, Severity, Violation, violation
 from policies.subjects.launches import TYPES, Launch, launches
+from policies.subjects.sources import called
 
 _SPREAD = "tensor parallel"
 """How the sizing's errors begin that rule tensor-parallel tells."""
@@ -18,6 +20,7 @@ def check(launch: Launch, about: About) -> Iterator[Violation]:
     """The sizing has no objection, and the KV cache gets its share of the memory."""
     figures = launch.figures()
     if figures is None:
+        yield from _uncounted(launch)
         return
     for error in figures.errors:
         if not error.startswith(_SPREAD):
@@ -31,12 +34,25 @@ def check(launch: Launch, about: About) -> Iterator[Violation]:
         )
 
 
+def _uncounted(launch: Launch) -> Iterator[Violation]:
+    """With flags that the sizing has no figures for the weights at least are compared with the memory."""
+    flag, weights = launch.uncounted(), launch.weights()
+    if flag is None:
+        return
+    if weights is None or weights[0] <= weights[1]:
+        raise UnknownValueError(flag)
+    what = (
+        f"the weights of {_name(launch)} take {weights[0]:.1f} GiB a GPU, of which the engine may use {weights[1]:.1f}"
+    )
+    yield violation(launch, what=what)
+
+
 def _gib(amount: float | None) -> float:
     return 0.0 if amount is None else amount
 
 
 def _name(launch: Launch) -> str:
-    return launch.model or "the model"
+    return "the model" if launch.model is None else called(launch)
 
 
 def _short(error: str) -> str:

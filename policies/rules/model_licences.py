@@ -18,9 +18,9 @@ def check(launch: Launch, about: About) -> Iterator[Violation]:
             yield Violation(where, called(launch), "nobody has said what this model's licence is", mend)
     elif allowed:
         if licence.casefold() not in allowed:
-            yield Violation(where, licence, f"the licence of {launch.model} is not on the list of those allowed")
+            yield Violation(where, licence, f"the licence of {called(launch)} is not on the list of those allowed")
     elif not commercial:
-        yield Violation(where, licence, f"the licence of {launch.model} forbids commercial use")
+        yield Violation(where, licence, f"the licence of {called(launch)} forbids commercial use")
 
 
 def _licence(launch: Launch, *, platform: bool) -> tuple[str | None, bool, str]:

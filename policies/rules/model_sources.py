@@ -5,7 +5,7 @@ from fnmatch import fnmatchcase
 
 from policies.rule import About, Group, Rule, Severity, Violation
 from policies.subjects.launches import TYPES, Launch, launches
-from policies.subjects.sources import place, source
+from policies.subjects.sources import from_own_hub, place, source
 
 
 def check(launch: Launch, about: About) -> Iterator[Violation]:
@@ -15,10 +15,11 @@ def check(launch: Launch, about: About) -> Iterator[Violation]:
     if "*" in allowed:
         return
     found = source(launch)
-    if found is not None and not any(fnmatchcase(str(found), pattern) for pattern in allowed):
-        yield Violation(
-            where=place(launch).path, value=str(found), what="the model comes from a source that is not allowed"
-        )
+    if found is None:
+        return
+    said = str(from_own_hub(found, launch))
+    if not any(fnmatchcase(said, pattern) for pattern in allowed):
+        yield Violation(where=place(launch).path, value=said, what="the model comes from a source that is not allowed")
 
 
 RULE = Rule(
@@ -39,8 +40,9 @@ RULE = Rule(
             "items": {"type": "string", "minLength": 1},
             "default": ["*"],
             "description": (
-                "Patterns over `hub:org/name`, `mirror:https://host/…`, `path:/…` (where the deployment runs), "
-                "`host:/…` (where the engine runs) and addresses as `s3://bucket/…`."
+                "Patterns over `hub:org/name`, `hub@host:org/name` (of a hub of one's own, by HF_ENDPOINT), "
+                "`mirror:https://host/…`, `path:/…` (where the deployment runs), `host:/…` (where the engine runs) and "
+                "addresses as `s3://bucket/…`."
             ),
         }
     },

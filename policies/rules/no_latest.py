@@ -3,48 +3,79 @@
 import re
 from collections.abc import Iterator
 
-from policies.node import Node
+from policies.node import Node, UnknownValueError
 from policies.resources import Resource
 from policies.rule import About, Group, Rule, Severity, Violation, violation
-from policies.subjects import images
+from policies.subjects import charts, images
 from policies.subjects.kubernetes import image
 from policies.subjects.releases import CHARTS
+from policies.subjects.unknowns import in_place
 
-_TEMPLATES: dict[str, list[tuple[str, ...]]] = {
-    "aws:ec2/instance:Instance": [("launchTemplate",)],
-    "aws:autoscaling/group:Group": [
-        ("launchTemplate",),
-        ("mixedInstancesPolicy", "launchTemplate", "launchTemplateSpecification"),
-    ],
-    "aws:eks/nodeGroup:NodeGroup": [("launchTemplate",)],
-    "aws:batch/computeEnvironment:ComputeEnvironment": [("computeResources", "launchTemplate")],
+_TEMPLATES: dict[str, tuple[str, ...]] = {
+    "aws:ec2/instance:Instance": ("launchTemplate",),
+    "aws:autoscaling/group:Group": (
+        "launchTemplate",
+        "mixedInstancesPolicy.launchTemplate.launchTemplateSpecification",
+    ),
+    "aws:eks/nodeGroup:NodeGroup": ("launchTemplate",),
+    "aws:batch/computeEnvironment:ComputeEnvironment": ("computeResources.launchTemplate",),
+    "aws:ec2/fleet:Fleet": ("launchTemplateConfigs.launchTemplateSpecification",),
+    "aws:ec2/spotFleetRequest:SpotFleetRequest": ("launchTemplateConfigs.launchTemplateSpecification",),
 }
 """By type, where a launch template is named. Without a version AWS takes the default one, which people set."""
+_NODE_CLASSES = "kubernetes:karpenter.k8s.aws/"
 _RELEASE = re.compile(r"v?\d+\.\d+\.\d+([-+][0-9A-Za-z.+-]+)?")
 """One release of a chart (SemVer); anything else is a range to Helm."""
 _SETTLED = re.compile(r"(^|[-_.v])\d+\.\d+|(^|[-_.])([0-9a-f]{7,40}|\d{6,})([-_.]|$)")
 """A release, a commit or a date in a tag."""
 
 
-def items(resource: Resource) -> Iterator[Node]:
+class _Chart(Node):
+    __slots__ = ()
+
+
+class _Template(Node):
+    __slots__ = ()
+
+
+class _Machine(Node):
+    """A term by which Karpenter finds the image of a machine."""
+
+    __slots__ = ()
+
+
+def items(resource: Resource) -> Iterator[Node | UnknownValueError]:
     """Images, charts and templates, each alone."""
     if resource.type in CHARTS:
-        yield resource.inputs
-    elif resource.type in _TEMPLATES:
-        yield from (resource.inputs.node(*keys) for keys in _TEMPLATES[resource.type])
-    else:
-        yield from images.images(resource)
+        yield _Chart(resource.inputs.raw, resource.inputs.path)
+        yield from in_place(charts.images(resource))
+    for path in _TEMPLATES.get(resource.type, ()):
+        yield from in_place(_Template(each.raw, each.path) for each in _at(resource.inputs, path.split(".")))
+    if resource.type.startswith(_NODE_CLASSES):
+        terms = resource.inputs.each("spec", "amiSelectorTerms")
+        yield from in_place(_Machine(each.raw, each.path) for each in terms)
+    yield from in_place(images.images(resource))
+
+
+def _at(node: Node, keys: list[str]) -> Iterator[Node]:
+    """The places below `keys`, through lists."""
+    for each in node.each(keys[0]):
+        yield from _at(each, keys[1:]) if keys[1:] else [each]
 
 
 def check(node: Node, about: About) -> Iterator[Violation]:
     """It names a release."""
-    if about.resource.type in CHARTS:
+    if isinstance(node, _Chart):
         yield from _chart(node)
-    elif about.resource.type in _TEMPLATES:
+    elif isinstance(node, _Template):
         # A version that is not known yet is the output of a template, which is a number.
         if node.node("version").data == "$Latest":
             mend = "name the template's version by its number"
             yield violation(node, "version", what="the launch template's newest version is taken", mend=mend)
+    elif isinstance(node, _Machine):
+        if str(node.get("alias", default="")).endswith("@latest"):
+            mend = "name the release, as in al2023@v20260701"
+            yield violation(node, "alias", what="the newest image for machines is taken", mend=mend)
     else:
         yield from _image(node, about.parameters["floating"])
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from policies.node import Node
+from policies.node import Node, UnknownValueError
 from policies.resources import PLATFORM
 from policies.rule import About, Group, Rule, Severity, Violation, violation
 from policies.subjects.litellm import TYPES, Configuration, configurations, is_true, names
@@ -21,9 +21,16 @@ def check(inputs: Node, about: About) -> Iterator[Violation]:
         yield violation(inputs, "gateway", what="Slipway's gateway has no filter for personal data", mend=mend)
         return
     filters = {*names("guardrails"), *about.parameters["guardrails"]}
+    unknown: list[UnknownValueError] = []
     for configuration in configurations(about.resource):
         if configuration.has("model_list"):
-            yield from _unfiltered(configuration, filters)
+            try:
+                yield from _unfiltered(configuration, filters)
+            except UnknownValueError as error:
+                unknown.append(error)
+    # What is known was judged; what is not is told.
+    if unknown:
+        raise unknown[0]
 
 
 def _unfiltered(configuration: Configuration, filters: set[str]) -> Iterator[Violation]:

@@ -1,4 +1,7 @@
-"""Container images are pinned by digest."""
+"""Container images are pinned by digest.
+
+Not judged: images that the values of a Helm release name, since charts seldom take a digest; rule no-latest looks at their tags.
+"""
 
 from collections.abc import Iterator
 

@@ -1,22 +1,43 @@
-"""A model that is fetched is pinned: by a commit of its repository, or by its files' digests."""
+"""A model that is fetched is pinned: by a commit of its repository, or by its files' digests.
+
+Fetched are models, and the tokenizer, draft model and adapters beside them; by an engine, or by a command such as `hf download`.
+Not judged: downloads by a program of one's own.
+"""
 
 import re
 from collections.abc import Iterator
 
+from policies.node import Node, UnknownValueError
+from policies.resources import Resource
 from policies.rule import About, Group, Rule, Severity, Violation, violation
-from policies.subjects.launches import TYPES, ContainerLaunch, Launch, launches
-from policies.subjects.sources import hub_is_off, revision, source
+from policies.subjects.launches import ContainerLaunch
+from policies.subjects.scripts import Script, clean, scripts
+from policies.subjects.sources import fetched, hub_is_off
+from policies.subjects.starts import TYPES, starts
+from policies.subjects.unknowns import in_place
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
-def check(launch: Launch, about: About) -> Iterator[Violation]:
+def items(resource: Resource) -> Iterator[Node | UnknownValueError]:
+    """Starts of engines, and scripts."""
+    yield from starts(resource)
+    yield from in_place(scripts(resource))
+
+
+def check(item: Node, about: About) -> Iterator[Violation]:
     """Hubs give a commit, mirrors a digest for each file."""
     # A path, on whichever machine, fetches nothing. Object stores (s3://…) have no revision that an engine could ask for:
     # who may write there is what settles it, so rule model-sources is for them.
-    if isinstance(launch, ContainerLaunch):
-        yield from _container(launch)
-        return
+    if isinstance(item, ContainerLaunch):
+        yield from _container(item)
+    elif isinstance(item, Script):
+        yield from _downloads(item)
+    else:
+        yield from _platform(item)
+
+
+def _platform(launch: Node) -> Iterator[Violation]:
     kind = launch.get("model", "source", "kind")
     if kind == "hub":
         said = launch.get("model", "source", "revision")
@@ -24,19 +45,29 @@ def check(launch: Launch, about: About) -> Iterator[Violation]:
             what = f"{launch.get('model', 'source', 'repository')} is fetched from a hub {_by(said)}"
             yield violation(launch, "model", "source", "revision", what=what)
     elif kind == "mirror" and not launch.get("model", "source", "sha256"):
-        what = f"the files of {launch.get('model', 'source', 'url')} are fetched without digests to compare them with"
+        address = clean(launch.get("model", "source", "url", default=""))
+        what = f"the files of {address} are fetched without digests to compare them with"
         mend = "list every file with its SHA-256 under model.source.sha256"
         yield violation(launch, "model", "source", "sha256", what=what, mend=mend)
 
 
 def _container(launch: ContainerLaunch) -> Iterator[Violation]:
-    found = source(launch)
-    if found is None or found.kind != "hub":
-        return
-    said = revision(launch)
-    # With the hub switched off, what is in the image or on the volume is loaded and nothing is fetched.
-    if not _is_commit(said) and not hub_is_off(launch):
-        yield Violation(where=launch.path, value=found.address, what=f"the model is fetched from a hub {_by(said)}")
+    for each in fetched(launch):
+        # With the hub switched off, what is in the image or on the volume is loaded and nothing is fetched.
+        if not _is_commit(each.revision) and not hub_is_off(launch):
+            what = f"{each.what} is fetched from a hub {_by(each.revision)}"
+            yield Violation(where=launch.path, value=each.repository, what=what)
+
+
+def _downloads(script: Script) -> Iterator[Violation]:
+    for each in script.downloads():
+        # A shell's variable that the command does not hold.
+        if each.revision is not None and "$" in each.revision:
+            raise UnknownValueError(script.path)
+        if not _is_commit(each.revision):
+            shown = "[secret]" if script.hidden else each.repository
+            what = f"what is downloaded from a hub comes {_by(each.revision)}"
+            yield Violation(where=script.path, value=shown, what=what, mend="add --revision with the full commit")
 
 
 def _is_commit(said: str | None) -> bool:
@@ -57,6 +88,6 @@ RULE = Rule(
     source="vLLM documentation, Engine Arguments, --revision; SLSA v1.0, Verifying artifacts",
     url="https://docs.vllm.ai/en/latest/configuration/engine_args/",
     types=TYPES,
-    items=launches,
+    items=items,
     check=check,
 )

@@ -1,11 +1,16 @@
-"""Engines, gateways and metrics are never on a public address."""
+"""Engines, gateways and metrics are never on a public address.
+
+Not judged: Services that operators and charts make from values of their own, ports of hosts (hostPort), network ACLs.
+"""
 
 from collections.abc import Iterator
 
-from policies.node import UNKNOWN, Node
+from policies.node import Node, UnknownValueError
 from policies.resources import PLATFORM, Resource
-from policies.rule import About, Group, Rule, Severity, Violation, violation
+from policies.rule import About, Group, Rule, Scope, Severity, Violation, violation
 from policies.subjects.aws import OPENINGS, is_public
+from policies.subjects.behind import private_behind
+from policies.subjects.doubt import any_sure
 from policies.subjects.exposure import SERVICE, Door, doors, exposure, services_at
 
 _EVERYWHERE = {"0.0.0.0", "::", ""}  # noqa: S104 -- what is looked for, not what is bound
@@ -26,36 +31,42 @@ def items(resource: Resource) -> Iterator[Node]:
 def check(item: Node, about: About) -> Iterator[Violation]:
     """Whichever of them it is."""
     if isinstance(item, Door):
-        yield from _door(item)
+        yield from _door(item, about)
     elif about.resource.type == SERVICE:
-        yield from _port(item, about.resource.inputs)
+        yield from _port(item, about)
     else:
         yield from _listener(item)
 
 
-def _door(door: Door) -> Iterator[Violation]:
+def _door(door: Door, about: About) -> Iterator[Violation]:
     """No public network is let in to their ports."""
-    if door.data is not UNKNOWN and not is_public(str(door.get())):
+    if not door.listed and isinstance(door.data, str) and not is_public(door.data):
         return
-    open_ = services_at(door.ports())
-    if open_:
-        # Only now does it matter who is let in.
+    open_ = services_at(door.ports(), about.resource.name)
+    # Only now does it matter who is let in.
+    if open_ and any_sure(door.networks(about.resource, about.stack), lambda network: is_public(str(network.get()))):
         yield violation(door, what=f"{_said(open_)} is open to {door.get()}")
 
 
-def _port(port: Node, service: Node) -> Iterator[Violation]:
-    """No Service offers them outside the cluster; one of them may stand behind another port."""
-    numbers = {int(number) for key in ("port", "targetPort") if (number := str(port.get(key))).isdigit()}
-    found = services_at(numbers)
+def _port(port: Node, about: About) -> Iterator[Violation]:
+    """No Service offers them outside the cluster."""
+    where: str | UnknownValueError | None
+    try:
+        where = exposure(about.resource.inputs)
+    except UnknownValueError as unknown:
+        where = unknown
+    if where is None:
+        return
+    found = private_behind(port, about.resource, about.stack)
     if not found:
         return
-    where = exposure(service)
-    if where is not None:
-        yield violation(
-            port,
-            what=f"{_said(found)} is offered on {where}",
-            mend="make it a Service of type ClusterIP behind the front that speaks TLS, or its load balancer an internal one",
-        )
+    if isinstance(where, UnknownValueError):
+        raise where
+    yield violation(
+        port,
+        what=f"{', '.join(found)} is offered on {where}",
+        mend="make it a Service of type ClusterIP behind the front that speaks TLS, or its load balancer an internal one",
+    )
 
 
 def _listener(listener: Node) -> Iterator[Violation]:
@@ -86,6 +97,7 @@ RULE = Rule(
     source="vLLM documentation, Security; Ray documentation, Security",
     url="https://docs.vllm.ai/en/stable/usage/security/",
     types=(*OPENINGS, SERVICE, PLATFORM),
+    scope=Scope.STACK,
     items=items,
     check=check,
 )

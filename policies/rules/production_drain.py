@@ -2,16 +2,21 @@
 
 Pods: enough time to end, a disruption budget, no Recreate. AWS target groups: a pause before connections are cut (the default
 is 300 s). Slipway's platform: the engine's own pause. Jobs serve nobody.
+
+Not judged: a budget that allows as many pods to go as there are; scripts of a preStop hook, besides a `sleep` in them.
 """
 
+import re
 from collections.abc import Iterator
 
-from policies.node import Node
+from policies.node import Key, Node, UnknownValueError
 from policies.resources import PLATFORM, Resource
 from policies.rule import About, Group, Rule, Scope, Severity, Violation, violation
+from policies.subjects.doubt import Asked
 from policies.subjects.kubernetes import ANY, Pod
+from policies.subjects.selection import labels_place
 from policies.subjects.serving import budgets, served_by, serves_engine
-from policies.subjects.workloads import running
+from policies.subjects.workloads import containers_with_image, running
 
 _TARGET_GROUPS = ("aws:lb/targetGroup:TargetGroup", "aws:alb/targetGroup:TargetGroup")
 _JOBS = "kubernetes:batch/"
@@ -19,51 +24,83 @@ _GRACE = 30
 """Seconds that Kubernetes gives where a pod does not say."""
 
 
-def items(resource: Resource) -> Iterator[Node]:
-    """The resource, and then each of its pods."""
-    yield resource.inputs
+_SLEEP = re.compile(r"\bsleep\s+(\d+)")
+
+
+def items(resource: Resource) -> Iterator[Node | UnknownValueError]:
+    """The resource, and then what is asked of each of its pods."""
+    yield Asked(resource.inputs, _strategy if resource.type.startswith("kubernetes:") else _pause)
     if not resource.type.startswith(_JOBS):
-        yield from running(resource)
+        for pod in running(resource):
+            yield from (Asked(pod, question) for question in (_grace, _hooks, _budget))
 
 
-def check(node: Node, about: About) -> Iterator[Violation]:
+def check(asked: Asked, about: About) -> Iterator[Violation]:
     """Whichever it is, it drains."""
-    resource, seconds = about.resource, about.parameters["seconds"]
-    if not about.stack.production:
-        return
-    if isinstance(node, Pod):
-        yield from _pod(node, about)
-    elif resource.type == PLATFORM:
+    if about.stack.production:
+        yield from asked.answers(about)
+
+
+def _pause(node: Node, about: About) -> Iterator[Violation]:
+    """Of Slipway's platform, or of a target group."""
+    seconds = about.parameters["seconds"]
+    if about.resource.type == PLATFORM:
         pause = node.number("engine", "drainSeconds", default=seconds)
         if pause < seconds:
             yield violation(node, "engine", "drainSeconds", what=f"the engine ends its requests after {pause} s")
-    elif resource.type in _TARGET_GROUPS:
-        if node.number("deregistrationDelay", default=300) == 0:
-            yield violation(node, "deregistrationDelay", what="the load balancer cuts connections at once")
-    elif node.node("spec", "strategy").get("type") == "Recreate" and served_by(resource) == "engine":
+    elif node.number("deregistrationDelay", default=300) == 0:
+        yield violation(node, "deregistrationDelay", what="the load balancer cuts connections at once")
+
+
+def _strategy(node: Node, about: About) -> Iterator[Violation]:
+    """Of a workload: not all pods go before the first new one is there."""
+    keys: tuple[Key, ...] = ("spec", "strategy", "rollingUpdate", "maxUnavailable")
+    if node.node("spec", "strategy").get("type") == "Recreate":
+        keys = ("spec", "strategy", "type")
+    elif node.get(*keys) != "100%":
+        return
+    if served_by(about.resource) == "engine":
         yield violation(
             node,
-            "spec",
-            "strategy",
-            "type",
+            *keys,
             what="each update ends all pods before the first new one starts",
-            mend="use RollingUpdate, with maxSurge 0 where no GPU is spare",
+            mend="use RollingUpdate with maxUnavailable 1, and maxSurge 0 where no GPU is spare",
         )
 
 
-def _pod(pod: Pod, about: About) -> Iterator[Violation]:
-    if not serves_engine(pod):
-        return
+def _grace(pod: Pod, about: About) -> Iterator[Violation]:
+    """Time to end."""
     seconds = about.parameters["seconds"]
     grace = pod.number("terminationGracePeriodSeconds", default=_GRACE)
-    if grace < seconds:
+    if grace < seconds and serves_engine(pod):
         yield violation(pod, "terminationGracePeriodSeconds", what=f"the pod is ended after {grace} s")
+
+
+def _hooks(pod: Pod, about: About) -> Iterator[Violation]:
+    """What waits before the signal to end leaves time after it."""
+    for container in containers_with_image(pod):
+        hook = container.node("lifecycle", "preStop")
+        pause = hook.number("sleep", "seconds", default=0)
+        found = _SLEEP.search(" ".join(map(str, hook.get("exec", "command", default=[]))))
+        if found is not None:
+            pause = int(found[1])
+        # Without a pause there is nothing to say, whatever the time.
+        if pause >= max(1, pod.number("terminationGracePeriodSeconds", default=_GRACE)) and serves_engine(pod):
+            yield violation(
+                container,
+                *("lifecycle", "preStop"),
+                what=f"the hook sleeps {pause} s, which is all the time that the pod has to end",
+                mend="set terminationGracePeriodSeconds to the pause and the time that the longest answers take",
+            )
+
+
+def _budget(pod: Pod, about: About) -> Iterator[Violation]:
+    """A disruption budget that holds something back."""
     # Where the template has no metadata, as in KServe, the controller makes the labels up.
-    if pod.metadata.data is not None and not any(budgets(pod, about.resource, about.stack)):
+    if pod.metadata.data is not None and serves_engine(pod) and not any(budgets(pod, about.resource, about.stack)):
         yield violation(
-            pod.metadata,
-            "labels",
-            what="no PodDisruptionBudget of the stack selects the pod",
+            labels_place(about.resource, pod),
+            what="no PodDisruptionBudget of the stack selects the pod, and keeps one of them",
             mend="add a PodDisruptionBudget with maxUnavailable 1 whose selector matches these labels",
         )
 

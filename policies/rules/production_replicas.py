@@ -63,6 +63,8 @@ RULE = Rule(
         PLATFORM,
         "kubernetes:apps/v1:Deployment",
         "kubernetes:apps/v1:StatefulSet",
+        "kubernetes:apps/v1:ReplicaSet",
+        "kubernetes:argoproj.io/*:Rollout",
         "kubernetes:leaderworkerset.x-k8s.io/*:LeaderWorkerSet",
         _INFERENCE_SERVICE,
     ),

@@ -1,10 +1,16 @@
-"""What holds data is protected against deletion."""
+"""What holds data is protected against deletion.
+
+What a tag calls scratch is let go in every stack. Outside production so are keys: KMS itself waits 7 to 30 days before it
+deletes one.
+"""
 
 from collections.abc import Iterator, Mapping
 
 from policies.node import Node
 from policies.rule import About, Group, Rule, Scope, Severity, Violation, violation
+from policies.subjects.tags import is_scratch
 
+KEY = "aws:kms/key:Key"
 CLAIM = "kubernetes:core/v1:PersistentVolumeClaim"
 SCRATCH: Mapping[str, str | None] = {
     "aws:s3/bucket:Bucket": "forceDestroy",
@@ -20,7 +26,7 @@ SCRATCH: Mapping[str, str | None] = {
     "aws:dynamodb/table:Table": None,
     "aws:efs/fileSystem:FileSystem": None,
     "aws:ebs/volume:Volume": None,
-    "aws:kms/key:Key": None,
+    KEY: None,
 }
 """Types that hold data, each with the property by which a stack says that they can go, where there is one."""
 GUARDS = ("deletionProtection", "deletionProtectionEnabled", "finalSnapshot")
@@ -29,7 +35,7 @@ GUARDS = ("deletionProtection", "deletionProtectionEnabled", "finalSnapshot")
 
 def check(inputs: Node, about: About) -> Iterator[Violation]:
     """It is protected, by Pulumi or by the cloud."""
-    if about.resource.options.protect:
+    if about.resource.options.protect or is_scratch(about.resource, about.parameters["scratchTag"]):
         return
     if not about.stack.production and (about.parameters["productionOnly"] or _can_go(inputs, about)):
         return
@@ -39,7 +45,7 @@ def check(inputs: Node, about: About) -> Iterator[Violation]:
 
 def _can_go(inputs: Node, about: About) -> bool:
     """Whether outside production the stack says that the data are worth nothing. Claims there mostly hold caches."""
-    if about.resource.type == CLAIM:
+    if about.resource.type in {CLAIM, KEY}:
         return True
     return any(bool(inputs.get(key)) for key in filter(None, [SCRATCH[about.resource.type]]))
 
@@ -59,7 +65,7 @@ RULE = Rule(
     group=Group.COMPLIANCE,
     severity=Severity.HIGH,
     reason="a changed name or a `pulumi destroy` in the wrong stack takes the data with it",
-    mend="set the option protect to true",
+    mend="set the option protect to true, or the tag scratch to true where all of it can go",
     source="Pulumi documentation, Resource option: protect",
     url="https://www.pulumi.com/docs/iac/concepts/options/protect/",
     types=(*SCRATCH, CLAIM),
@@ -70,7 +76,13 @@ RULE = Rule(
             "type": "boolean",
             "default": False,
             "description": "Whether only production stacks are judged. Elsewhere a bucket with forceDestroy, a database "
-            "without a final snapshot and persistent volume claims are let go anyway.",
+            "without a final snapshot, KMS keys and persistent volume claims are let go anyway.",
+        },
+        "scratchTag": {
+            "type": "string",
+            "minLength": 1,
+            "default": "scratch",
+            "description": "AWS resources with this tag set to true can go with what is in them, in every stack.",
         },
     },
 )

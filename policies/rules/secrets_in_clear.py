@@ -5,9 +5,8 @@ from collections.abc import Iterator
 from policies.node import UNKNOWN, Node, UnknownValueError
 from policies.resources import PLATFORM, STACK, Resource
 from policies.rule import About, Group, Rule, Severity, Violation
-from policies.subjects.secrets import Text, name_of, texts, unpacked
+from policies.subjects.secrets import Text, texts, texts_of
 
-_KUBERNETES_SECRET = "kubernetes:core/v1:Secret"  # noqa: S105
 _HIDDEN = "[hidden]"
 _PLATFORM_CONFIG = "slipway:platform"
 
@@ -18,12 +17,9 @@ def items(resource: Resource) -> Iterator[Node]:
     if resource.type == STACK:
         yield inputs
         return
-    for key, node in inputs.entries():
-        strict = resource.type == _KUBERNETES_SECRET and key in {"data", "stringData"}
-        below = unpacked(node) if strict and key == "data" else node
-        if resource.type == PLATFORM and key == "clearSecrets":
-            yield from node.each()
-        yield from (text for text in texts(below, name_of(inputs, key), strict=strict) if text.suspicious())
+    if resource.type == PLATFORM:
+        yield from inputs.each("clearSecrets")
+    yield from (text for text in texts_of(resource) if text.suspicious())
 
 
 def check(item: Node, about: About) -> Iterator[Violation]:

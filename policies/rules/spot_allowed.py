@@ -2,6 +2,8 @@
 
 Only GPUs: runners of a CI may be spot without asking here. A resource whose instance type is not in the stack is not judged;
 a Karpenter pool is one of GPUs where its requirements, limits or taints say so.
+
+Not judged: pods that may run on spot nodes but do not demand them (the pools are), a demand beside another that is not known.
 """
 
 from collections.abc import Iterator
@@ -14,6 +16,7 @@ from policies.subjects.karpenter import NODE_POOL, has_gpus, is_pool, spot_requi
 from policies.subjects.kubernetes import ANY, Pod, containers_of
 from policies.subjects.workloads import running
 
+_AFFINITY = ("affinity", "nodeAffinity", "requiredDuringSchedulingIgnoredDuringExecution", "nodeSelectorTerms")
 _SPOT_LABELS = {
     "karpenter.sh/capacity-type": "spot",
     "eks.amazonaws.com/capacityType": "SPOT",
@@ -53,8 +56,14 @@ def _spot(inputs: Node, kind: str) -> tuple[str, ...] | None:
     if kind in {aws.SPOT_REQUEST, aws.SPOT_FLEET}:
         return ()
     if kind == aws.FLEET:
+        wanted: tuple[str, ...] = ("targetCapacitySpecification", "spotTargetCapacity")
+        if inputs.number(*wanted, default=0) > 0:
+            return wanted
         keys: tuple[str, ...] = ("targetCapacitySpecification", "defaultTargetCapacityType")
         return keys if inputs.get(*keys) == "spot" else None
+    if kind == aws.BATCH:
+        keys = ("computeResources", "type")
+        return keys if inputs.get(*keys) == "SPOT" else None
     if kind == aws.NODE_GROUP:
         return ("capacityType",) if inputs.get("capacityType") == "SPOT" else None
     if kind == aws.AUTOSCALING_GROUP:
@@ -66,10 +75,22 @@ def _spot(inputs: Node, kind: str) -> tuple[str, ...] | None:
 
 
 def _pod(pod: Pod) -> Iterator[Violation]:
+    """It demands spot nodes, by a selector or by an affinity; where it only may run on them, the pools are judged."""
+    for place in _demanded(pod):
+        if any(container.gpus() for container in containers_of(pod)):
+            yield violation(place, what="the pod's GPUs are spot capacity")
+
+
+def _demanded(pod: Pod) -> Iterator[Node]:
     selector = pod.node("nodeSelector")
     for label, value in _SPOT_LABELS.items():
-        if selector.get(label) == value and any(container.gpus() for container in containers_of(pod)):
-            yield violation(selector, label, what="the pod's GPUs are spot capacity")
+        if selector.get(label) == value:
+            yield selector.node(label)
+    for term in pod.each(*_AFFINITY):
+        for demand in term.each("matchExpressions"):
+            spot = _SPOT_LABELS.get(str(demand.get("key")))
+            if demand.get("operator") == "In" and demand.get("values") == [spot]:
+                yield demand
 
 
 RULE = Rule(
@@ -90,6 +111,7 @@ RULE = Rule(
         aws.SPOT_REQUEST,
         aws.SPOT_FLEET,
         aws.FLEET,
+        aws.BATCH,
         NODE_POOL,
         ANY,
     ),

@@ -1,22 +1,31 @@
-"""Remote administration is not open to the world."""
+"""Remote administration is not open to the world.
+
+Not judged: network ACLs, Lightsail; several networks that only together are wide.
+"""
 
 from collections.abc import Iterator
 
-from policies.node import UNKNOWN
-from policies.rule import About, Group, Rule, Severity, Violation, violation
-from policies.subjects.aws import OPENINGS, is_everybody
+from policies.node import Node
+from policies.rule import About, Group, Rule, Scope, Severity, Violation, violation
+from policies.subjects.aws import OPENINGS, is_wider
+from policies.subjects.doubt import any_sure
 from policies.subjects.exposure import Door, doors
 
 _PORTS = {22: "SSH", 3389: "RDP"}
 
 
 def check(door: Door, about: About) -> Iterator[Violation]:
-    """Neither SSH nor RDP is open to everybody."""
-    if door.data is not UNKNOWN and not is_everybody(str(door.get())):
+    """Neither SSH nor RDP is open to more of the internet than one site has."""
+    least = (about.parameters["ipvFour"], about.parameters["ipvSix"])
+
+    def wide(network: Node) -> bool:
+        return is_wider(str(network.get()), *least)
+
+    if not door.listed and isinstance(door.data, str) and not wide(door):
         return
     open_ = [f"{name} (port {port})" for port, name in _PORTS.items() if port in door.ports()]
-    if open_:
-        # Only now does it matter who is let in.
+    # Only now does it matter who is let in.
+    if open_ and any_sure(door.networks(about.resource, about.stack), wide):
         yield violation(door, what=f"{' and '.join(open_)} is open to {door.get()}")
 
 
@@ -30,6 +39,23 @@ RULE = Rule(
     source="CIS Amazon Web Services Foundations Benchmark v3.0.0, 5.2 and 5.3",
     url="https://docs.aws.amazon.com/securityhub/latest/userguide/ec2-controls.html",
     types=OPENINGS,
+    scope=Scope.STACK,
     items=doors,
     check=check,
+    parameters={
+        "ipvFour": {
+            "type": "integer",
+            "minimum": 0,
+            "maximum": 32,
+            "default": 16,
+            "description": "The shortest prefix of a public IPv4 network that SSH and RDP may be open to.",
+        },
+        "ipvSix": {
+            "type": "integer",
+            "minimum": 0,
+            "maximum": 128,
+            "default": 32,
+            "description": "The shortest prefix of a public IPv6 network that SSH and RDP may be open to.",
+        },
+    },
 )

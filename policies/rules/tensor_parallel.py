@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from policies.rule import About, Group, Rule, Severity, Violation, violation
 from policies.subjects.launches import TYPES, Launch, launches
+from policies.subjects.sources import called
 
 
 def check(launch: Launch, about: About) -> Iterator[Violation]:
@@ -18,7 +19,7 @@ def check(launch: Launch, about: About) -> Iterator[Violation]:
         fitting = ", ".join(str(number) for number in (1, 2, 4, 8, 16) if launch.uneven(number) is None)
         yield violation(
             launch,
-            what=f"tensor parallel {ranks} does not divide {uneven} of {launch.model}",
+            what=f"tensor parallel {ranks} does not divide {uneven} of {called(launch)}",
             mend=f"it can be {fitting} for this model",
         )
     if gpus and launch.ranks != gpus:

@@ -1,20 +1,36 @@
-"""No Python code of a model's repository is run, unless the model is allowed to bring some."""
+"""No Python code of a model's repository is run, unless the model is allowed to bring some.
+
+Not judged: models that a chart's values name, so that its flag stands for itself; an exception says that somebody read the code.
+"""
 
 from collections.abc import Iterator
 
+from policies.node import Node, UnknownValueError
+from policies.resources import Resource
 from policies.rule import About, Group, Rule, Severity, Violation
-from policies.subjects.launches import TYPES, ContainerLaunch, Launch, launches
+from policies.subjects.charts import trusting
+from policies.subjects.launches import ContainerLaunch, Launch
 from policies.subjects.sources import called
+from policies.subjects.starts import TYPES, starts
+from policies.subjects.unknowns import in_place
+
+_WHAT = "trust_remote_code runs the Python code that the model brings"
 
 
-def check(launch: Launch, about: About) -> Iterator[Violation]:
+def items(resource: Resource) -> Iterator[Node | UnknownValueError]:
+    """Starts of engines, and the flag in values of charts."""
+    yield from starts(resource)
+    yield from in_place(trusting(resource))
+
+
+def check(item: Node, about: About) -> Iterator[Violation]:
     """Trust is off, or the model is on the list."""
-    # `--trust-remote-code MODEL` is the flag as well, though a word follows it.
-    flag = str(launch.flags.get("trust-remote-code", False)).casefold() not in {"false", "0", "no"}
-    if (launch.trust_remote_code or flag) and launch.model not in about.parameters["allowed"]:
-        where = launch.path if isinstance(launch, ContainerLaunch) else launch.at("model", "trustRemoteCode")
-        what = "trust_remote_code runs the Python code that the model brings"
-        yield Violation(where=where, value=called(launch), what=what)
+    if not isinstance(item, Launch):
+        item.get()  # an unknown word may be the flag
+        yield Violation(where=item.path, value="trust_remote_code", what=_WHAT)
+    elif item.trust_remote_code and item.model not in about.parameters["allowed"]:
+        where = item.path if isinstance(item, ContainerLaunch) else item.at("model", "trustRemoteCode")
+        yield Violation(where=where, value=called(item), what=_WHAT)
 
 
 RULE = Rule(
@@ -27,7 +43,7 @@ RULE = Rule(
     source="vLLM documentation, Security; Hugging Face Transformers documentation, Custom models",
     url="https://docs.vllm.ai/en/latest/usage/security/",
     types=TYPES,
-    items=launches,
+    items=items,
     check=check,
     parameters={
         "allowed": {

@@ -1,11 +1,10 @@
-"""Network openings and IAM statements in AWS resources, whichever of the several types holds them."""
+"""Network openings in AWS resources, whichever of the several types holds them."""
 
 from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from policies.node import Node
 from policies.resources import Resource
@@ -24,21 +23,8 @@ OPENINGS = (
 )
 """Types in which `openings` finds something."""
 
-POLICIES = {
-    "aws:iam/policy:Policy": "policy",
-    "aws:iam/rolePolicy:RolePolicy": "policy",
-    "aws:iam/userPolicy:UserPolicy": "policy",
-    "aws:iam/groupPolicy:GroupPolicy": "policy",
-    "aws:s3/bucketPolicy:BucketPolicy": "policy",
-    "aws:kms/key:Key": "policy",
-    "aws:kms/keyPolicy:KeyPolicy": "policy",
-    "aws:secretsmanager/secretPolicy:SecretPolicy": "policy",
-    "aws:sqs/queuePolicy:QueuePolicy": "policy",
-    "aws:sns/topicPolicy:TopicPolicy": "policy",
-    "aws:ecr/repositoryPolicy:RepositoryPolicy": "policy",
-}
-"""By type the property that holds a policy document. Roles have inline policies besides: see `statements`."""
-ROLE = "aws:iam/role:Role"
+PREFIX_LISTS, PREFIX_LIST = "prefixListIds", "prefixListId"
+"""Where an opening names lists of networks that stand elsewhere."""
 
 _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -107,12 +93,12 @@ def openings(resource: Resource) -> Iterator[Opening]:
     Raises:
         UnknownValueError: the list is unknown.
     """
-    lists = ("cidrBlocks", "ipv6CidrBlocks")
+    lists = ("cidrBlocks", "ipv6CidrBlocks", PREFIX_LISTS)
     if resource.type == SECURITY_GROUP_RULE:
         if resource.inputs.get("type") == "ingress":
             yield Opening(resource.inputs, lists)
     elif resource.type == INGRESS_RULE:
-        yield Opening(resource.inputs, ("cidrIpv4", "cidrIpv6"))
+        yield Opening(resource.inputs, ("cidrIpv4", "cidrIpv6", PREFIX_LIST))
     else:
         for node in resource.inputs.each("ingress"):
             yield Opening(node, lists)
@@ -129,31 +115,20 @@ def is_public(network: str) -> bool:
 
 
 def is_everybody(network: str) -> bool:
-    """Whether a network (CIDR) is the whole internet, or a half of it, in which a detour writes the same."""
+    """Whether a network (CIDR) is the whole internet, or a half of it, in which a detour writes the same.
+
+    Of IPv6 all that is routed so far is in 2000::/3.
+    """
+    return is_wider(network, 2, 4)
+
+
+def is_wider(network: str, ipv4: int, ipv6: int) -> bool:
+    """Whether a network (CIDR) reaches into the public internet with a prefix that is shorter than these."""
     try:
-        return ipaddress.ip_network(network, strict=False).prefixlen <= 1
+        asked = ipaddress.ip_network(network, strict=False)
     except ValueError:
         return False
-
-
-def statements(resource: Resource) -> Iterator[Node]:
-    """Every statement of the resource's policy documents; a role's trust policy is none of them.
-
-    Raises:
-        UnknownValueError: a document is not known yet.
-    """
-    if resource.type == ROLE:
-        for inline in resource.inputs.each("inlinePolicies"):
-            yield from inline.document("policy").each("Statement")
-    elif (key := POLICIES.get(resource.type)) is not None:
-        yield from resource.inputs.document(key).each("Statement")
-
-
-def listed(value: Any) -> list[str]:
-    """What IAM lets be a text or a list of texts, as a list."""
-    if value is None:
-        return []
-    return [value] if isinstance(value, str) else [str(each) for each in value]
+    return asked.prefixlen < (ipv4 if asked.version == 4 else ipv6) and is_public(network)
 
 
 def _within(network: _Network, outer: _Network) -> bool:

@@ -10,23 +10,46 @@ from typing import Any
 
 import yaml
 
-from policies.node import UNKNOWN, Node
-from policies.resources import Resource
-from policies.subjects.aws import Opening, Ports, is_public, openings
+from policies.node import UNKNOWN, Node, UnknownValueError
+from policies.resources import Resource, Stack
+from policies.subjects.aws import PREFIX_LIST, PREFIX_LISTS, Opening, Ports, is_public, openings
 
 DATA = Path(__file__).parents[1] / "data"
 SERVICE = "kubernetes:core/v1:Service"
 _NONE = Ports(1, 0)
+_PREFIX_LIST = "aws:ec2/managedPrefixList:ManagedPrefixList"
+_PREFIX_LIST_ENTRY = "aws:ec2/managedPrefixListEntry:ManagedPrefixListEntry"
 
 
 class Door(Node):
-    """One network (CIDR) that a security group lets in."""
+    """One network (CIDR) that a security group lets in, or a list of networks that it names."""
 
-    __slots__ = ("opening",)
+    __slots__ = ("listed", "opening")
 
-    def __init__(self, node: Node, opening: Opening) -> None:
+    def __init__(self, node: Node, opening: Opening, *, listed: bool = False) -> None:
         super().__init__(node.raw, node.path)
         self.opening = opening
+        self.listed = listed
+        """Whether it is the name of a list."""
+
+    def networks(self, resource: Resource, stack: Stack) -> Iterator[Node]:
+        """The networks behind it, each of which may be unknown.
+
+        Raises:
+            UnknownValueError: it names a list that is not of the stack.
+        """
+        if not self.listed:
+            yield self
+            return
+        lists = [other for other in stack.of_type(_PREFIX_LIST) if resource.refers_to(other)]
+        if not lists:
+            raise UnknownValueError(self.path)
+        for each in lists:
+            for entry in each.inputs.each("entries"):
+                yield entry.node("cidr")
+            for entry_of in stack.of_type(_PREFIX_LIST_ENTRY):
+                if entry_of.refers_to(each):
+                    yield entry_of.inputs.node("cidr")
 
     def ports(self) -> Ports:
         """TCP ports that are open to it.
@@ -52,13 +75,28 @@ def doors(resource: Resource) -> Iterator[Door]:
             found = opening.node(key)
             alone = found.data is UNKNOWN or isinstance(found.data, str)
             for source in [found] if alone else opening.each(key):
-                yield Door(source, opening)
+                yield Door(source, opening, listed=key in {PREFIX_LIST, PREFIX_LISTS})
 
 
-def services_at(ports: Container[int]) -> list[str]:
-    """Engines, gateways and metrics that usually listen on one of these ports, each with its port."""
+def services_at(ports: Container[int], said: str) -> list[str]:
+    """Engines, gateways and metrics that usually listen on one of these ports, each with its port.
+
+    Where many others listen as well, the name of the resource that is spoken of must say it.
+    """
     known = table("service-ports")["ports"]
-    return [f"{entry['port']} ({entry['service']})" for entry in known if entry["port"] in ports]
+    return [
+        f"{entry['port']} ({entry['service']})"
+        for entry in known
+        if entry["port"] in ports and entry.get("named", "") in said.casefold()
+    ]
+
+
+def metrics_of(image_name: str) -> str | None:
+    """What an image is that serves metrics, or belongs to an engine, by its name without registry and tag."""
+    for entry in table("service-ports")["ports"]:
+        if any(re.fullmatch(pattern, image_name) for pattern in entry.get("images", [])):
+            return str(entry["service"])
+    return None
 
 
 def exposure(service: Node) -> str | None:

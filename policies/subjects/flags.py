@@ -1,19 +1,24 @@
-"""The flags that vLLM's server is started with, of whatever words a container's command and arguments are."""
+"""The flags that an engine's server is started with, of whatever words a container's command and arguments are."""
 
 from __future__ import annotations
 
 import re
 import shlex
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, Self
 
-from policies.node import UNKNOWN, Node, Secret
-from policies.subjects.kubernetes import Container, command_line, environment
+from policies.node import UNKNOWN, Key, Node, Secret, UnknownValueError
+from policies.subjects.kubernetes import Container, environment
 
 _SHELL = re.compile(r"(^|/)(ba|da|a|z)?sh$")
 _ENDS = frozenset({";", "&", "&&", "|", "||", "\n", ";;"})
 """Where a shell's command ends."""
 VARIABLE = re.compile(r"\$\(([A-Za-z_]\w*)\)|\$\{([A-Za-z_]\w*)[^}]*\}|\$([A-Za-z_]\w*)")
 _FLAG = re.compile(r"--?[A-Za-z]")
+_SERVER = re.compile(r"^vllm\.entrypoints\.|^sglang\.launch_server$|(^|/)text-generation-launcher$")
+"""Words after which a server's own begin."""
+_BARE = re.compile(r"(no|enable|disable)-|(trust-remote-code|enforce-eager|headless|data-parallel-external-lb)$")
+"""Flags that take no value, so that what follows one is another word."""
 
 _SHORT = {
     "tp": "tensor-parallel-size",
@@ -29,31 +34,105 @@ _SHORT = {
     "q": "quantization",
 }
 """vLLM's one-dash forms."""
-_ABBREVIATED = {"tensor-parallel": "tensor-parallel-size", "pipeline-parallel": "pipeline-parallel-size"}
+_ABBREVIATED = {
+    "tensor-parallel": "tensor-parallel-size",
+    "pipeline-parallel": "pipeline-parallel-size",
+    "trust-remote": "trust-remote-code",
+}
 """argparse takes any beginning that only one flag has; these are in use."""
 _UNITS = {"k": 10**3, "m": 10**6, "g": 10**9, "K": 2**10, "M": 2**20, "G": 2**30}
 """As vLLM's flags take them: 1k is 1000, 1K is 1024."""
 
 
-def server_words(container: Container) -> list[str]:
-    """The words that vLLM's server is given: what follows `vllm serve`, or all where the image itself starts it.
+class Unseen(str):
+    """In the place of a word that is not known yet, or of a whole list of them."""
 
-    A shell's script is taken apart, and variables that the container sets are put in.
+    __slots__ = ("path", "several")
+
+    path: str
+    several: bool
+
+    def __new__(cls, path: str, *, several: bool) -> Self:
+        """As a text it is no flag, no file and no command."""
+        word = super().__new__(cls, "?")
+        word.path, word.several = path, several
+        return word
+
+
+class Flags(dict[str, Any]):
+    """The flags by their long names, without dashes and with dashes inside; a bare flag is True."""
+
+    loose: Unseen | None = None
+    """A word that may be any flag."""
+
+    def value(self, name: str) -> Any:
+        """The flag's value; None where it is not given.
+
+        Raises:
+            UnknownValueError: it is not known yet, or whether it is given is not.
+        """
+        found = self.get(name)
+        unseen = found if isinstance(found, Unseen) else self.loose if name not in self else None
+        if unseen is not None:
+            raise UnknownValueError(unseen.path)
+        return found
+
+    def given(self, name: str) -> bool:
+        """Whether the flag is there.
+
+        Raises:
+            UnknownValueError: it is not known yet.
+        """
+        if name not in self and self.loose is not None:
+            raise UnknownValueError(self.loose.path)
+        return name in self
+
+
+def server_words(container: Container) -> list[str]:
+    """The words that the engine's server is given: what follows `vllm serve`, or all where the image itself starts it.
+
+    A shell's script is taken apart, and variables that the container sets are put in. What is not known is `Unseen`.
     """
-    words = command_line(container)
+    words = list(_words(container))
     if any("$" in word for word in words):
         known = {name: entry for name, entry in environment(container) if name}
-        words = [_filled(word, known) for word in words]
+        words = [word if isinstance(word, Unseen) else _filled(word, known) for word in words]
     if words and _SHELL.search(words[0]):
-        after = next((place for place, word in enumerate(words) if re.match(r"-[a-z]*c$", word)), len(words))
-        words = [part for word in words[after + 1 :] for part in _split(word)]
+        starts = (place for place, word in enumerate(words) if isinstance(word, Unseen) or re.match(r"-[a-z]*c$", word))
+        after = next(starts, len(words))
+        words = [part for word in words[after + 1 :] for part in ([word] if isinstance(word, Unseen) else _split(word))]
     for place, word in enumerate(words):
-        served = word == "serve" and place and words[place - 1].rpartition("/")[2] == "vllm"
-        if served or word.startswith("vllm.entrypoints."):
+        before = words[place - 1].rpartition("/")[2] if place else "vllm"
+        if (word == "serve" and before in {"vllm", "sglang"}) or _SERVER.search(word):
             words = words[place + 1 :]
             break
     end = next((place for place, word in enumerate(words) if word in _ENDS), len(words))
     return words[:end]
+
+
+def _words(container: Container) -> Iterator[str]:
+    for key in ("command", "args"):
+        found = container.node(key)
+        if found.data is UNKNOWN:
+            yield Unseen(found.path, several=True)
+            continue
+        for word in container.each(key):
+            yield Unseen(word.path, several=False) if word.data is UNKNOWN else str(word.data)
+
+
+def place_of(container: Container, flag: str) -> tuple[Key, ...]:
+    """Where a flag stands: the word itself, or the script that it is in."""
+    within: tuple[Key, ...] | None = None
+    for key in ("command", "args"):
+        if container.node(key).data is UNKNOWN:
+            continue
+        for index, word in enumerate(container.each(key)):
+            text = str(word.data)
+            if _FLAG.match(text) and flag in flags_of([text]):
+                return key, index
+            if within is None and re.search(rf"--?{flag}".replace("-", "[-_]"), text):
+                within = (key, index)
+    return within or ("args" if container.has("args") else "command",)
 
 
 def _filled(word: str, known: dict[str, Node]) -> str:
@@ -82,10 +161,17 @@ def _split(script: str) -> list[str]:
         return script.split()
 
 
-def flags_of(words: list[str]) -> dict[str, Any]:
-    """By their long names, without dashes and with dashes inside; a bare flag is True."""
-    flags: dict[str, Any] = {}
+def flags_of(words: Sequence[str]) -> Flags:
+    """The flags among the words. An unknown word that follows a flag is its value; any other may be a flag."""
+    flags = Flags()
+    value_of: str | None = None
     for index, word in enumerate(words):
+        if isinstance(word, Unseen):
+            if value_of is None or word.several:
+                flags.loose = flags.loose or word
+            value_of = None
+            continue
+        value_of = None
         if not _FLAG.match(word):
             continue
         name, equals, value = word.lstrip("-").partition("=")
@@ -96,7 +182,9 @@ def flags_of(words: list[str]) -> dict[str, Any]:
             name = _SHORT.get(name, name)
         name = _ABBREVIATED.get(name, name)
         following = words[index + 1] if index + 1 < len(words) else "-x"
-        flags[name] = value if equals else True if _FLAG.match(following) else following
+        bare = _FLAG.match(following) or (isinstance(following, Unseen) and _BARE.match(name))
+        flags[name] = value if equals else True if bare else following
+        value_of = None if equals or bare else name
     return flags
 
 
@@ -106,3 +194,8 @@ def count(value: Any) -> int | None:
     if found is None or ("." in found[1] and not found[2]):
         return None
     return int(float(found[1]) * _UNITS.get(found[2], 1))
+
+
+def is_on(given: object) -> bool:
+    """Whether a flag without a value is on; a word that follows it is none of its own, unless it says no."""
+    return given is not None and str(given).casefold() not in {"", "false", "0", "no"}

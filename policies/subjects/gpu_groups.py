@@ -22,6 +22,7 @@ SCHEDULE = "aws:autoscaling/schedule:Schedule"
 SPOT_REQUEST = "aws:ec2/spotInstanceRequest:SpotInstanceRequest"
 SPOT_FLEET = "aws:ec2/spotFleetRequest:SpotFleetRequest"
 FLEET = "aws:ec2/fleet:Fleet"
+BATCH = "aws:batch/computeEnvironment:ComputeEnvironment"
 
 HOURS = 730
 """Of a month, as AWS's own calculator has it."""
@@ -73,6 +74,10 @@ def _own_types(resource: Resource) -> Iterator[Node]:
         lists = [inputs.each("launchSpecifications"), *configurations]
     elif resource.type == NODE_GROUP:
         yield from inputs.each("instanceTypes")
+        return
+    elif resource.type == BATCH:
+        # Families (`p5`) as well as types.
+        yield from inputs.each("computeResources", "instanceTypes")
         return
     else:
         lists = [iter((inputs,))]

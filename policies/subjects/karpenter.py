@@ -10,6 +10,10 @@ from policies.resources import Resource
 from policies.subjects.gpu_groups import is_gpu_family, is_gpu_type
 
 NODE_POOL = "kubernetes:karpenter.sh/*:NodePool"
+PROVISIONER = "kubernetes:karpenter.sh/*:Provisioner"
+"""What pools were called before v1beta1."""
+
+NODE_CLASS = "kubernetes:karpenter.k8s.aws/*:EC2NodeClass"
 
 _CAPACITY = "karpenter.sh/capacity-type"
 _SPOT = "spot"
@@ -18,8 +22,19 @@ _CATEGORIES = {"g", "p", "gr"}
 
 
 def is_pool(resource: Resource) -> bool:
-    """Whether it is a pool of Karpenter's."""
-    return fnmatchcase(resource.type, NODE_POOL)
+    """Whether it is a pool of Karpenter's, of whichever release."""
+    return any(fnmatchcase(resource.type, pattern) for pattern in (NODE_POOL, PROVISIONER))
+
+
+def _nodes(pool: Node) -> Node:
+    """What it says of its nodes: a provisioner has no template."""
+    spec = pool.node("spec")
+    return spec.node("template", "spec") if spec.has("template") else spec
+
+
+def is_node_class(resource: Resource) -> bool:
+    """Whether it says what Karpenter's nodes on AWS are made of."""
+    return fnmatchcase(resource.type, NODE_CLASS)
 
 
 def spot_requirement(pool: Node) -> Node | None:
@@ -28,7 +43,7 @@ def spot_requirement(pool: Node) -> Node | None:
     Raises:
         UnknownValueError: the requirement is not known.
     """
-    for requirement in pool.each("spec", "template", "spec", "requirements"):
+    for requirement in _nodes(pool).each("requirements"):
         if requirement.get("key") != _CAPACITY:
             continue
         values = requirement.get("values", default=[])
@@ -45,10 +60,11 @@ def has_gpus(pool: Node) -> bool:
         UnknownValueError: they are not known.
     """
     limits = pool.get("spec", "limits", default={})
-    taints = [taint.get("key", default="") for taint in pool.each("spec", "template", "spec", "taints")]
+    limits = limits.get("resources", limits)
+    taints = [taint.get("key", default="") for taint in _nodes(pool).each("taints")]
     if any(_GPU.search(name) for name in [*limits, *taints]):
         return True
-    return any(_of_gpus(requirement) for requirement in pool.each("spec", "template", "spec", "requirements"))
+    return any(_of_gpus(requirement) for requirement in _nodes(pool).each("requirements"))
 
 
 def _of_gpus(requirement: Node) -> bool:

@@ -7,16 +7,42 @@ from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
-from policies.node import UNKNOWN, Key, Node, UnknownValueError
+from policies.node import UNKNOWN, Node, UnknownValueError
 from policies.resources import Resource
+from policies.subjects.unknowns import known_first
 
 ANY = "kubernetes:*"
 """Every type of the pulumi-kubernetes provider."""
-GPU_RESOURCES = ("nvidia.com/*", "amd.com/gpu*", "gpu.intel.com/*", "habana.ai/gaudi*")
-"""Names of extended resources that are accelerators, as their device plugins register them."""
+GPU_RESOURCES = (
+    *("nvidia.com/gpu*", "nvidia.com/mig-*", "nvidia.com/pgpu", "nvidia.com/vgpu*"),
+    *("amd.com/gpu*", "gpu.intel.com/*", "habana.ai/gaudi*"),
+)
+"""Names of extended resources that are accelerators, as their device plugins register them. Others of the same makers are
+network devices (`nvidia.com/hostdev`)."""
 _PATTERNS = ("kubernetes:kyverno.io/*", "kubernetes:policies.kyverno.io/*")
 """Types that hold patterns of pods, and no pods."""
 _ABOVE = {"spec", "spec.template", "spec.template.spec", "spec.jobTemplate", "spec.jobTemplate.spec"}
+"""Where pods usually stand, whatever the type."""
+_WORKLOADS = (
+    *("kubernetes:core/v1:Pod", "kubernetes:core/v1:PodTemplate", "kubernetes:core/v1:ReplicationController"),
+    *(
+        "kubernetes:apps/*",
+        "kubernetes:batch/*",
+        "kubernetes:extensions/*:DaemonSet",
+        "kubernetes:extensions/*:Deployment",
+    ),
+    *("kubernetes:leaderworkerset.x-k8s.io/*", "kubernetes:jobset.x-k8s.io/*", "kubernetes:batch.volcano.sh/*"),
+    *("kubernetes:argoproj.io/*:Rollout", "kubernetes:ray.io/*", "kubernetes:kubeflow.org/*"),
+    *("kubernetes:serving.kserve.io/*", "kubernetes:serving.knative.dev/*"),
+)
+"""Types that are made to hold pods."""
+_HOLDS_PODS = re.compile(
+    r"""(^|\.)( spec | template | jobTemplate | (pod|leaderWorker|leader|worker)Template | (headGroup|rayCluster)Spec
+        | workerGroupSpecs(\[\d+\])? | \w*ReplicaSpecs(\.\w+)? | predictor | (replicatedJobs|tasks)(\[\d+\])? | rayClusterConfig
+    )$""",
+    re.VERBOSE,
+)
+"""Ends of paths on the way to a pod in such a type."""
 _IMAGE = re.compile(r"^(?P<name>[^@]*?)(?::(?P<tag>[\w][\w.-]{0,127}))?(?:@(?P<digest>[a-z0-9]+:[0-9a-f]{32,}))?$")
 
 
@@ -66,23 +92,22 @@ def pods(resource: Resource) -> Iterator[Pod]:
         UnknownValueError: what would hold one is unknown.
     """
     if not any(fnmatchcase(resource.type, pattern) for pattern in _PATTERNS):
-        yield from _pods(resource.inputs, Node(None))
+        workload = any(fnmatchcase(resource.type, pattern) for pattern in _WORKLOADS)
+        yield from _pods(resource.inputs, Node(None), workload=workload)
 
 
-def _pods(node: Node, parent: Node) -> Iterator[Pod]:
+def _pods(node: Node, parent: Node, *, workload: bool) -> Iterator[Pod]:
     data = node.data
-    if data is UNKNOWN and node.path in _ABOVE:
+    if data is UNKNOWN and (node.path in _ABOVE or (workload and _HOLDS_PODS.search(node.path))):
         raise UnknownValueError(node.path)
     if isinstance(data, Mapping):
         # A schema of a custom resource has a map there, which says what containers look like.
         if data.get("containers") is UNKNOWN or isinstance(data.get("containers"), list):
             yield Pod(node.raw, node.path, parent.node("metadata"))
             return
-        for _, below in node.entries():
-            yield from _pods(below, node)
+        yield from known_first(_pods(below, node, workload=workload) for _, below in node.entries())
     elif isinstance(data, list):
-        for below in node.each():
-            yield from _pods(below, node)
+        yield from known_first(_pods(below, node, workload=workload) for below in node.each())
 
 
 def containers(resource: Resource) -> Iterator[Container]:
@@ -91,19 +116,17 @@ def containers(resource: Resource) -> Iterator[Container]:
     Raises:
         UnknownValueError: what would hold one is unknown.
     """
-    for pod in pods(resource):
-        yield from containers_of(pod)
+    yield from known_first(map(containers_of, pods(resource)))
 
 
 def containers_of(pod: Pod) -> Iterator[Container]:
-    """The pod's containers, init containers first.
+    """The pod's containers, init containers first. An unknown list is told once all that is known has been.
 
     Raises:
-        UnknownValueError: the list is unknown.
+        UnknownValueError: a list is unknown.
     """
-    for kind in ("initContainers", "containers"):
-        for node in pod.each(kind):
-            yield Container(node.raw, node.path, pod)
+    for node in known_first(pod.each(kind) for kind in ("initContainers", "containers")):
+        yield Container(node.raw, node.path, pod)
 
 
 def gpu_pods(resource: Resource) -> Iterator[Pod]:
@@ -123,18 +146,6 @@ def image(reference: str) -> tuple[str, str | None, str | None]:
     return (reference, None, None) if found is None else (found["name"], found["tag"], found["digest"])
 
 
-def command_line(container: Node) -> list[str]:
-    """What the container runs, as far as it says: command, then args, each word a text.
-
-    Raises:
-        UnknownValueError: a word is unknown.
-    """
-    words: list[Key] = []
-    for key in ("command", "args"):
-        words += container.get(key, default=[])
-    return [str(word) for word in words]
-
-
 def environment(container: Node) -> Iterator[tuple[str, Node]]:
     """Name and place of each variable that the container sets itself; the place holds `value` or `valueFrom`.
 
@@ -143,15 +154,3 @@ def environment(container: Node) -> Iterator[tuple[str, Node]]:
     """
     for entry in container.each("env"):
         yield str(entry.get("name", default="")), entry
-
-
-def sets(container: Container, name: str) -> bool:
-    """Whether the container has this variable, or may have it of a Secret that it takes all variables from.
-
-    Raises:
-        UnknownValueError: a variable's name is unknown.
-    """
-    for said, entry in environment(container):
-        if said == name and (entry.has("valueFrom") or entry.node("value").data not in {None, ""}):
-            return True
-    return any(source.has("secretRef") for source in container.each("envFrom"))

@@ -13,9 +13,11 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from policies.node import Node, UnknownValueError
+from policies.node import Key, Node, UnknownValueError
 from policies.resources import PLATFORM, Resource
-from policies.subjects.flags import VARIABLE, count, flags_of, server_words
+from policies.subjects.engines import VLLM, Terms
+from policies.subjects.flags import VARIABLE, Flags, Unseen, count, flags_of, is_on, place_of, server_words
+from policies.subjects.keys import key_in
 from policies.subjects.kubernetes import ANY, Container, containers, environment, image
 from policies.subjects.node_gpus import demanded_gpu
 from policies.subjects.programs import asked, runs_vllm
@@ -42,6 +44,18 @@ _UNMODELLED = {
     "rope-scaling",
 }
 """Flags of memory that the platform refuses or sets otherwise, besides `slipway.checks.subject.UNCOUNTED`."""
+_TAKE_MORE = {
+    "decode-context-parallel-size",
+    "disable-hybrid-kv-cache-manager",
+    "enable-expert-parallel",
+    "enable-lora",
+    "kv-cache-memory-bytes",
+    "kv-transfer-config",
+    "spec-method",
+    "spec-model",
+    "speculative-config",
+}
+"""Those of them that make no weights smaller."""
 _LONGER = "VLLM_ALLOW_LONG_MAX_MODEL_LEN"
 """A variable with which the engine takes contexts that the model does not know."""
 _UNREADABLE = "config"
@@ -101,8 +115,11 @@ class Launch(Node):
         heads, architecture = self.heads, self.architecture
         if heads is not None and heads % ranks:
             return f"the {heads} attention heads"
-        whole = architecture is None or "enable-expert-parallel" in self.flags
+        whole = architecture is None or self._keeps_experts_whole()
         return None if whole or architecture is None or divides(architecture, ranks) else "the KV heads and layers"
+
+    def _keeps_experts_whole(self) -> bool:
+        return "enable-expert-parallel" in self.flags
 
     @property
     def heads(self) -> int | None:
@@ -152,6 +169,17 @@ class Launch(Node):
     def figures(self) -> Figures | None:
         """What fits; None where model or GPU are not known."""
         raise NotImplementedError
+
+    def uncounted(self) -> str | None:
+        """Where a flag stands for which the sizing has no figures, though it knows model and GPU; None without one."""
+        return None
+
+    def weights(self) -> tuple[float, float] | None:
+        """GiB of the weights on the fullest GPU, and what the engine may take there; None where nobody knows.
+
+        These hold with flags that the sizing does not count with as well, if all that they do is to take more.
+        """
+        return None
 
 
 class PlatformLaunch(Launch):
@@ -220,7 +248,7 @@ class PlatformLaunch(Launch):
     @property
     def trust_remote_code(self) -> bool:
         """As `Launch`."""
-        return bool(self.get("model", "trustRemoteCode", default=False))
+        return bool(self.get("model", "trustRemoteCode", default=False)) or is_on(self.flags.get("trust-remote-code"))
 
     def figures(self) -> Figures | None:
         """As `Launch`: the plan that the platform declares."""
@@ -238,16 +266,17 @@ class PlatformLaunch(Launch):
 
 
 class ContainerLaunch(Launch):
-    """Of a Kubernetes container that runs vLLM's server."""
+    """Of a container that runs an engine's server, vLLM's unless `terms` are another's."""
 
-    __slots__ = ("_flags", "container", "group")
+    __slots__ = ("_flags", "container", "group", "terms")
 
-    def __init__(self, container: Container, group: Node | None = None) -> None:
+    def __init__(self, container: Container, group: Node | None = None, terms: Terms = VLLM) -> None:
         """`group` is the size of the group of pods that the container's pod leads."""
         super().__init__(container.raw, container.path)
         self.container = container
         self.group = group
-        self._flags: dict[str, Any] | None = None
+        self.terms = terms
+        self._flags: Flags | None = None
 
     @property
     def release(self) -> str | None:
@@ -259,11 +288,13 @@ class ContainerLaunch(Launch):
     @property
     def model(self) -> str | None:
         """As `Launch`."""
-        given = self._given("model")
-        if given is None:
-            words = server_words(self.container)
-            given = words[0] if words and not words[0].startswith("-") else None
-        return self._resolved(given)
+        flag = next((name for name in self.terms.model if name in self.flags), self.terms.model[0])
+        if flag in self.flags:
+            return self._text(flag)
+        words = server_words(self.container) if self.terms.positional else []
+        if words and not words[0].startswith("-") and not isinstance(words[0], Unseen):
+            return self._resolved(words[0])
+        return self._text(flag)
 
     @property
     def heads(self) -> int | None:
@@ -272,8 +303,8 @@ class ContainerLaunch(Launch):
         return None if architecture is None else architecture.heads
 
     @property
-    def flags(self) -> dict[str, Any]:
-        """As `Launch`; a variable that only the cluster knows stands as it is written."""
+    def flags(self) -> Flags:
+        """As `Launch`; a variable that only the cluster knows stands as it is written, an unknown word as `Unseen`."""
         if self._flags is None:
             self._flags = flags_of(server_words(self.container))
         return self._flags
@@ -288,7 +319,7 @@ class ContainerLaunch(Launch):
         """As `Launch`: those in this pod where data parallelism says its local part, else of all its pods."""
         kinds = ("tensor", "pipeline", "prefill-context")
         copies = self._number("data-parallel-size") or 1
-        if "data-parallel-rank" in self.flags or "data-parallel-external-lb" in self.flags:
+        if copies > 1 and any(map(self.flags.given, ("data-parallel-rank", "data-parallel-external-lb"))):
             copies = 1
         local = self._number("data-parallel-size-local")
         sizes = (self._number(f"{kind}-parallel-size") or 1 for kind in kinds)
@@ -335,7 +366,53 @@ class ContainerLaunch(Launch):
     @property
     def trust_remote_code(self) -> bool:
         """As `Launch`."""
-        return self._on("trust-remote-code")
+        given = self._given("trust-remote-code")
+        return is_on(given if given is True else self._resolved(given))
+
+    @property
+    def revision(self) -> str | None:
+        """The commit or branch that the engine fetches; None where it takes the newest."""
+        return self._text(self.terms.revision)
+
+    @property
+    def key(self) -> object:
+        """The key that callers need, True where it is not known yet; None where there is none."""
+        flag, variable = self.terms.key, self.terms.key_variable
+        if flag is not None and flag in self.flags:
+            given = self.flags[flag]
+            return True if isinstance(given, Unseen) else given
+        from_outside = None if variable is None else key_in(self.container, variable)
+        if from_outside is None and flag is not None:
+            self.flags.given(flag)
+        return from_outside
+
+    def said(self, flag: str) -> str | None:
+        """The flag's value as the command says it, whatever a file with more flags may say.
+
+        Raises:
+            UnknownValueError: it is not known yet.
+        """
+        return self._resolved(self.flags.value(flag))
+
+    def need_flags(self, *flags: str) -> None:
+        """See that it is known of each of them whether it is there.
+
+        Raises:
+            UnknownValueError: of one it is not.
+        """
+        for flag in flags:
+            self.flags.given(flag)
+
+    def words_of(self, flag: str) -> list[str]:
+        """All words that follow a flag which takes several."""
+        words = server_words(self.container)
+        start = next((at for at, word in enumerate(words) if flag in flags_of([word])), len(words))
+        end = next((at for at, word in enumerate(words) if at > start and word.startswith("-")), len(words))
+        return words[start + 1 : end]
+
+    def place_of(self, flag: str) -> tuple[Key, ...]:
+        """Where the flag stands."""
+        return place_of(self.container, flag)
 
     def figures(self) -> Figures | None:
         """As `Launch`: computed by Slipway's sizing, for the release that the image names where it is known.
@@ -344,16 +421,41 @@ class ContainerLaunch(Launch):
         """
         from slipway.checks.subject import UNCOUNTED  # slow to import, and only needed here
 
-        architecture, gpu, flags = self.architecture, self.gpu, self.flags
+        architecture, gpu = self.architecture, self.gpu
         if architecture is None or gpu is None or not self.gpus:
             return None
         shared_experts = self._number("data-parallel-size") is not None and any(
             layer.experts for layer in architecture.layers
         )
-        if (UNCOUNTED | _UNMODELLED) & flags.keys() or self.hosts > 1 or shared_experts or self._fitted():
+        if (UNCOUNTED | _UNMODELLED) & self.flags.keys() or self.hosts > 1 or shared_experts or self._fitted():
             return None
         if any(name == _LONGER for name, _ in environment(self.container)):
             return None
+        sizing = self._sizing(architecture, gpu)
+        return None if sizing is None else _of(sizing)
+
+    def uncounted(self) -> str | None:
+        """As `Launch`."""
+        flags = self._uncounted()
+        return self.container.at(*self.place_of(flags[0])) if flags else None
+
+    def _uncounted(self) -> list[str]:
+        from slipway.checks.subject import UNCOUNTED
+
+        if self.architecture is None or self.gpu is None or not self.gpus or self.hosts > 1:
+            return []
+        return sorted((UNCOUNTED | _UNMODELLED) & self.flags.keys())
+
+    def weights(self) -> tuple[float, float] | None:
+        """As `Launch`."""
+        architecture, gpu = self.architecture, self.gpu
+        if architecture is None or gpu is None or not set(self._uncounted()) <= _TAKE_MORE:
+            return None
+        sizing = self._sizing(architecture, gpu)
+        memory = None if sizing is None else sizing.memory
+        return None if memory is None else (memory.weights.value, memory.requested.value)
+
+    def _sizing(self, architecture: Architecture, gpu: Gpu) -> Sizing | None:
         pipeline = self._number("pipeline-parallel-size") or 1
         try:
             request = Request(
@@ -370,11 +472,11 @@ class ContainerLaunch(Launch):
                 max_num_batched_tokens=self._number("max-num-batched-tokens"),
                 max_num_seqs=self.max_num_seqs,
                 block_size=self._number("block-size"),
-                prefix_caching=False if "no-enable-prefix-caching" in flags else None,
+                prefix_caching=False if self.flags.given("no-enable-prefix-caching") else None,
                 enforce_eager=self._on("enforce-eager"),
                 engine_version=self.release,
             )
-            return _of(size(request))
+            return size(request)
         except SizingError:
             return None
 
@@ -384,10 +486,20 @@ class ContainerLaunch(Launch):
         Raises:
             UnknownValueError: flags stand in a file, this one perhaps among them.
         """
-        flags = self.flags
-        if flag not in flags and _UNREADABLE in flags:
-            raise UnknownValueError(self._said_in())
-        return flags.get(flag)
+        given = self.flags.value(flag)
+        if given is None and self.terms.variables:
+            given = self._variable(flag.upper().replace("-", "_"))
+        if given is None and _UNREADABLE in self.flags:
+            raise UnknownValueError(self.container.at(*self.place_of(_UNREADABLE)))
+        return given
+
+    def _variable(self, name: str) -> str | None:
+        for said, entry in environment(self.container):
+            if said == name:
+                if entry.has("valueFrom"):
+                    raise UnknownValueError(entry.at("valueFrom"))
+                return str(entry.get("value", default=""))
+        return None
 
     def _text(self, flag: str) -> str | None:
         return self._resolved(self._given(flag))
@@ -398,6 +510,9 @@ class ContainerLaunch(Launch):
     def _on(self, flag: str) -> bool:
         given = self._given(flag)
         return given is True or str(self._resolved(given)).casefold() in {"true", "1"}
+
+    def _keeps_experts_whole(self) -> bool:
+        return self.flags.given("enable-expert-parallel")
 
     def _fitted(self) -> bool:
         """Whether the engine itself lowers the context to what fits."""
@@ -418,7 +533,7 @@ class ContainerLaunch(Launch):
         return text
 
     def _said_in(self) -> str:
-        return self.at("args" if self.has("args") else "command")
+        return self.container.at("args" if self.has("args") else "command")
 
 
 def launches(resource: Resource) -> Iterator[Launch | UnknownValueError]:

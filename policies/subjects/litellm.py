@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from fnmatch import fnmatchcase
@@ -29,6 +30,8 @@ HELM = ("kubernetes:helm.sh/v3:Release", "kubernetes:helm.sh/v4:Chart", "kuberne
 _DATA = Path(__file__).parents[1] / "data"
 _SECTIONS = {"model_list", "litellm_settings", "router_settings"}
 """What a map must hold one of, to be a configuration."""
+_BASES = ("api_base", "base_url")
+_ALIASES = (("router_settings", "model_group_alias"), ("litellm_settings", "model_alias_map"))
 _PRIVATE_NAMES = (".svc", ".cluster.local", ".local", ".internal", ".intranet", ".lan", ".corp", ".home.arpa")
 
 
@@ -49,6 +52,8 @@ class Backend:
     """The place of `litellm_params.model`."""
     where: Where | None
     """None where nothing says it."""
+    unsaid: Node | None = None
+    """The address, where it does not say whose the server is: it may be one's own as well as a cloud's."""
 
 
 class Configuration(Node):
@@ -56,40 +61,63 @@ class Configuration(Node):
 
     __slots__ = ()
 
-    def backends(self, unknown: list[UnknownValueError]) -> list[Backend]:
+    def backends(self, unknown: list[UnknownValueError], own: Collection[str] = ()) -> list[Backend]:
         """The entries of `model_list`. What can't be told of them yet is put into `unknown`, and only an engine's prefix counts.
+
+        Args:
+            unknown: gets what is not known.
+            own: domains whose hosts are one's own.
 
         Raises:
             UnknownValueError: the list is unknown.
         """
         found = []
         for entry in self.each("model_list"):
-            where = None
+            where = unsaid = None
+            params = entry.node("litellm_params")
             try:
                 group = str(entry.get("model_name", default=""))
-                model = entry.node("litellm_params", "model")
+                model = params.node("model")
                 # Until its address is known, an engine's prefix makes it one's own.
                 where = Where.PRIVATE if _engine(model) else None
-                where = _where(entry.node("litellm_params"))
+                where = _where(params, own)
+                unsaid = next((params.node(key) for key in _BASES if where is None and params.has(key)), None)
             except UnknownValueError as error:
                 unknown.append(error)
                 if where is None:
                     continue
-            found.append(Backend(group, model, where))
+            found.append(Backend(group, model, where, unsaid))
         return found
 
-    def fallbacks(self) -> Iterator[tuple[str | None, Node]]:
-        """From which model (None: from any) a request that failed goes on, and the place of the name of where to.
+    def aliases(self, unknown: list[UnknownValueError]) -> dict[str, Node]:
+        """Names that stand for another model's, with the place of that one's. What is not known is put into `unknown`."""
+        found: dict[str, Node] = {}
+        for keys in _ALIASES:
+            with _noted(unknown):
+                for name, target in self.entries(*keys):
+                    with _noted(unknown):
+                        named = target.node("model") if isinstance(target.data, Mapping) else target
+                        named.get()
+                        found[name] = named
+        return found
 
-        Raises:
-            UnknownValueError: a list of them is unknown.
+    def fallbacks(self, unknown: list[UnknownValueError]) -> list[tuple[str | None, Node]]:
+        """From which model (None: from any) a request that failed goes on, and the place of where to: a name, or parameters.
+
+        What is not known is put into `unknown`.
         """
+        found: list[tuple[str | None, Node]] = []
         for section in ("router_settings", "litellm_settings"):
             for kind in ("fallbacks", "context_window_fallbacks", "content_policy_fallbacks"):
-                for entry in self.each(section, kind):
-                    for source, _ in entry.entries():
-                        yield from ((None if source == "*" else source, target) for target in entry.each(source))
-            yield from ((None, target) for target in self.each(section, "default_fallbacks"))
+                with _noted(unknown):
+                    for entry in self.each(section, kind):
+                        with _noted(unknown):
+                            for source, targets in entry.entries():
+                                with _noted(unknown):
+                                    found += ((None if source == "*" else source, each) for each in _listed(targets))
+            with _noted(unknown):
+                found += ((None, target) for target in self.listed(section, "default_fallbacks"))
+        return found
 
     def listed(self, *keys: Key) -> Iterator[Node]:
         """The elements of a list there; a text counts as a list of one.
@@ -97,11 +125,70 @@ class Configuration(Node):
         Raises:
             UnknownValueError: the list is unknown.
         """
-        found = self.node(*keys)
-        if isinstance(found.data, str):
-            yield found
-        else:
-            yield from self.each(*keys)
+        return _listed(self.node(*keys))
+
+
+def _listed(found: Node) -> Iterator[Node]:
+    if isinstance(found.data, str):
+        yield found
+    else:
+        yield from found.each()
+
+
+@contextmanager
+def _noted(unknown: list[UnknownValueError]) -> Iterator[None]:
+    """What is not known in it ends it, and is put into `unknown`."""
+    try:
+        yield
+    except UnknownValueError as error:
+        unknown.append(error)
+
+
+class Ways:
+    """Where requests go, by the name that a caller or a fall-back gives."""
+
+    def __init__(self, backends: list[Backend], aliases: Mapping[str, Node], own: Collection[str]) -> None:
+        self._backends = backends
+        self._aliases = aliases
+        self._own = own
+
+    def group(self, name: str) -> str:
+        """The model that a name stands for in the end."""
+        seen: set[str] = set()
+        while name in self._aliases and name not in seen:
+            seen.add(name)
+            name = str(self._aliases[name].get(default=""))
+        return name
+
+    def of(self, group: str) -> list[Backend]:
+        """The backends of a model: those that go by its name, else those of a pattern that it fits."""
+        named = [backend for backend in self._backends if backend.group == group]
+        patterns = [backend for backend in self._backends if "*" in backend.group and fnmatchcase(group, backend.group)]
+        return named or patterns
+
+    def private(self, group: str) -> bool:
+        """Whether one of its backends is one's own."""
+        return any(backend.where is Where.PRIVATE for backend in self.of(group))
+
+    def unsaid(self, group: str) -> Node | None:
+        """The address of a backend of it of which nothing says whose it is."""
+        return next((backend.unsaid for backend in self.of(group) if backend.unsaid is not None), None)
+
+    def cloud(self, target: Node) -> bool:
+        """Whether a target is a cloud's: by its backends; one that is no model of the list by its own parameters.
+
+        Raises:
+            UnknownValueError: the target is not known.
+        """
+        params = target if isinstance(target.data, Mapping) else Node({"model": target.raw}, target.path)
+        name = str(params.get("model", default=""))
+        group = self.group(name)
+        found = [] if any(params.has(key) for key in _BASES) else self.of(group)
+        if found:
+            return any(backend.where is Where.CLOUD for backend in found)
+        if group != name:
+            params = Node({"model": group}, target.path)
+        return _where(params, self._own) is Where.CLOUD
 
 
 def configurations(resource: Resource) -> Iterator[Configuration]:
@@ -120,10 +207,13 @@ def configurations(resource: Resource) -> Iterator[Configuration]:
 
 
 def _in_data(inputs: Node, key: str) -> Iterator[Configuration]:
+    unknown: list[UnknownValueError] = []
     for name, node in inputs.entries(key):
         # Of values that are not known, those under another name than a file's are no configuration.
         if node.data is not UNKNOWN or name.endswith((".yaml", ".yml", ".json")):
-            yield from _read(node)
+            with _noted(unknown):
+                yield from _read(node)
+    yield from _raised(unknown)
 
 
 def _in_values(values: Node) -> Iterator[Configuration]:
@@ -135,9 +225,19 @@ def _in_values(values: Node) -> Iterator[Configuration]:
 
 
 def _in_variables(container: Container) -> Iterator[Configuration]:
+    unknown: list[UnknownValueError] = []
     for name, entry in environment(container):
         if entry.node("value").data is not UNKNOWN or "config" in name.casefold():
-            yield from _read(entry.node("value"))
+            with _noted(unknown):
+                yield from _read(entry.node("value"))
+    yield from _raised(unknown)
+
+
+def _raised(unknown: list[UnknownValueError]) -> Iterator[Configuration]:
+    """Nothing, or the first of what was not known; after all that was."""
+    if unknown:
+        raise unknown[0]
+    yield from ()
 
 
 def _read(node: Node) -> Iterator[Configuration]:
@@ -167,16 +267,16 @@ def _engine(model: Node) -> bool:
     return str(model.get(default="")).partition("/")[0] in _providers()["private"]
 
 
-def _where(params: Node) -> Where | None:
+def _where(params: Node, own: Collection[str]) -> Where | None:
     model = str(params.get("model", default=""))
     prefix = str(params.get("custom_llm_provider", default=model.partition("/")[0] if "/" in model else ""))
     base = params.get("api_base", default=params.get("base_url"))
-    host = None if base is None else urlsplit(str(base)).hostname
+    host = None if base is None else _host(str(base))
     providers = _providers()
     if host is not None:
         if any(host == cloud or host.endswith(f".{cloud}") for cloud in providers["hosts"]):
             return Where.CLOUD
-        if is_private(host):
+        if is_private(host) or any(host == domain or host.endswith(f".{domain}") for domain in own):
             return Where.PRIVATE
     if prefix in providers["private"]:
         return Where.PRIVATE
@@ -185,6 +285,13 @@ def _where(params: Node) -> Where | None:
         return None
     named = any(fnmatchcase(model, pattern) for pattern in providers["names"])
     return Where.CLOUD if named or prefix in {*providers["cloud"], *providers["compatible"]} else None
+
+
+def _host(address: str) -> str | None:
+    try:
+        return urlsplit(address).hostname
+    except ValueError:
+        return None
 
 
 def is_private(host: str) -> bool:

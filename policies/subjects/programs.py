@@ -15,6 +15,7 @@ _ENGINES = re.compile(
     r"""(^|/)(
         vllm[^/]* | text-generation-inference[^/]* | tgi(-[^/]*)? | sglang[^/]* | lmdeploy[^/]*
         | tritonserver:[^/]*(vllm|trtllm)[^/]* | tensorrt-llm/release[^/]*
+        | ollama/ollama[^/]* | llama\.cpp:(full|server)[^/]* | llama-server[^/]*
     )$ | (^|/)nim/ """,
     re.VERBOSE,
 )
@@ -23,16 +24,23 @@ _BESIDE = re.compile(
     r"(router|gateway|proxy|exporter|operator|controller|simulator|benchmark|downloader|bench|sim|sr|ui)([-_]|$)"
 )
 """Images of what stands beside an engine."""
+_WITHOUT_GPUS = re.compile(r"(^|/)(ollama/ollama|llama-server|llama\.cpp)(?![^/]*(cuda|rocm|vulkan|musa|intel))[^/]*$")
+"""Engines that work on CPUs as well, unless their image is built for a GPU."""
+_STARTS_SGLANG = re.compile(r"\bsglang\.launch_server|\bsglang\s+serve\b")
+_STARTS_TGI = re.compile(r"\btext-generation-launcher\b")
 _STARTS_VLLM = re.compile(r"\bvllm\s+serve\b|\bvllm\.entrypoints\.(openai\.)?api_server")
 _VLLM_FLAGS = re.compile(
     r"--(max[-_]model[-_]len|tensor[-_]parallel[-_]size|gpu[-_]memory[-_]utilization|max[-_]num[-_]seqs)\b"
 )
 """Flags by which an image that is not known yet is vLLM's, where they are all that the container says."""
 _STARTS_ENGINE = re.compile(
-    rf"""{_STARTS_VLLM.pattern} | multi-node-serving\.sh | \bsglang\.launch_server | \bsglang\s+serve\b
-    | \btext-generation-launcher\b | \blmdeploy\s+serve\b | \btrtllm-serve\b""",
+    rf"""{_STARTS_VLLM.pattern} | {_STARTS_SGLANG.pattern} | {_STARTS_TGI.pattern} | multi-node-serving\.sh
+    | \blmdeploy\s+serve\b | \btrtllm-serve\b | \bollama\s+serve\b | \bllama-server\b""",
     re.VERBOSE,
 )
+_TGI = re.compile(r"(text-generation-inference|huggingface-pytorch-tgi-inference|tgi)(-|$)")
+_SCRIPT_FILE = re.compile(r"\.(sh|bash)$")
+_SHELL = re.compile(r"(^|/)(ba|da|z|k|a)?sh$")
 _STARTS_LITELLM = re.compile(r"(^|[\s/'\"])litellm([\s'\"]|$)")
 _WORKER = re.compile(r"--headless\b|multi-node-serving\.sh\s+worker\b|--node[-_]rank[=\s]+[1-9]")
 """A further node of an engine, where no server answers."""
@@ -60,6 +68,26 @@ def runs_vllm(container: Container) -> bool:
     return _says_so(container) or _runs(
         container, _STARTS_VLLM, lambda reference: _named(reference).startswith("vllm") and _is_engine(reference)
     )
+
+
+def runs_sglang(container: Container) -> bool:
+    """Whether SGLang's server starts in it.
+
+    Raises:
+        UnknownValueError: neither command nor image say it.
+    """
+    return _runs(
+        container, _STARTS_SGLANG, lambda reference: _named(reference).startswith("sglang") and _is_engine(reference)
+    )
+
+
+def runs_tgi(container: Container) -> bool:
+    """Whether Text Generation Inference starts in it.
+
+    Raises:
+        UnknownValueError: neither command nor image say it.
+    """
+    return _runs(container, _STARTS_TGI, lambda reference: _TGI.match(_named(reference)) is not None)
 
 
 def runs_engine(container: Container) -> bool:
@@ -90,12 +118,14 @@ def serves_model(container: Container) -> bool:
 
 
 def on_cpu(container: Container) -> bool:
-    """Whether the engine in it is one for CPUs: by image, flag or environment.
+    """Whether the engine in it is one for CPUs, or works there as well: by image, flag or environment.
 
     Raises:
         UnknownValueError: its image or environment are not known.
     """
     name, tag, _ = image(str(container.get("image", default="")))
+    if _WITHOUT_GPUS.search(str(container.get("image", default="")).partition("@")[0]):
+        return True
     if _CPU.search(f"{name.rpartition('/')[2]}:{tag}") or re.search(r"--device[=\s]+cpu\b", script(container)):
         return True
     names = {str(entry.get("name", default="")) for entry in container.each("env")}
@@ -118,7 +148,23 @@ def _runs(container: Container, starts: re.Pattern[str], is_image: Callable[[str
     # A command, such as a download or a migration of a database, runs in place of what the image would start. Triton's own
     # is the exception: which backend it serves with is the image's matter.
     own = not container.has("command") or "tritonserver" in script(container)
-    return own and is_image(str(container.get("image", default="")))
+    if own:
+        return is_image(str(container.get("image", default="")))
+    # A script that nobody sees, in an engine's own image and with GPUs, most likely starts the engine.
+    if _starts_file(container) and container.gpus() and is_image(str(container.get("image", default=""))):
+        raise UnknownValueError(container.at("command"))
+    return False
+
+
+def _starts_file(container: Container) -> bool:
+    """Whether the command is a shell's script in a file."""
+    words = [word for _, node in _words(container) if isinstance(word := node.data, str)]
+    shell = bool(words) and _SHELL.search(words[0]) is not None
+    options = [word for word in words[shell:] if word.startswith("-")]
+    file = next((word for word in words[shell:] if not word.startswith("-")), "")
+    if shell and any(re.match(r"-[a-z]*c$", option) for option in options):
+        return False
+    return _SCRIPT_FILE.search(file) is not None
 
 
 def _need_program(container: Container) -> None:

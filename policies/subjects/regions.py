@@ -66,10 +66,14 @@ def aws_regions(resource: Resource, stack: Stack) -> Iterator[tuple[Node, str]]:
     if resource.type.split(":")[1].partition("/")[0] in GLOBAL:
         return
     inputs = resource.inputs
-    own = inputs.get("region") or _default(resource, stack)
+    unknown: list[UnknownValueError] = []
+    own = None
+    try:
+        own = inputs.get("region") or _default(resource, stack)
+    except UnknownValueError as error:
+        unknown.append(error)
     # A zone is always in the resource's region, and says it where nothing else does.
     paths = (*_ELSEWHERE.get(resource.type, ()), *(_ZONES if own is None else ()))
-    unknown: list[UnknownValueError] = []
     found = [] if own is None else [(inputs.node("region"), own)]
     for path in paths:
         found += _said(inputs, path, unknown)
@@ -95,8 +99,13 @@ def kubernetes_regions(resource: Resource) -> Iterator[tuple[Node, str]]:
         key = node.node("key").data
         if key is UNKNOWN and node.has("values"):
             unknown.append(UnknownValueError(node.at("key")))
-        elif key in _LABELS and node.get("operator", default="In") == "In":
-            yield from _said(node, ("values",), unknown)
+        elif key in _LABELS:
+            try:
+                wanted = node.get("operator", default="In") == "In"
+            except UnknownValueError as error:
+                unknown.append(error)
+                continue
+            yield from _said(node, ("values",), unknown) if wanted else ()
     yield from _raised(unknown)
 
 

@@ -13,15 +13,16 @@ import yaml
 
 from policies.node import Node, Secret
 from policies.resources import PLATFORM, Resource
-from policies.subjects import images, scripts
+from policies.subjects import charts, images, scripts
 from policies.subjects.kubernetes import image
+from policies.subjects.unknowns import known_first
 
 if TYPE_CHECKING:
     from packaging.specifiers import SpecifierSet
 
 _FILE = Path(__file__).parents[1] / "data" / "denied-releases.yaml"
 
-CHARTS = ("kubernetes:helm.sh/v3:Release", "kubernetes:helm.sh/v3:Chart", "kubernetes:helm.sh/v4:Chart")
+CHARTS = charts.TYPES
 """Types that install a Helm chart."""
 TYPES = tuple(dict.fromkeys((PLATFORM, *images.TYPES, *scripts.TYPES)))
 """Types in which `releases` finds something."""
@@ -51,6 +52,7 @@ class Denied:
     releases: tuple[str, ...]
     packages: tuple[str, ...]
     images: tuple[str, ...]
+    parts: tuple[str, ...]
     charts: tuple[str, ...]
     why: str
     """What the release does, after its name."""
@@ -116,7 +118,7 @@ class _Script(Place):
             for requirement in install.requirements if install.kind == "pip" else ():
                 found = _PIN.match(requirement)
                 if found is not None:
-                    shown = "[secret]" if self.script.hidden else f"pip install {requirement}"
+                    shown = "[secret]" if self.script.hidden else f"{install.verb} {requirement}"
                     yield Named("packages", found[1], found[2], self.path, shown)
 
 
@@ -132,12 +134,20 @@ def releases(resource: Resource) -> Iterator[Place]:
             yield _Component(node.raw, node.path)
     elif resource.type in CHARTS:
         yield _Chart(inputs.raw, inputs.path)
+        yield from (_Image(place.raw, place.path) for place in charts.images(resource))
     else:
         holds = resource.type.startswith("kubernetes:")
-        if holds or resource.type in images.TYPES:
-            yield from (_Image(place.raw, place.path) for place in images.images(resource))
-        if holds or resource.type in scripts.TYPES:
-            yield from (_Script(script) for script in scripts.scripts(resource))
+        yield from known_first((_images(resource, holds=holds), _scripts(resource, holds=holds)))
+
+
+def _images(resource: Resource, *, holds: bool) -> Iterator[Place]:
+    if holds or resource.type in images.TYPES:
+        yield from (_Image(place.raw, place.path) for place in images.images(resource))
+
+
+def _scripts(resource: Resource, *, holds: bool) -> Iterator[Place]:
+    if holds or resource.type in scripts.TYPES:
+        yield from (_Script(script) for script in scripts.scripts(resource))
 
 
 def denied(named: Named, more: Sequence[str] = ()) -> Iterator[Denied]:
@@ -164,7 +174,8 @@ def _within(release: str, specifier: str) -> bool:
 
 def _is_of(named: Named, entry: Denied) -> bool:
     if named.kind == "images":
-        return any(f"/{named.name}".endswith(f"/{end}") for end in entry.images)
+        ended = any(f"/{named.name}".endswith(f"/{end}") for end in entry.images)
+        return ended or bool(set(re.split(r"[_-]", named.name.rpartition("/")[2])) & set(entry.parts))
     name = re.sub(r"[-_.]+", "-", named.name).casefold()
     return name in (entry.packages if named.kind == "packages" else entry.charts)
 
@@ -178,6 +189,7 @@ def _denied() -> tuple[Denied, ...]:
             releases=tuple(entry["releases"]),
             packages=tuple(entry["packages"]),
             images=tuple(entry["images"]),
+            parts=tuple(entry.get("parts", ())),
             charts=tuple(entry.get("charts", ())),
             why=f"{entry['why']} ({entry['source']})",
             mend=f"take {entry['fixed']}",
@@ -191,7 +203,7 @@ def _own(text: str) -> Denied:
     name, _, specifier = text.partition(" ")
     names = (name.casefold(),)
     why, mend = f"is on this stack's own list ({text})", "take a release that is not on the list"
-    return Denied(name, (specifier,), names, names, names, why, mend)
+    return Denied(name, (specifier,), names, names, (), names, why, mend)
 
 
 @cache

@@ -16,10 +16,13 @@ from dataclasses import dataclass
 
 from policies.node import UNKNOWN, Node, Secret, UnknownValueError
 from policies.resources import Resource
-from policies.subjects.images import TASK_DEFINITION
 from policies.subjects.kubernetes import ANY, containers_of
+from policies.subjects.unknowns import known_first
 from policies.subjects.workloads import running
 
+TASK_DEFINITION = "aws:ecs/taskDefinition:TaskDefinition"
+CONFIG_MAP = "kubernetes:core/v1:ConfigMap"
+_FLEET_REQUEST = "aws:ec2/spotFleetRequest:SpotFleetRequest"
 _MACHINES = {
     "aws:ec2/instance:Instance": ("userData", "userDataBase64"),
     "aws:ec2/launchTemplate:LaunchTemplate": ("userData",),
@@ -28,13 +31,18 @@ _MACHINES = {
 }
 """By type the properties with the script that a machine starts with, plain or in base64."""
 
-TYPES = (ANY, TASK_DEFINITION, *_MACHINES)
+MACHINES = (*_MACHINES, _FLEET_REQUEST)
+"""Types of machines, or of what makes them."""
+TYPES = (ANY, TASK_DEFINITION, *MACHINES)
 """Types in which `scripts` finds something."""
 
 _SHELL = re.compile(r"^(?:.*/)?(?:ba|da|z|k|a)?sh$")
 _READS_PROGRAMS = re.compile(r"^(?:.*/)?(?:(?:ba|da|z|k|a)?sh|python[\d.]*|perl|ruby|node)$")
 _FETCHES = re.compile(r"^(?:.*/)?(?:curl|wget)$")
 _PIP = re.compile(r"^(?:.*/)?pip[\d.]*$")
+_TOOLS = re.compile(r"^(?:.*/)?(?:uvx?|pipx|(?:micro)?mamba|conda|poetry)$")
+"""Programs besides pip that install Python packages, or run them straight from an index."""
+_HUB = re.compile(r"^(?:.*/)?(?:hf|huggingface-cli)$")
 _NPM = re.compile(r"^(?:.*/)?p?npm$")
 _SAYS = re.compile(r"^(?:.*/)?(?:echo|printf|cat|grep|sed|awk|logger)$")
 _WRAPS = {
@@ -66,6 +74,9 @@ _PIP_VALUES = {
     "--upgrade-package", "-P", "--exclude-newer", "--keyring-provider", "--python-platform", "--no-build-isolation-package",
 }  # fmt: skip
 """Options of pip and `uv pip` that take the next word."""
+_NAMES_PACKAGES = {"--from", "--spec", "--with"}
+_TOOL_VALUES = {"--channel", "-n", "--name", "--file", "--source"}
+"""Options of the other programs that take the next word, besides those that pip has as well."""
 _LONGEST_QUOTE = 200
 """Lines; what goes on for longer is read without regard to quotes."""
 _QUOTED = re.compile(r"\\.|'[^']*'|\"(?:\\.|[^\"\\])*\"", re.DOTALL)
@@ -94,6 +105,16 @@ class Install:
     """What is named: requirements of pip, packages of npm, addresses of a download."""
     pinned: bool = False
     """Whether what comes is settled: by hash with pip, by an exact release with npm."""
+    verb: str = "pip install"
+    """The program that installs it."""
+
+
+@dataclass(frozen=True)
+class Download:
+    """A repository of a model hub that a command fetches."""
+
+    repository: str
+    revision: str | None
 
 
 class Script(Node):
@@ -112,6 +133,11 @@ class Script(Node):
         for before, command in zip((None, *self.commands), self.commands, strict=False):
             yield from _installs(command, before)
 
+    def downloads(self) -> Iterator[Download]:
+        """What it fetches from a model hub."""
+        for command in self.commands:
+            yield from _downloads(command.words)
+
 
 def scripts(resource: Resource) -> Iterator[Script]:
     """What the resource's machine or containers run at their start.
@@ -120,19 +146,36 @@ def scripts(resource: Resource) -> Iterator[Script]:
         UnknownValueError: what decides is not known yet.
     """
     if resource.type in _MACHINES:
-        for key in _MACHINES[resource.type]:
-            place = resource.inputs.node(key)
-            text = resource.inputs.get(key)
-            if isinstance(text, str):
-                yield Script(place, list(parse(decoded(text))), hidden=isinstance(place.raw, Secret))
+        yield from known_first(_machine(resource.inputs, key) for key in _MACHINES[resource.type])
+    elif resource.type == _FLEET_REQUEST:
+        machines = resource.inputs.each("launchSpecifications")
+        yield from known_first(_machine(machine, "userData") for machine in machines)
+    elif resource.type == CONFIG_MAP:
+        yield from known_first(_file(name, place) for name, place in resource.inputs.entries("data"))
     elif resource.type == TASK_DEFINITION:
         hidden = isinstance(resource.inputs.node("containerDefinitions").raw, Secret)
-        for container in resource.inputs.document("containerDefinitions").each():
-            yield _started(container, ("entryPoint", "command"), hidden=hidden)
+        tasks = resource.inputs.document("containerDefinitions").each()
+        yield from known_first(_started(each, ("entryPoint", "command"), hidden=hidden) for each in tasks)
     else:
-        for pod in running(resource):
-            for container in containers_of(pod):
-                yield _started(container, ("command", "args"), hidden=False)
+        found = known_first(map(containers_of, running(resource)))
+        yield from known_first(_started(each, ("command", "args"), hidden=False) for each in found)
+
+
+def _machine(machine: Node, key: str) -> Iterator[Script]:
+    place = machine.node(key)
+    text = machine.get(key)
+    if isinstance(text, str):
+        yield Script(place, list(parse(decoded(text))), hidden=isinstance(place.raw, Secret))
+
+
+def _file(name: str, place: Node) -> Iterator[Script]:
+    """A script that pods mount: by its name, or by its first line."""
+    text = place.data
+    named = name.endswith((".sh", ".bash"))
+    if named and text is UNKNOWN:
+        raise UnknownValueError(place.path)
+    if isinstance(text, str) and (named or re.match(r"#!.*sh\b", text)):
+        yield Script(place, list(parse(text)), hidden=isinstance(place.raw, Secret))
 
 
 def parse(text: str) -> Iterator[Command]:
@@ -163,7 +206,7 @@ def decoded(text: str) -> str:
         return text
 
 
-def _started(container: Node, keys: tuple[str, ...], *, hidden: bool) -> Script:
+def _started(container: Node, keys: tuple[str, ...], *, hidden: bool) -> Iterator[Script]:
     """A container's command; a word that is not known counts only where it could hold a command."""
     places = [place for key in keys for place in container.each(key)]
     words = [place.data for place in places]
@@ -172,11 +215,11 @@ def _started(container: Node, keys: tuple[str, ...], *, hidden: bool) -> Script:
     if unknown is not None and (words[0] is UNKNOWN or any(_decides(word) for word in known)):
         raise UnknownValueError(unknown.path)
     hidden = hidden or any(isinstance(place.raw, Secret) for place in places)
-    return Script(container, list(_nested(Command(tuple(known), piped=False))), hidden=hidden)
+    yield Script(container, list(_nested(Command(tuple(known), piped=False))), hidden=hidden)
 
 
 def _decides(word: str) -> bool:
-    return any(pattern.match(word) for pattern in (_SHELL, _PIP, _NPM))
+    return any(pattern.match(word) for pattern in (_SHELL, _PIP, _NPM, _TOOLS, _HUB))
 
 
 def _plain(line: str) -> str:
@@ -257,6 +300,8 @@ def _installs(command: Command, before: Command | None) -> Iterator[Install]:
     start = _stripped(words)
     if start and _SAYS.match(start[0]):
         return
+    if start and _TOOLS.match(start[0]):
+        yield from _tool(start[0].rpartition("/")[2], start[1:])
     for index, word in enumerate(words):
         rest = words[index + 1 :]
         if _PIP.match(word) and (at := _subcommand(rest, {"install"})) is not None:
@@ -301,6 +346,73 @@ def _pip(arguments: Sequence[str], before: Sequence[str]) -> Iterator[Install]:
         requirements=tuple(names),
         pinned=hashed or offline or alone or by_hash,
     )
+
+
+def _tool(program: str, arguments: Sequence[str]) -> Iterator[Install]:
+    """What uv, pipx, conda or poetry install, or run straight from an index."""
+    words, given = _without_options(arguments)
+    runs = {"uvx": 0, "uv tool run": 2, "pipx run": 1, "uv run": 1}
+    adds = {
+        "uv tool install": 2,
+        **dict.fromkeys(("uv add", "pipx install", "poetry add"), 1),
+        **{f"{each} install": 1 for each in ("conda", "mamba", "micromamba")},
+    }
+    said = " ".join((program, *words))
+    verb = next((verb for verb in (*runs, *adds) if f"{said} ".startswith(f"{verb} ")), None)
+    if verb in adds:
+        names = [*words[adds[verb] :], *given]
+    elif verb == "uv run":
+        names = given
+    elif verb is not None:
+        # What comes after the first word are the program's own.
+        names = given or words[runs[verb] : runs[verb] + 1]
+    else:
+        return
+    names = [_as_pin(name, program) for name in names if not _LOCAL.search(name)]
+    if names:
+        shown = f"{verb} {' '.join(clean(name) for name in names)}"
+        yield Install(kind="pip", shown=shown, requirements=tuple(names), verb=str(verb))
+
+
+def _without_options(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The words that are no options, and what options name to be installed."""
+    words: list[str] = []
+    given: list[str] = []
+    values = iter(arguments)
+    for word in values:
+        option, equals, value = word.partition("=")
+        if not word.startswith("-"):
+            words.append(word)
+        elif option in _NAMES_PACKAGES or option in _PIP_VALUES or option in _TOOL_VALUES:
+            value = value if equals else next(values, "")
+            if option in _NAMES_PACKAGES:
+                given.append(value)
+    return words, given
+
+
+def _as_pin(name: str, program: str) -> str:
+    """As pip would write it: `litellm@1.82.8` and conda's `litellm=1.82.8` are `litellm==1.82.8`."""
+    name = name.rpartition("::")[2]
+    if re.match(r"[\w.-]+(\[[^\]]*\])?@\d", name):
+        return name.replace("@", "==", 1)
+    return re.sub(r"^([\w.-]+)=(?=\d)", r"\1==", name) if program.endswith(("conda", "mamba")) else name
+
+
+def _downloads(words: Sequence[str]) -> Iterator[Download]:
+    at = next((place for place, word in enumerate(words) if _HUB.match(word)), None)
+    if at is None or words[at + 1 : at + 2] != ("download",):
+        return
+    repository = revision = None
+    values = iter(words[at + 2 :])
+    for word in values:
+        option, equals, value = word.partition("=")
+        if not word.startswith("-"):
+            repository = repository or word
+        elif option not in {"--quiet", "--force-download", "--resume-download", "--dry-run"}:
+            value = value if equals else next(values, "")
+            revision = value if option == "--revision" else revision
+    if repository is not None:
+        yield Download(repository, revision)
 
 
 def _npm(arguments: Sequence[str]) -> Iterator[Install]:
@@ -372,4 +484,4 @@ def _subcommand(words: Sequence[str], names: set[str]) -> int | None:
 
 def clean(text: str) -> str:
     """An address without user, password and query; any other text as it is."""
-    return re.sub(r"(://)[^@/\s]*@", r"\1", text).split("?")[0] if "://" in text else text
+    return re.sub(r"(://)[^/\s]*@", r"\1", text).split("?")[0] if "://" in text else text

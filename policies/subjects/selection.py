@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from fnmatch import fnmatchcase
 from typing import Any
 
 from policies.node import Node, UnknownValueError
 from policies.resources import Resource, Stack
+from policies.subjects.kubernetes import ANY, Pod
+from policies.subjects.workloads import running
 
 NAMESPACE = "kubernetes:core/v1:Namespace"
 
@@ -59,3 +62,56 @@ def _meets(expression: Node, labels: Mapping[str, Any]) -> bool:
     if operator == "NotIn":
         return labels.get(key) not in values
     return (key in labels) is (operator == "Exists")
+
+
+_KSERVE = "kubernetes:serving.kserve.io/"
+_MADE = {
+    "kubernetes:leaderworkerset.x-k8s.io/": "leaderworkerset.sigs.k8s.io/name",
+    "kubernetes:ray.io/": "ray.io/cluster",
+}
+"""By kind of controller, the label in which the pods have its name, besides those of their template."""
+
+
+def labels_place(resource: Resource, pod: Pod) -> Node:
+    """Where the pod's labels stand, or would stand."""
+    # KServe's predictor is the pod and its metadata in one.
+    return pod.node("labels") if resource.type.startswith(_KSERVE) else pod.metadata.node("labels")
+
+
+def labels_of(resource: Resource, pod: Pod) -> dict[str, Any]:
+    """The pod's labels, those that its controller adds included.
+
+    Raises:
+        UnknownValueError: one of them is unknown.
+    """
+    found = dict(labels_place(resource, pod).entries())
+    labels: dict[str, Any] = {}
+    if resource.type.startswith(_KSERVE):
+        name = resource.inputs.get("metadata", "name", default="")
+        labels |= dict(resource.inputs.get("metadata", "labels", default={}))
+        labels |= {"serving.kserve.io/inferenceservice": name, "component": pod.path.rpartition(".")[2]}
+        labels["app"] = f"isvc.{name}-{labels['component']}"
+    for kind, label in _MADE.items():
+        if resource.type.startswith(kind):
+            labels[label] = resource.inputs.get("metadata", "name", default="")
+    return labels | {name: node.get() for name, node in found.items()}
+
+
+def selected(service: Resource, stack: Stack) -> Iterator[tuple[Resource, Pod] | UnknownValueError]:
+    """The pods of the stack that a Service means; in the place of those for which it is open, what is not known."""
+    try:
+        wanted = dict(service.inputs.get("spec", "selector", default={}))
+        home = namespace(service, stack)
+    except UnknownValueError as unknown:
+        yield unknown
+        return
+    # Without a selector somebody else says what it means.
+    for resource in stack.resources if wanted else ():
+        try:
+            for pod in running(resource) if fnmatchcase(resource.type, ANY) else ():
+                labels = labels_of(resource, pod)
+                meant = all(labels.get(name) == value for name, value in wanted.items())
+                if meant and namespace(resource, stack) == home:
+                    yield resource, pod
+        except UnknownValueError as unknown:
+            yield unknown

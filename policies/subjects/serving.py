@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from policies.node import UNKNOWN
+from policies.node import UNKNOWN, Node
 from policies.resources import Resource, Stack
 from policies.subjects.kubernetes import Container, Pod
 from policies.subjects.programs import runs_engine, runs_litellm
-from policies.subjects.selection import namespace, selects
+from policies.subjects.selection import labels_of, namespace, selects
 from policies.subjects.workloads import containers_with_image, running
 
 DISRUPTION_BUDGET = "kubernetes:policy/v1:PodDisruptionBudget"
@@ -78,14 +78,20 @@ def budgets(pod: Pod, workload: Resource, stack: Stack) -> Iterator[Resource]:
     Raises:
         UnknownValueError: none of those before covers it, and whether this one does is unknown.
     """
-    labels = pod.metadata.get("labels", default={})
+    labels = labels_of(workload, pod)
     for budget in stack.of_type(DISRUPTION_BUDGET):
         selector = budget.inputs.node("spec", "selector")
         # One without a selector covers nothing; one with an empty selector covers the whole namespace.
         if selector.data is None or namespace(budget, stack) != namespace(workload, stack):
             continue
-        if selects(selector, labels):
+        if selects(selector, labels) and not _lets_all_go(budget.inputs):
             yield budget
+
+
+def _lets_all_go(budget: Node) -> bool:
+    """Whether the budget holds nothing back."""
+    least, most = budget.get("spec", "minAvailable"), budget.get("spec", "maxUnavailable")
+    return str(least) in {"0", "0%"} or str(most) == "100%"
 
 
 def _any(pod: Pod, runs: Callable[[Container], bool]) -> bool:

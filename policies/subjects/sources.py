@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from urllib.parse import urlsplit
 
 from policies.node import Node, UnknownValueError
+from policies.subjects.engines import VLLM
+from policies.subjects.flags import Unseen
 from policies.subjects.kubernetes import environment
 from policies.subjects.launches import ContainerLaunch, Launch
+from policies.subjects.scripts import clean
+from policies.subjects.unknowns import known_first
 
 _HUB = re.compile(r"[\w.-]+(/[\w.-]+)?(:[\w.-]+)?")
 _TRUE = {"1", "true", "yes", "on"}
@@ -24,9 +30,13 @@ class Source:
     kind: str
     """`hub`, `mirror`, `path` (of the machine that deploys), `host` (of the engine's host), or the scheme of an address."""
     address: str
-    """`org/name`, a path, or an address."""
+    """`org/name`, a path, or an address; without user, password and query."""
+    hub: str = ""
+    """The host of a hub of one's own."""
 
     def __str__(self) -> str:
+        if self.hub:
+            return f"{self.kind}@{self.hub}:{self.address}"
         return self.address if "://" in self.address and self.kind != "mirror" else f"{self.kind}:{self.address}"
 
 
@@ -42,17 +52,19 @@ def source(launch: Launch) -> Source | None:
     if kind is None:
         return None
     key = {"hub": "repository", "mirror": "url"}.get(kind, "path")
-    return Source("host" if kind == "hostPath" else kind, str(launch.get("model", "source", key, default="")))
+    return Source("host" if kind == "hostPath" else kind, clean(str(launch.get("model", "source", key, default=""))))
 
 
 def _of_container(launch: ContainerLaunch) -> Source | None:
     model = launch.model
     if model is None:
         return None
-    scheme, colon, _ = model.partition("://")
+    scheme, colon, rest = model.partition("://")
+    if scheme == "hf" and colon:  # KServe's, with the revision after a colon
+        return Source("hub", rest.partition(":")[0])
     if colon:
-        return Source(scheme, model)
-    if _HUB.fullmatch(model) and not model.startswith("."):
+        return Source(scheme, clean(model))
+    if is_fetched(model):
         return Source("hub", model)
     return Source("host", model)
 
@@ -63,7 +75,7 @@ def called(launch: Launch) -> str:
     Raises:
         UnknownValueError: as `source`.
     """
-    return launch.model or "model not said"
+    return clean(launch.model or "model not said")
 
 
 def revision(launch: ContainerLaunch) -> str | None:
@@ -72,7 +84,82 @@ def revision(launch: ContainerLaunch) -> str | None:
     Raises:
         UnknownValueError: as `source`.
     """
-    return launch._text("revision")  # noqa: SLF001 -- read as its other flags are
+    _, colon, rest = str(launch.model).partition("://")
+    said = rest.partition(":")[2] if colon else ""
+    return said or launch.revision
+
+
+def from_own_hub(found: Source, launch: Launch) -> Source:
+    """The source with the hub that the container asks, where that is another than the public one.
+
+    Raises:
+        UnknownValueError: which hub it asks is not known yet, or comes from elsewhere.
+    """
+    if found.kind != "hub":
+        return found
+    if isinstance(launch, ContainerLaunch):
+        # A whole set of variables from elsewhere (`envFrom`) seldom holds this one, and would leave every model open.
+        said = [entry for name, entry in environment(launch.container) if name == "HF_ENDPOINT"]
+        outside = next((entry for entry in said if entry.has("valueFrom")), None)
+        if outside is not None:
+            raise UnknownValueError(outside.at("valueFrom"))
+        endpoint = str(said[-1].get("value", default="")) if said else ""
+    else:
+        endpoint = str(launch.get("model", "source", "endpoint", default=""))
+    return replace(found, hub=urlsplit(endpoint).hostname or endpoint) if is_own_hub(endpoint) else found
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """What an engine fetches from a hub."""
+
+    what: str
+    repository: str
+    revision: str | None
+
+
+def fetched(launch: ContainerLaunch) -> Iterator[Fetched]:
+    """What the container's engine fetches: its model, and of vLLM what stands beside it.
+
+    Raises:
+        UnknownValueError: a flag's value is not known yet; the others have been told then.
+    """
+    parts = [_model(launch), _tokenizer(launch), _draft(launch), _adapters(launch)]
+    return known_first(parts if launch.terms is VLLM else parts[:1])
+
+
+def _model(launch: ContainerLaunch) -> Iterator[Fetched]:
+    found = source(launch)
+    if found is not None and found.kind == "hub":
+        yield Fetched("the model", found.address, revision(launch))
+
+
+def _tokenizer(launch: ContainerLaunch) -> Iterator[Fetched]:
+    tokenizer = launch.said("tokenizer")
+    if tokenizer is not None and tokenizer != launch.model and is_fetched(tokenizer):
+        # vLLM takes the model's revision for both where the tokenizer's own is not said.
+        yield Fetched("the tokenizer", tokenizer, launch.said("tokenizer-revision") or launch.said("revision"))
+
+
+def _draft(launch: ContainerLaunch) -> Iterator[Fetched]:
+    config = Node(launch.said("speculative-config")).document()
+    model, said = config.get("model"), config.get("revision")
+    if isinstance(model, str) and is_fetched(model):
+        yield Fetched("the draft model", model, None if said is None else str(said))
+
+
+def _adapters(launch: ContainerLaunch) -> Iterator[Fetched]:
+    for word in launch.words_of("lora-modules") if launch.flags.given("lora-modules") else ():
+        if isinstance(word, Unseen):
+            raise UnknownValueError(word.path)
+        path = str(Node(word).document().get("path", default=word.partition("=")[2]))
+        if "/" in path and is_fetched(path):
+            yield Fetched("the LoRA adapter", path, None)
+
+
+def is_fetched(repository: str) -> bool:
+    """Whether a name is one of a hub, and no path."""
+    return _HUB.fullmatch(repository) is not None and not repository.startswith(".")
 
 
 def variable(launch: ContainerLaunch, name: str) -> str | None:

@@ -41,3 +41,15 @@ def added(resource: Resource, wanted: list[str], values: Mapping[str, Any]) -> I
     """The missing tags whose values are known. An auto scaling group's list is left as it is."""
     if resource.type != SCALING_GROUP:
         yield from (Change(("tags", name), values[name]) for name in missing(resource, wanted) if name in values)
+
+
+def is_scratch(resource: Resource, tag: str) -> bool:
+    """Whether the tag says, with `true`, that the resource can go with all that is in it. The provider's defaults say nothing.
+
+    Raises:
+        UnknownValueError: the tags are not known yet.
+    """
+    said = [
+        place.get(default="") for name, place in resource.inputs.entries("tags") if name.casefold() == tag.casefold()
+    ]
+    return any(str(value).casefold() == "true" for value in said)

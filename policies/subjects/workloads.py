@@ -7,6 +7,7 @@ from fnmatch import fnmatchcase
 
 from policies.resources import Resource
 from policies.subjects.kubernetes import Container, Pod, containers_of, pods
+from policies.subjects.unknowns import known_first
 
 _PARTS = ("kubernetes:helm.sh/*", "kubernetes:yaml*", "kubernetes:kustomize*", "kubernetes:monitoring.coreos.com/*")
 """Types that hold parts of pods, or pods that are registered again as resources of their own."""
@@ -33,8 +34,7 @@ def running_containers(resource: Resource) -> Iterator[Container]:
     Raises:
         UnknownValueError: what would hold one is unknown.
     """
-    for pod in running(resource):
-        yield from containers_with_image(pod)
+    yield from known_first(map(containers_with_image, running(resource)))
 
 
 def containers_with_image(pod: Pod) -> Iterator[Container]:
@@ -43,9 +43,12 @@ def containers_with_image(pod: Pod) -> Iterator[Container]:
     Raises:
         UnknownValueError: the list is unknown, or an element of it.
     """
-    for container in containers_of(pod):
-        if container.has("image"):
-            yield container
+    yield from known_first(map(_with_image, containers_of(pod)))
+
+
+def _with_image(container: Container) -> Iterator[Container]:
+    if container.has("image"):
+        yield container
 
 
 def is_windows(pod: Pod) -> bool:

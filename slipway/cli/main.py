@@ -118,6 +118,8 @@ def review(
             help="What `pulumi preview --json` printed for a stack that changes, or the text of its failure. Repeatable.",
         ),
     ] = None,
+    commit: Annotated[str | None, typer.Option("--commit", help="The commit under review, for the comment.")] = None,
+    base_commit: Annotated[str | None, typer.Option("--base-commit", help="The commit before it.")] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write the comment to this file, and print only the verdicts.")
     ] = None,
@@ -129,7 +131,8 @@ def review(
     """
     from slipway.cli.review import review_change
 
-    review_change(base, head, previews=preview or [], output=output, as_json=as_json)
+    commits = (commit, base_commit)
+    review_change(base, head, previews=preview or [], output=output, as_json=as_json, commits=commits)
 
 
 @app.command()

@@ -61,8 +61,16 @@ def _previewable(changed: Changed, head: Path) -> bool:
         return True
 
 
-def review_change(base: Path, head: Path, *, previews: Sequence[str], output: Path | None, as_json: bool) -> None:
-    """Print the review of the change from `base` to `head`.
+def review_change(
+    base: Path,
+    head: Path,
+    *,
+    previews: Sequence[str],
+    output: Path | None,
+    as_json: bool,
+    commits: tuple[str | None, str | None] = (None, None),
+) -> None:
+    """Print the review of the change from `base` to `head`; `commits` are the ids of `head` and `base`.
 
     Raises:
         ChangesError: the folders can't be compared.
@@ -72,7 +80,8 @@ def review_change(base: Path, head: Path, *, previews: Sequence[str], output: Pa
     found = changes(base, head)
     told = _previews(previews, found)
     reviews = [_review(each, base, head, told.get(each.name)) for each in found.stacks]
-    text = comment(found, reviews)
+    head_commit, base_commit = commits
+    text = comment(found, reviews, commits=(head_commit, base_commit or str(base)) if head_commit else None)
     if output is not None:
         try:
             output.write_text(text, encoding="utf-8")
@@ -173,6 +182,7 @@ def _stack(review: Review) -> dict[str, Any]:
         "verdict": verdict(review),
         "faults": list(review.faults),
         "resources": None if preview is None or preview.errors else {kind: preview.count(kind) for kind in KINDS},
+        "state": None if preview is None else str(preview.state),
         "preview_errors": [] if preview is None else list(preview.errors),
         "cost": {side: None if value is None else asdict(value) for side, value in _sides(review, "cost")},
         "capacity": {side: None if value is None else asdict(value) for side, value in _sides(review, "capacity")},

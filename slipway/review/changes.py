@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -14,21 +15,34 @@ import yaml
 
 from slipway.errors import UserMistake
 
-SHARED = (
-    "Pulumi.yaml",
-    "__main__.py",
-    "components",
-    "playbooks",
-    "policies",
-    "provider",
-    "pyproject.toml",
-    "requirements.txt",
-    "slipway",
+APART = (
+    ".ansible-lint",
+    ".editorconfig",
+    ".gitignore",
+    ".pre-commit-config.yaml",
+    ".pre-commit-hooks.yaml",
+    ".shellcheckrc",
+    ".vscode/",
+    ".yamllint",
+    "LICENSE",
+    "Makefile",
+    "bench/",
+    "docs/",
+    "tests/",
 )
-"""What all stacks are made of. A difference there can reach every one of them."""
+"""What no stack is made of, and no review. Whatever else differs can reach every stack: a list of what does would miss a new
+module beside the program, or a link."""
+PIPELINE = "docs/gitlab-review.yml"
+"""The one document that is run."""
+QUIET = ("playbooks/",)
+"""Of what all stacks share: what runs on hosts alone. The rest runs where a change is reviewed."""
 CONFIGURATIONS = "policies/config"
 """The stacks' own policy configurations: below `policies`, and each of them one stack's alone."""
 
+_NOT_OURS = re.compile(r"\.git|\.venv|\.ansible|\.hypothesis|\.\w+_cache|__pycache__|review-out|.*\.egg-info")
+"""Folders that tools make; where git knows what belongs to the checkout, it is asked instead."""
+_OWN = re.compile(rf"(stacks/Pulumi\.[^/]*\.yaml|{CONFIGURATIONS}/[^/]*\.json)")
+_CATALOGUE = re.compile(r"(?!\.|(components|playbooks|policies|provider|slipway|tools)/|Pulumi\.yaml).*\.(ya?ml|json)")
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_-]{0,99}")
 _SECTION = "slipway:platform"
 
@@ -65,7 +79,12 @@ class Changes:
     stacks: tuple[Changed, ...]
     """By name."""
     shared: tuple[str, ...]
-    """Files of code that all stacks share and that differ."""
+    """Files that all stacks share and that differ."""
+
+    @property
+    def judges(self) -> tuple[str, ...]:
+        """Those of them that a review rests on: its code, and the code that it runs."""
+        return tuple(file for file in self.shared if not file.startswith(QUIET))
 
 
 def changes(base: Path, head: Path) -> Changes:
@@ -79,8 +98,15 @@ def changes(base: Path, head: Path) -> Changes:
             raise ChangesError(
                 f"{folder}: holds no folder stacks, so nothing could be compared; give a checkout's folder"
             )
-    shared = tuple(_differing(base, head))
     before, after = _names(base), _names(head)
+    for name in sorted(after):
+        # Names become jobs, files and arguments: a stranger's branch may choose from letters that mean nothing to a shell.
+        if not _NAME.fullmatch(name):
+            raise ChangesError(
+                f"stacks: {name!r} can't name a stack that is reviewed; nothing was compared: "
+                "rename the file, with letters, digits, _ and - alone"
+            )
+    shared = tuple(_differing(base, head, _catalogues(before, base) | _catalogues(after, head)))
     found = []
     for name in sorted(before | after):
         files = tuple(_own(name, base, head))
@@ -99,15 +125,13 @@ def changes(base: Path, head: Path) -> Changes:
 
 
 def _names(root: Path) -> set[str]:
-    names = {file.name.removeprefix("Pulumi.").removesuffix(".yaml") for file in root.glob("stacks/Pulumi.*.yaml")}
-    for name in sorted(names):
-        # Names become jobs, files and arguments: a stranger's branch may choose from letters that mean nothing to a shell.
-        if not _NAME.fullmatch(name):
-            raise ChangesError(
-                f"stacks: {name!r} can't name a stack that is reviewed; nothing was compared: "
-                "rename the file, with letters, digits, _ and - alone"
-            )
-    return names
+    return {file.name.removeprefix("Pulumi.").removesuffix(".yaml") for file in root.glob("stacks/Pulumi.*.yaml")}
+
+
+def _catalogues(names: set[str], root: Path) -> set[str]:
+    """The files that stacks name as their catalogues. Code that a stack names is code all the same."""
+    found = (_catalogue(root / f"stacks/Pulumi.{name}.yaml") for name in names)
+    return {file for file in found if file is not None and file != PIPELINE and _CATALOGUE.fullmatch(file)}
 
 
 def _own(name: str, base: Path, head: Path) -> Iterator[str]:
@@ -122,37 +146,54 @@ def _own(name: str, base: Path, head: Path) -> Iterator[str]:
 def _catalogue(file: Path) -> str | None:
     """The file of further GPUs, tiers and models that the stack names."""
     try:
-        document: Any = yaml.safe_load(_content(file) or b"")
+        document: Any = yaml.safe_load((_content(file) or (False, b""))[1])
         named = document["config"][_SECTION]["catalog"]
-    except (ValueError, yaml.YAMLError, LookupError, TypeError):
+    except (ValueError, yaml.YAMLError, LookupError, TypeError, RecursionError):
         # Settings that can't be read are the check's to refuse.
         return None
     return named if isinstance(named, str) else None
 
 
-def _differing(base: Path, head: Path) -> Iterator[str]:
-    for name in SHARED:
-        files = sorted({*_files(base, name), *_files(head, name)})
-        yield from (file for file in files if _content(base / file) != _content(head / file))
+def _differing(base: Path, head: Path, catalogues: set[str]) -> Iterator[str]:
+    """What all stacks share and what differs."""
+    for file in sorted({*_files(base), *_files(head)}):
+        if file in catalogues or _OWN.fullmatch(file) or (_is_apart(file) and file != PIPELINE):
+            continue
+        if _content(base / file) != _content(head / file):
+            yield file
 
 
-def _files(root: Path, name: str) -> Iterator[str]:
-    """The files at or below `name`, from `root` on; caches and hidden folders apart."""
-    if (root / name).is_file():
-        yield name
-    for folder, below, files in os.walk(root / name):
-        below[:] = [
-            each for each in below if not each.startswith((".", "__pycache__")) and not each.endswith(".egg-info")
-        ]
-        for file in files:
-            path = (Path(folder) / file).relative_to(root).as_posix()
-            if not path.endswith(".pyc") and not path.startswith(f"{CONFIGURATIONS}/"):
-                yield path
+def _is_apart(file: str) -> bool:
+    """Of a folder what lies in it: a link in its place is none of `APART`."""
+    return file.endswith(".md") or any(file.startswith(name) if name.endswith("/") else file == name for name in APART)
 
 
-def _content(file: Path) -> bytes | None:
+def _files(root: Path) -> Iterator[str]:
+    """All files and links, from `root` on: of a checkout what git knows, caches that somebody committed included."""
+    if (root / ".git").exists():
+        tracked, others = _listed(root, "--cached"), _listed(root, "--others", "--exclude-standard")
+        if tracked is not None and others is not None:
+            yield from tracked
+            yield from (name for name in others if not any(map(_NOT_OURS.fullmatch, name.split("/"))))
+            return
+    for place, below, files in os.walk(root):
+        folder = Path(place)
+        links = [name for name in below if (folder / name).is_symlink()]
+        below[:] = [name for name in below if name not in links and not _NOT_OURS.fullmatch(name)]
+        for name in (*files, *links):
+            if not _NOT_OURS.fullmatch(name):
+                yield (folder / name).relative_to(root).as_posix()
+
+
+def _listed(root: Path, *which: str) -> list[str] | None:
+    """What git lists; None where it can't tell."""
+    done = subprocess.run(["git", "-C", root, "ls-files", "-z", *which], capture_output=True, check=False)
+    return None if done.returncode else [os.fsdecode(name) for name in done.stdout.split(b"\0") if name]
+
+
+def _content(file: Path) -> tuple[bool, bytes] | None:
     """None where there is none. Of a link, where it leads: what it leads to may be outside the checkout."""
     try:
-        return bytes(file.readlink()) if file.is_symlink() else file.read_bytes()
+        return (True, os.fsencode(file.readlink())) if file.is_symlink() else (False, file.read_bytes())
     except OSError:
         return None

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 
 from slipway.review.changes import CONFIGURATIONS, Changes, How
 from slipway.review.deployment import Capacity, MonthlyCost
 from slipway.review.limit import LIMIT, Block, fitted
-from slipway.review.preview import KINDS, Preview
+from slipway.review.preview import KINDS, Preview, State
 from slipway.review.stack import Entry, Review, counted
-from slipway.review.text import code, spans
+from slipway.review.text import code, code_name, spans
 
 MARKER = "<!-- slipway-review -->"
 """By which the comment is found again, to be updated in place."""
@@ -33,16 +34,23 @@ without staff. `~` stands before what rests on an estimated price.
 Both sides are computed by the Slipway of this change, so that what differs comes from settings alone.
 </details>"""
 _UNKNOWN = "not known"
-_NOT_SIZED = "sizing.not-checked"
-"""The check that says why it could not be computed whether the model fits."""
 _RANKS = {"mandatory": 1, "errors": 1, "advisory": 2, "excepted": 2, "warnings": 3, "unknown": 4, "resources": 5}
 """What is cut first where there is no room: the highest."""
 
 
-def comment(changes: Changes, reviews: Sequence[Review], limit: int = LIMIT) -> str:
-    """The comment on `changes`, whose stacks `reviews` are about; at most `limit` bytes."""
+def comment(
+    changes: Changes, reviews: Sequence[Review], limit: int = LIMIT, commits: tuple[str, str] | None = None
+) -> str:
+    """The comment on `changes`, whose stacks `reviews` are about; at most `limit` bytes.
+
+    Args:
+        changes: what differs.
+        reviews: of the stacks that change.
+        limit: in bytes.
+        commits: the one under review and the one before it, where they are known.
+    """
     faulty = [review for review in reviews if review.faults]
-    blocks = [Block(head=f"{MARKER}\n## {_title(reviews, faulty)}\n"), *_touched(changes)]
+    blocks = [Block(head=f"{MARKER}\n## {_title(reviews, faulty)}\n"), *_of(commits), *_touched(changes)]
     if reviews:
         rows = tuple(_row(review) for review in (*faulty, *(review for review in reviews if not review.faults)))
         blocks += [Block(head=_HEADER, items=rows, rank=0, row=True), Block(head=f"\n{_WORDS}")]
@@ -54,27 +62,59 @@ def comment(changes: Changes, reviews: Sequence[Review], limit: int = LIMIT) -> 
 def _title(reviews: Sequence[Review], faulty: Sequence[Review]) -> str:
     if not reviews:
         return "Slipway review: ✔ no stack changes"
+    removed = [review for review in reviews if review.changed.how is How.REMOVED]
+    gone = counted(len(removed), "stack is removed", "stacks are removed")
     if faulty:
-        return f"Slipway review: ✖ {len(faulty)} of {counted(len(reviews), 'stack', 'stacks')} would be refused or fail"
-    return f"Slipway review: ✔ {counted(len(reviews), 'stack changes, and is', 'stacks change, and all are')} fit to be deployed"
+        left = len(reviews) - len(removed)
+        refused = f"✖ {len(faulty)} of {counted(left, 'stack', 'stacks')} would be refused or fail"
+        return f"Slipway review: {refused}{f', ⚠ {gone}' if removed else ''}"
+    kept = [review for review in reviews if review.changed.how is not How.REMOVED]
+    told = []
+    if removed:
+        told.append(f"⚠ {gone}")
+    if kept:
+        told.append(
+            f"✔ {counted(len(kept), 'stack changes, and is', 'stacks change, and all are')} fit to be deployed{_bounds(kept)}"
+        )
+    return f"Slipway review: {'; '.join(told)}"
+
+
+def _bounds(reviews: Sequence[Review]) -> str:
+    """What the title's green mark does not speak of."""
+    points = Counter(point for review in reviews for point in review.open_points)
+    if not points:
+        return ""
+    return f", as far as was looked at ({', '.join(f'{count} {point}' for point, count in points.items())})"
+
+
+def _of(commits: tuple[str, str] | None) -> Iterator[Block]:
+    """Which push the comment is about: after one whose review ended early, the comment of the push before stands there."""
+    if commits is not None:
+        yield Block(head=f"Commit {code_name(commits[0])}, held against {code_name(commits[1])}.\n")
 
 
 def _touched(changes: Changes) -> Iterator[Block]:
     """That the change is to more than settings: then the diff is to be read, whatever the table says."""
     if not changes.shared:
         return
-    judges = sum(file.startswith(("policies/", "slipway/")) for file in changes.shared)
     told = f"Code that all stacks share changes ({counted(len(changes.shared), 'file', 'files')}), so every stack is listed."
-    if judges:
+    if changes.judges:
         told += (
-            " ⚠ Among it is code that this review itself rests on, its checks or its policies: read that diff first."
+            " ⚠ Among it is code that this review itself rests on, or that runs in it: what is said below is what that code "
+            "says. Read that diff first."
         )
     yield Block(
         head=f"{told}\n\n<details><summary>Which files</summary>\n",
-        items=tuple(f"- {code(file)}" for file in changes.shared),
+        # What a judge's verdict depends on is shown where there is no room for all.
+        items=tuple(f"- {code_name(file)}" for file in (*changes.judges, *_but(changes.shared, changes.judges))),
         tail="\n</details>\n",
         rank=6,
     )
+
+
+def _but(files: Iterable[str], others: Iterable[str]) -> Iterator[str]:
+    apart = set(others)
+    return (file for file in files if file not in apart)
 
 
 def _row(review: Review) -> str:
@@ -93,19 +133,15 @@ def _cell(text: str) -> str:
 def verdict(review: Review) -> str:
     """In words, with a mark for the eye."""
     if review.changed.how is How.REMOVED:
-        return "removed"
+        return "⚠ removed"
     if review.faults:
         return f"✖ {', '.join(review.faults)}"
-    words = ["ready"]
-    if any(entry.get("id") == _NOT_SIZED for entry in review.head.findings):
-        words.append("fit not checked")
+    words = ["ready", *review.open_points]
     warnings = len(review.findings("warning")) + len(review.advisory)
     if warnings:
         words.append(counted(warnings, "warning", "warnings"))
     if review.excepted:
         words.append(counted(len(review.excepted), "exception", "exceptions"))
-    if review.preview is None:
-        words.append("not previewed")
     if review.changed.how is How.NEW:
         words.append("new stack")
     return f"✔ {', '.join(words)}"
@@ -175,6 +211,16 @@ def _notices(review: Review) -> Iterator[Block]:
         )
     if review.preview is None:
         yield Block(head="\nNo preview was made, so the resources that would change are not known here.")
+    elif review.misses_state:
+        yield Block(
+            head="\n✖ The backend has no stack of this name, though the stack is no new one here: what is shown as new may be "
+            "deployed already. Is it the right backend, with the right credentials? Where the stack was never deployed, make it "
+            f"known there with {code(f'pulumi stack init {name}')}."
+        )
+    elif review.preview.state is not State.KEPT and how is not How.NEW:
+        yield Block(
+            head="\n⚠ No backend was given, so the preview was held against an empty state: everything is shown as new."
+        )
 
 
 def _judgements(review: Review) -> Iterator[Block]:
@@ -265,5 +311,5 @@ def _resources(review: Review) -> Iterator[Block]:
 def _steps(preview: Preview) -> Iterator[str]:
     """What takes something away first."""
     for step in sorted(preview.steps, key=lambda each: KINDS[::-1].index(each.kind)):
-        differing = f": {code(', '.join(step.properties))}" if step.properties else ""
-        yield f"- {step.kind} {code(step.name)} ({code(step.type)}){differing}"
+        differing = f": {code_name(', '.join(step.properties))}" if step.properties else ""
+        yield f"- {step.kind} {code_name(step.name)} ({code_name(step.type)}){differing}"

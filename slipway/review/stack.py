@@ -9,7 +9,10 @@ from typing import Any
 
 from slipway.review.changes import Changed, How
 from slipway.review.deployment import Capacity, MonthlyCost
-from slipway.review.preview import Preview
+from slipway.review.preview import Preview, State
+
+NOT_SIZED = "sizing.not-checked"
+"""The check that says why it could not be computed whether the model fits."""
 
 Entry = Mapping[str, Any]
 """One finding or judgement of `slipway check --json`."""
@@ -85,6 +88,25 @@ class Review:
         return _identity(entry) not in before
 
     @property
+    def misses_state(self) -> bool:
+        """Whether the backend should hold the stack and does not: what the preview shows as new may be there already."""
+        return self.preview is not None and self.preview.state is State.MISSING and self.changed.how is not How.NEW
+
+    @property
+    def open_points(self) -> tuple[str, ...]:
+        """What a green mark does not speak of, in words."""
+        if self.changed.how is How.REMOVED:
+            return ()
+        words = []
+        if any(entry.get("id") == NOT_SIZED for entry in self.head.findings):
+            words.append("fit not checked")
+        if self.preview is None:
+            words.append("not previewed")
+        elif self.preview.state is not State.KEPT and self.changed.how is not How.NEW:
+            words.append("held against an empty state")
+        return tuple(words)
+
+    @property
     def faults(self) -> tuple[str, ...]:
         """What keeps the stack from being deployed, in words; empty where nothing does."""
         if self.changed.how is How.REMOVED:
@@ -100,6 +122,8 @@ class Review:
             words.append(counted(len(self.mandatory), "mandatory violation", "mandatory violations"))
         if self.preview is not None and self.preview.errors:
             words.append("preview failed")
+        if self.misses_state:
+            words.append("not in the backend")
         # Whatever else the check may have found: a green line never stands beside its red one.
         if not words and self.head.checked.get("status"):
             words.append("check failed")

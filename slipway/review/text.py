@@ -14,22 +14,30 @@ LONGEST = 600
 HIDDEN = "[hidden]"
 
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[ -/]*[0-~])")
-_TOKENS = (
-    re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL),
-    # What follows a word for a secret, or stands between a URL's scheme and its host.
-    re.compile(r"(?i)(?<=bearer )[^\s\"']{8,}"),
-    re.compile(r"(?i)(?<=basic )[a-z0-9+/=_-]{8,}"),
-    re.compile(
-        r"(?i)\b[\w-]*(?:password|passphrase|passwd|secret|token|api[_-]?key)[\w-]*[\"']?\s*[=:]\s*[\"']?([^\s\"',;]{6,})"
-    ),
-    re.compile(r"(?<=://)[^\s/@]+(?=@)"),
+_FORMS = (
+    re.compile(r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----.*?(?:-----END [A-Z ]{0,40}PRIVATE KEY-----|\Z)", re.DOTALL),
     # How well-known services' keys begin.
     re.compile(r"\b(?:gh[a-z]_|github_pat_|glpat-|glptt-|hf_|sk-|pul-|xox[a-z]-|npm_|pypi-)[\w-]{10,}"),
     re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{12,}"),
-    re.compile(r"\beyJ[\w-]{8,}\.[\w-]+\.?[\w-]*"),
+    re.compile(r"(?<![\w-])eyJ[\w-]{8,4000}\.[\w-]{1,4000}\.?[\w-]*"),
+)
+"""Keys that are known by their form alone."""
+_LIKELY = (
+    # What follows a word for a secret, or stands between a URL's scheme and its host. No quantifier stands before such a word,
+    # and each that another could take letters from is bounded: the text is a stranger's, and may be made to take long.
+    re.compile(r"(?i)(?<=bearer )[^\s\"']{8,}"),
+    re.compile(r"(?i)(?<=basic )[a-z0-9+/=_-]{8,}"),
+    re.compile(
+        r"(?i)(?:password|passphrase|passwd|secret|token|api[_-]?key)[\w-]{0,40}[\"']?\s{0,8}[=:]\s{0,8}[\"']?([^\s\"',;]{6,})"
+    ),
+    re.compile(r"(?<=://)[^\s/@]{1,400}(?=@)"),
     # Long runs of letters and digits that are no word: keys in hexadecimal or base64.
     re.compile(r"(?<![A-Za-z0-9+_])(?=[A-Za-z+_]*[0-9])(?=[0-9+_]*[A-Za-z])[A-Za-z0-9+_]{32,}={0,2}"),
 )
+_READ = 8
+"""How many times the length that is shown is looked at: what is hidden leaves room for what follows it."""
+_ALL_READ = 40_000
+"""Letters of a longer text that are looked at: its last lines, which say why it ended."""
 
 
 def plain(text: str) -> str:
@@ -43,9 +51,25 @@ def _visible(letter: str) -> str:
     return " "
 
 
+def last(text: str, most: int = _ALL_READ) -> str:
+    """The last lines of `text`, none of them torn: half a key is not known for one."""
+    if len(text) <= most:
+        return text
+    return text[-most:].partition("\n")[2]
+
+
 def redacted(text: str) -> str:
     """Without what looks like a key or a password. Cheap on purpose: rather a word too many than a key."""
-    for pattern in _TOKENS:
+    return _without(text, (*_FORMS, *_LIKELY))
+
+
+def redacted_name(text: str) -> str:
+    """Without keys. A name says `secret` or `token` for other reasons, and is what the reader tells things apart by."""
+    return _without(text, _FORMS)
+
+
+def _without(text: str, patterns: tuple[re.Pattern[str], ...]) -> str:
+    for pattern in patterns:
         text = pattern.sub(_hide, text)
     return text
 
@@ -58,7 +82,16 @@ def _hide(found: re.Match[str]) -> str:
 
 def code(text: object, longest: int = LONGEST) -> str:
     """A code span of `text` in one line; `—` where there is nothing to show."""
-    line = " ".join(redacted(plain(str(text))).split())
+    return _span(redacted(plain(str(text)[: longest * _READ])), longest)
+
+
+def code_name(text: str, longest: int = LONGEST) -> str:
+    """A code span of a resource's name, its type or a property's."""
+    return _span(redacted_name(plain(text[: longest * _READ])), longest)
+
+
+def _span(text: str, longest: int) -> str:
+    line = " ".join(text.split())
     if not line:
         return "—"
     if len(line) > longest:
@@ -72,7 +105,7 @@ def code(text: object, longest: int = LONGEST) -> str:
 
 def spans(text: str, most: int = 40) -> list[str]:
     """The lines of a longer text, each a code span; of more than `most` the last ones, which say why it ended."""
-    lines = [line for line in redacted(plain(text)).splitlines() if line.strip()]
+    lines = [line for line in redacted(plain(last(text))).splitlines() if line.strip()]
     left = len(lines) - most
     shown = [code(line) for line in lines[-most:]]
     return [f"… {left} lines before these", *shown] if left > 0 else shown

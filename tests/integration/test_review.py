@@ -23,6 +23,9 @@ from tests.integration.review_services import MARKER, Service, double
 WORKFLOW = ".github/workflows/review.yml"
 PIPELINE = "docs/gitlab-review.yml"
 SAME = "github.event.pull_request.head.repo.full_name == github.repository"
+NO_SECRETS = "github.event.pull_request.user.login != 'dependabot[bot]'"
+GATE = "cancelled() || (needs.check.result != 'success' && needs.check.result != 'failure')"
+"""The condition on which the job that is required fails at once."""
 SECRETS = {
     "PULUMI_CONFIG_PASSPHRASE": f"passphrase {secrets.token_hex(8)}",
     "TOKEN": f"ghs_{secrets.token_hex(20)}",
@@ -39,6 +42,21 @@ def workflow(root: Path) -> dict[str, Any]:
 
 def steps(root: Path) -> list[tuple[str, dict[str, Any]]]:
     return [(name, step) for name, job in workflow(root)["jobs"].items() for step in job["steps"]]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def nothing_of_the_machines_is_touched() -> Iterator[None]:
+    """The virtual environment is shared with every clone here, and the home folder is somebody's."""
+    programs = Path(sys.executable).parent
+    kept = Path("~/.ssh").expanduser()
+
+    def seen() -> list[object]:
+        links = sorted((each.name, each.readlink()) for each in programs.iterdir() if each.is_symlink())
+        return [links, sorted(kept.iterdir()) if kept.exists() else None]
+
+    before = seen()
+    yield
+    assert seen() == before
 
 
 # what is there
@@ -89,10 +107,44 @@ def test_scripts_that_run_are_strict(root: Path) -> None:
         assert ("\nset -euo pipefail\n" in text) == runs
 
 
-def test_it_is_started_by_pull_requests_alone(root: Path) -> None:
-    assert workflow(root)["on"] == {"pull_request": None}
+def test_it_is_started_by_pull_requests_and_what_they_are_held_against(root: Path) -> None:
+    """`edited` too: another target branch makes another change of the same commits."""
+    assert workflow(root)["on"] == {
+        "pull_request": {"types": ["opened", "synchronize", "reopened", "edited"]},
+        "push": {"branches": ["main"]},
+    }
     assert "pull_request_target" not in (root / WORKFLOW).read_text()
     assert "workflow_run" not in (root / WORKFLOW).read_text()
+
+
+def test_the_job_to_require_is_never_skipped(root: Path) -> None:
+    """A skipped one counts as green: so is every job of a run that was cancelled, and each that needs it."""
+    review = workflow(root)["jobs"]["review"]
+    assert review["if"] == "${{ always() && github.event_name == 'pull_request' }}"
+    assert review["steps"][0] == {"if": f"${{{{ {GATE} }}}}", "run": "exit 1"}
+    (previews,) = (step["env"]["PREVIEWS"] for step in review["steps"] if "PREVIEWS" in step.get("env", {}))
+    assert previews == f"${{{{ {SAME} && {NO_SECRETS} && 'expected' || '' }}}}"
+
+
+def test_no_cache_meets_the_secrets(root: Path) -> None:
+    """What any branch's job may write there would run with them."""
+    for name, step in steps(root):
+        assert "cache@" not in step.get("uses", ""), name
+        if "setup-go@" in step.get("uses", ""):
+            assert step["with"]["cache"] is False
+    assert not [job for job in pipeline(root).values() if isinstance(job, dict) and "cache" in job]
+
+
+def test_findings_are_uploaded_where_that_is_asked_for(root: Path) -> None:
+    jobs = workflow(root)["jobs"]
+    assert "vars.SLIPWAY_CODE_SCANNING == 'true' && (github.event_name == 'push' ||" in " ".join(
+        jobs["sarif"]["if"].split()
+    )
+    assert jobs["check"]["if"] == ("${{ github.event_name == 'pull_request' || vars.SLIPWAY_CODE_SCANNING == 'true' }}")
+    assert jobs["sarif"]["permissions"]["actions"] == "read"
+    _, download, upload = jobs["sarif"]["steps"]
+    assert download["continue-on-error"] is True
+    assert upload["if"] == f"${{{{ steps.{download['id']}.outcome == 'success' }}}}"
 
 
 def test_no_job_may_write_but_those_that_must(root: Path) -> None:
@@ -112,8 +164,8 @@ def test_secrets_are_only_in_the_job_that_forks_do_not_get(root: Path) -> None:
     jobs = workflow(root)["jobs"]
     assert [name for name, job in jobs.items() if "secrets." in json.dumps(job)] == ["preview"]
     for name in ("preview", "sarif"):
-        assert SAME in " ".join(jobs[name]["if"].split())
-        assert "||" not in jobs[name]["if"]
+        assert f"{SAME} && {NO_SECRETS}" in " ".join(jobs[name]["if"].split())
+    assert "||" not in jobs["preview"]["if"]
     assert jobs["preview"]["environment"] == "preview"
 
 
@@ -135,7 +187,7 @@ def test_actions_are_pinned_by_commit(root: Path) -> None:
 
 def test_every_step_is_a_script_of_ours(root: Path) -> None:
     for _, step in steps(root):
-        if "run" in step:
+        if "run" in step and step["run"] != "exit 1":
             assert re.fullmatch(r'tools/review/[a-z]+\.sh( preview| "\$STACK")?', step["run"]), step["run"]
             assert os.access(root / step["run"].split()[0], os.X_OK)
 
@@ -170,10 +222,12 @@ class Run:
         self.repository = self.folder / "repository"
         self.curl = self.folder / "curl.txt"
         home = self.folder / "home"
-        (home / ".cache").mkdir(parents=True, exist_ok=True)
-        if not (home / ".cache/slipway").exists():
-            # What is built once a machine.
-            (home / ".cache/slipway").symlink_to(Path("~/.cache/slipway").expanduser())
+        (self.folder / "tmp").mkdir(exist_ok=True)
+        (home / ".cache/slipway").mkdir(parents=True, exist_ok=True)
+        for built in Path("~/.cache/slipway").expanduser().iterdir():
+            # What is built once a machine. Whatever else is kept there is kept in this home.
+            if built.is_dir() and not (home / ".cache/slipway" / built.name).exists():
+                (home / ".cache/slipway" / built.name).symlink_to(built)
         (self.folder / "bin").mkdir(exist_ok=True)
         spy = self.folder / "bin/curl"
         spy.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" >>{self.curl}\nexec {shutil.which("curl")} "$@"\n')
@@ -186,6 +240,7 @@ class Run:
             **kept,
             "PATH": f"{self.folder / 'bin'}:{os.environ['PATH']}",
             "HOME": str(self.folder / "home"),
+            "TMPDIR": str(self.folder / "tmp"),
             "SLIPWAY_STATE": str(self.folder / "home/state"),
             "CI": "true",
             "GITHUB_REPOSITORY": "owner/name",
@@ -215,15 +270,18 @@ class Run:
         self.ran.append(Ran(job, command, done.returncode, done.stdout + done.stderr))
         return self.ran[-1]
 
-    def job(self, root: Path, name: str, **known: str) -> list[int]:
-        """Run the workflow's job; the statuses of its steps."""
+    def job(self, root: Path, name: str, *, gate: bool = False, **known: str) -> list[int]:
+        """Run the workflow's job; the statuses of its steps, up to the one that failed and those that run all the same."""
+        conditions = {"!cancelled()": True, GATE: gate}
         expressions = {
             "github.event.pull_request.number": "7",
+            "github.event.pull_request.head.sha": git(self.repository, "rev-parse", "HEAD"),
             "github.event.pull_request.head.repo.full_name": "stranger/name" if self.fork else "owner/name",
             "github.token": SECRETS["TOKEN"],
-            "needs.preview.result != 'skipped' && 'expected' || ''": "" if self.fork else "expected",
+            f"{SAME} && {NO_SECRETS} && 'expected' || ''": "" if self.fork else "expected",
             "secrets.PULUMI_BACKEND_URL": f"file://{self.folder / 'backend'}",
             "secrets.PULUMI_CONFIG_PASSPHRASE": SECRETS["PULUMI_CONFIG_PASSPHRASE"],
+            "secrets.PULUMI_ACCESS_TOKEN": "",
             "secrets.SLIPWAY_SECRETS": DOTENV,
             **known,
         }
@@ -236,12 +294,16 @@ class Run:
         ended = []
         for step in workflow(root)["jobs"][name]["steps"]:
             given = step.get("with", {})
+            asked = step.get("if", "").removeprefix("${{ ").removesuffix(" }}")
+            if not conditions[asked] if asked else any(ended):
+                continue
             if step.get("uses", "").startswith("actions/upload-artifact@"):
                 source = place / given["path"]
                 target = self.artifacts / value(given["name"])
                 if source.is_dir():
                     shutil.copytree(source, target)
                 elif source.exists():
+                    shutil.rmtree(target, ignore_errors=True)
                     target.mkdir(parents=True)
                     shutil.copy2(source, target)
             elif step.get("uses", "").startswith("actions/download-artifact@"):
@@ -296,6 +358,16 @@ def repository(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return checkout
 
 
+def init(run: Run, stack: str) -> None:
+    """As one who deploys: the backend knows the stack, and holds nothing of it."""
+    place = run.clone("deployment")
+    env = {"PULUMI_BACKEND_URL": f"file://{run.folder / 'backend'}", "SLIPWAY_KEY_PLATFORM": secrets.token_hex(32)}
+    env |= {"PULUMI_CONFIG_PASSPHRASE": SECRETS["PULUMI_CONFIG_PASSPHRASE"]}
+    command = f'eval "$(slipway env {stack})" && pulumi stack init {stack} --non-interactive'
+    ended = run.shell("deployment", place, command, env)
+    assert ended.status == 0, ended.output
+
+
 def new_run(repository: Path, folder: Path, service: Service, *, fork: bool = False) -> Run:
     shutil.copytree(repository, folder / "repository", symlinks=True, ignore=shutil.ignore_patterns(".venv"))
     return Run(folder, service, fork=fork)
@@ -308,6 +380,7 @@ def done(root: Path, repository: Path, tmp_path_factory: pytest.TempPathFactory)
         service.crowd()
         run = new_run(repository, tmp_path_factory.mktemp("run"), service)
         (run.folder / "backend").mkdir()
+        init(run, "poc")
         run.statuses["check"] = run.job(root, "check")
         for stack in json.loads(run.outputs("check")["stacks"]):
             run.statuses[stack] = run.job(root, "preview", **{"matrix.stack": stack})
@@ -330,10 +403,13 @@ def test_each_job_ends_as_it_should(done: Run) -> None:
 
 def test_the_comment_says_what_is_so(done: Run) -> None:
     (text,) = done.service.ours
-    assert text.startswith(f"{MARKER}\n## Slipway review: ✖ 1 of 2 stacks would be refused or fail\n")
+    head, base = (git(done.repository, "rev-parse", commit) for commit in ("HEAD", "HEAD^1"))
+    title = "## Slipway review: ✖ 1 of 2 stacks would be refused or fail"
+    assert text.startswith(f"{MARKER}\n{title}\n\nCommit `{head}`, held against `{base}`.\n")
     (prod,) = re.findall(r"^\| `prod` \|.*$", text, re.MULTILINE)
     assert "✖ 1 check failed" in prod
-    assert "preview failed | ? | ? | ? | ? |" in prod
+    # It is no new stack, and the backend does not know it.
+    assert "preview failed, not in the backend | ? | ? | ? | ? |" in prod
     assert "GPUs: 8 → 1<br>" in prod
     assert "At once: 256 → 0" in prod
     (poc,) = re.findall(r"^\| `poc` \|.*$", text, re.MULTILINE)
@@ -350,7 +426,8 @@ def test_no_secret_appears_anywhere(done: Run) -> None:
 
 
 def test_a_preview_makes_no_stack_in_the_backend(done: Run) -> None:
-    assert [file for file in (done.folder / "backend").rglob("*.json*") if "stacks" in file.parts] == []
+    kept = [file.name for file in (done.folder / "backend").rglob("*.json*") if "stacks" in file.parts]
+    assert {name.partition(".")[0] for name in kept} == {"poc"}
 
 
 def test_a_preview_leaves_the_stacks_files_as_they_were(done: Run) -> None:
@@ -370,9 +447,10 @@ def test_the_comment_is_updated_in_place(root: Path, done: Run) -> None:
     before = len(done.service.comments)
     # A second push: the jobs of the first are done.
     shutil.rmtree(done.folder / "jobs/comment")
-    (done.artifacts / "comment/comment.md").write_text(f"{MARKER}\nsecond\n")
+    second = f"{MARKER}\nsecond, of {git(done.repository, 'rev-parse', 'HEAD')}\n"
+    (done.artifacts / "comment/comment.md").write_text(second)
     assert done.job(root, "comment") == [0]
-    assert done.service.ours == [f"{MARKER}\nsecond\n"]
+    assert done.service.ours == [second]
     assert len(done.service.comments) == before
     # What looks like ours and is somebody else's stays as it was.
     assert done.service.comments[3]["body"] == f"{MARKER} not ours"
@@ -389,6 +467,86 @@ def test_a_fork_gets_a_review_and_no_secret(root: Path, repository: Path, tmp_pa
     assert run.summary.read_text().startswith(f"{MARKER}\n## Slipway review: ✖")
     assert "No preview was made" in run.summary.read_text()
     assert run.leaks() == []
+
+
+def amend(run: Run, file: str, content: str) -> None:
+    """The change has one file more."""
+    (run.repository / file).parent.mkdir(parents=True, exist_ok=True)
+    (run.repository / file).write_text(content)
+    git(run.repository, "add", "-f", file)
+    git(run.repository, "commit", "-q", "--amend", "--no-edit")
+
+
+def test_a_review_that_fails_takes_the_place_of_the_comment_before(
+    root: Path, repository: Path, tmp_path: Path
+) -> None:
+    with double("github", SECRETS["TOKEN"]) as service:
+        service.add(f"{MARKER}\n## Slipway review: ✔", service.OURS)
+        run = new_run(repository, tmp_path, service)
+        amend(run, "stacks/Pulumi.poc.eu.yaml", "config: {}\n")
+        assert run.job(root, "check")[:2] == [0, 2]
+        assert run.job(root, "review") == [0, 2]
+        assert run.job(root, "comment") == [0]
+        (text,) = service.ours
+        assert text.startswith(f"{MARKER}\n## Slipway review: ✖ the review failed\n")
+        assert f"`{git(run.repository, 'rev-parse', 'HEAD')}`" in text
+
+
+def test_the_required_job_fails_where_the_check_did_not_end(root: Path, repository: Path, tmp_path: Path) -> None:
+    with double("github", SECRETS["TOKEN"]) as service:
+        assert new_run(repository, tmp_path, service).job(root, "review", gate=True) == [1]
+
+
+FORGED = "review-out/previews/poc.json"
+
+
+def test_results_that_were_committed_are_taken_by_nobody(root: Path, repository: Path, tmp_path: Path) -> None:
+    with double("github", SECRETS["TOKEN"]) as service:
+        run = new_run(repository, tmp_path, service)
+        amend(run, FORGED, '{"steps": [], "changeSummary": {}}')
+        for job in ("check", "review"):
+            assert run.job(root, job)[0] == 2
+            assert "review-out holds files of the repository" in run.ran[-1].output
+        git(run.repository, "rm", "-q", "-r", "review-out")
+        (run.repository / "review-out").symlink_to("docs")
+        git(run.repository, "add", "-f", "review-out")
+        git(run.repository, "commit", "-q", "--amend", "--no-edit")
+        ended = run.shell("review", run.clone("linked"), "tools/review/review.sh", {})
+        assert (ended.status, "holds files of the repository" in ended.output) == (2, True)
+
+
+def test_files_that_a_stack_names_have_stand_ins_for_as_long_as_it_takes(repository: Path, tmp_path: Path) -> None:
+    """And a stack that is no new one is to be in the backend that was given."""
+    with double("github", SECRETS["TOKEN"]) as service:
+        run = new_run(repository, tmp_path, service)
+        (run.folder / "backend").mkdir()
+        place = run.clone("preview")
+        home = run.folder / "home"
+        (home / "tls").mkdir()
+        (home / "tls/ca.pem").write_text("of the site\n")
+        rewrite(place, "poc", "host_path: /srv/models/Qwen2.5-1.5B-Instruct\n", "path: ~/models/qwen\n")
+        front = "    front: {certificate_file: ~/tls/host.pem, key_file: ~/keys/tls/host.key, ca_file: ~/tls/ca.pem}\n"
+        rewrite(place, "poc", "    gateway:\n", f"{front}    gateway:\n")
+        env = {
+            "PULUMI_BACKEND_URL": f"file://{run.folder / 'backend'}",
+            "PULUMI_CONFIG_PASSPHRASE": SECRETS["PULUMI_CONFIG_PASSPHRASE"],
+            # As a form of a web page leaves it.
+            "SLIPWAY_SECRETS": DOTENV.replace("\n", "\r\n") + "\r\nPATH=/nowhere\r\n",
+            "PREVIEWS": "expected",
+        }
+        ended = run.shell("preview", place, "tools/review/preview.sh poc", env)
+        assert ended.status == 0, ended.output
+        dropped = "SLIPWAY_KEY_ASSISTANT, SLIPWAY_KEY_ANALYTICS, PATH"
+        assert f"SLIPWAY_SECRETS: stack poc names no such variable: {dropped}\n" in ended.output
+        assert sorted(each.name for each in home.iterdir() if each.name in {".ssh", "keys", "models", "tls"}) == ["tls"]
+        assert [each.name for each in (home / "tls").iterdir()] == ["ca.pem"]
+        assert (home / "tls/ca.pem").read_text() == "of the site\n"
+        assert json.loads((place / "review-out/previews/poc.json").read_text())["state"] == "missing"
+        assert run.shell("review", place, "tools/review/base.sh && tools/review/review.sh", env).status == 1
+        assert re.search(
+            r"\| `poc` \| ✖ not in the backend \| 1[0-9] \|", (place / "review-out/comment.md").read_text()
+        )
+        assert run.leaks() == []
 
 
 def test_a_preview_that_got_lost_is_no_green_line(repository: Path, tmp_path: Path) -> None:
@@ -435,6 +593,15 @@ def test_what_can_not_be_posted_is_in_the_summary(
     assert run.leaks() == []
 
 
+def test_a_comment_that_is_a_link_is_not_read(poster: tuple[Run, Path]) -> None:
+    """It could lead to the environment, where the token is."""
+    run, place = poster
+    (place / "review-out/comment.md").unlink()
+    (place / "review-out/comment.md").symlink_to("/proc/self/environ")
+    ended = run.shell("comment", place, "tools/review/comment.sh", ALLOWED)
+    assert (ended.status, run.service.requests, run.leaks()) == (2, [], [])
+
+
 def test_no_option_comes_in_with_a_token(poster: tuple[Run, Path]) -> None:
     run, place = poster
     for env in ({"GITHUB_TOKEN": f'{SECRETS["TOKEN"]}"\noutput = "/tmp/x'}, {"PULL_REQUEST": "7/../8"}):
@@ -464,7 +631,7 @@ def test_the_pipeline_runs_the_same_scripts(root: Path) -> None:
     jobs = {name: job for name, job in document.items() if isinstance(job, dict) and "script" in job}
     assert [job["stage"] for job in jobs.values()] == document["stages"]
     ours = {script for job in jobs.values() for script in re.findall(r"tools/review/\w+\.sh", "\n".join(job["script"]))}
-    github = {step["run"].split()[0] for _, step in steps(root) if "run" in step}
+    github = {step["run"].split()[0] for _, step in steps(root) if step.get("run", "exit 1") != "exit 1"}
     assert ours - {"tools/review/note.sh"} == github - {"tools/review/comment.sh"}
     for name, job in jobs.items():
         for needed in job.get("needs", ()):
@@ -475,17 +642,30 @@ def test_the_pipeline_keeps_variables_from_forks(root: Path) -> None:
     document = pipeline(root)
     assert document["workflow"]["rules"] == [{"if": '$CI_PIPELINE_SOURCE == "merge_request_event"'}]
     assert document["preview"]["rules"] == [{"if": "$CI_MERGE_REQUEST_SOURCE_PROJECT_ID == $CI_PROJECT_ID"}]
+    # A variable's scope is the environment of the jobs that it goes to; without one, no job has the variables.
+    scopes = {name: job["environment"] for name, job in document.items() if "environment" in job}
+    assert scopes == {
+        "preview": {"name": "preview", "action": "prepare"},
+        "note": {"name": "review-note", "action": "prepare"},
+    }
+    assert all(f"`{scope['name']}`" in (root / "docs/review.md").read_text() for scope in scopes.values())
+    assert document["note"]["variables"] == {"GIT_STRATEGY": "none"}
 
 
 def test_the_pipeline_posts_one_note(root: Path, repository: Path, tmp_path: Path) -> None:
     with double("gitlab", SECRETS["TOKEN"]) as service:
         service.crowd()
         run = new_run(repository, tmp_path, service)
+        git(run.repository, "branch", "trunk", "HEAD^1")
         place = run.clone("pipeline")
         env = {
             "BASE": git(place, "rev-parse", "HEAD^1"),
             "CI_API_V4_URL": service.url,
+            "CI_COMMIT_SHA": git(place, "rev-parse", "HEAD"),
+            "CI_DEFAULT_BRANCH": "trunk",
+            "CI_PROJECT_DIR": str(place),
             "CI_PROJECT_ID": "5",
+            "CI_REPOSITORY_URL": str(run.repository),
             "CI_MERGE_REQUEST_SOURCE_PROJECT_ID": "5",
             "CI_MERGE_REQUEST_IID": "7",
             "PREVIEWS": "expected",
@@ -496,19 +676,28 @@ def test_the_pipeline_posts_one_note(root: Path, repository: Path, tmp_path: Pat
         for job in ("check", "preview", "review", "note"):
             # A job's script ends with its first line that fails.
             command = "\n".join(pipeline(root)[job]["script"])
+            if job == "note":
+                # The branch's own script is run by nobody.
+                (place / "tools/review/note.sh").write_text("exit 9\n")
             ended[job] = run.shell(job, place, command, env | (hidden if job in {"preview", "note"} else {})).status
         assert ended == {"check": 1, "preview": 123, "review": 1, "note": 0}, [each.output for each in run.ran]
         (text,) = service.ours
         assert "| `prod` | ✖" in text
-        assert "| `poc` | ✔ ready" in text
-        (place / "review-out/comment.md").write_text(f"{MARKER}\nsecond\n")
-        assert run.shell("note", place, "tools/review/note.sh", env | hidden).status == 0
-        assert service.ours == [f"{MARKER}\nsecond\n"]
+        assert "| `poc` | ✔ ready, held against an empty state" in text
+        note = "\n".join(pipeline(root)["note"]["script"])
+        second = f"{MARKER}\nsecond, of {env['CI_COMMIT_SHA']}\n"
+        (place / "review-out/comment.md").write_text(second)
+        assert run.shell("note", place, note, env | hidden).status == 0
+        assert service.ours == [second]
         before = len(service.requests)
         fork = env | {"CI_MERGE_REQUEST_SOURCE_PROJECT_ID": "6"}
-        ended_fork = run.shell("note", place, "tools/review/note.sh", fork)
+        ended_fork = run.shell("note", place, note, fork)
         assert (ended_fork.status, len(service.requests)) == (0, before)
         assert "second" in ended_fork.output
+        # What another job left in the folder, or the branch has committed there, is of another commit.
+        (place / "review-out/comment.md").write_text(f"{MARKER}\n## Slipway review: ✔\n\nCommit `{env['BASE']}`\n")
+        assert run.shell("note", place, note, env | hidden).status == 0
+        assert service.ours[0].startswith(f"{MARKER}\n## Slipway review: ✖ the review failed\n")
         assert run.leaks() == []
 
 
@@ -527,13 +716,9 @@ def test_hooks_look_at_what_a_check_reads(root: Path) -> None:
     for hook in (published, local):
         assert hook["pass_filenames"] is False
         assert hook["entry"].endswith("slipway check")
-        for name, matches in (
-            ("stacks/Pulumi.prod.yaml", True),
-            ("policies/config/prod.json", True),
-            ("docs/stacks/Pulumi.prod.yaml", False),
-            ("stacks/Pulumi.prod.yaml.orig", False),
-        ):
-            assert bool(re.search(hook["files"], name)) is matches
+        # No pattern knows the catalogue that a stack names, and a deletion leaves no file to match.
+        assert hook["always_run"] is True
+        assert "files" not in hook
 
 
 def test_an_installed_slipway_checks_the_project_that_it_is_called_in(root: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 # Post the review as the pull request's one comment on GitHub, or update the one that is there. Where nothing may be posted, as
 # for a fork's branch, it goes to the job's summary.
 #   COMMENT            The file with the review. Default: $OUT/comment.md.
+#   HEAD_COMMIT        The commit under review, for the words where there is no such file.
 #   PULL_REQUEST       Its number.
 #   HEAD_REPOSITORY    owner/name that the branch comes from.
 #   GITHUB_TOKEN       With pull-requests: write.
@@ -11,8 +12,7 @@ set -euo pipefail
 . "$(dirname "$0")/common.sh"
 . tools/review/rest.sh
 
-comment=${COMMENT:-$OUT/comment.md}
-[ -s "$comment" ] || fail "there is no review in $comment"
+choose_comment "${COMMENT:-$OUT/comment.md}" "${HEAD_COMMIT:-}"
 summarise() {
   say "$1; the review is in the job's summary"
   cat "$comment" >>"${GITHUB_STEP_SUMMARY:-/dev/stdout}"

@@ -3,13 +3,12 @@
 # a fork's branch, it is printed.
 #   COMMENT          The file with the review. Default: $OUT/comment.md.
 #   GITLAB_TOKEN     A project access token with scope api; a job's own token may write no notes.
-#   CI_API_V4_URL, CI_PROJECT_ID, CI_MERGE_REQUEST_IID, CI_MERGE_REQUEST_SOURCE_PROJECT_ID: as GitLab sets them.
+#   CI_API_V4_URL, CI_COMMIT_SHA, CI_PROJECT_ID, CI_MERGE_REQUEST_IID, CI_MERGE_REQUEST_SOURCE_PROJECT_ID: as GitLab sets them.
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
 . tools/review/rest.sh
 
-comment=${COMMENT:-$OUT/comment.md}
-[ -s "$comment" ] || fail "there is no review in $comment"
+choose_comment "${COMMENT:-$OUT/comment.md}" "${CI_COMMIT_SHA:-}"
 show() {
   say "$1; this is the review:"
   cat "$comment"
@@ -31,7 +30,7 @@ notes=$CI_API_V4_URL/projects/$CI_PROJECT_ID/merge_requests/$CI_MERGE_REQUEST_II
 write_body "$comment"
 status=$(request GET "$CI_API_V4_URL/user")
 if [ "$status" = 200 ]; then
-  author=$(python3 -c 'import json, sys; print(json.load(open(sys.argv[1], encoding="utf-8"))["id"])' "$answer")
+  author=$(python3 -I -c 'import json, sys; print(json.load(open(sys.argv[1], encoding="utf-8"))["id"])' "$answer")
   if find_comment "$notes" id "$author"; then
     if [ -n "$found" ]; then
       status=$(request PUT "$notes/$found" "$body")

@@ -3,8 +3,9 @@
 # values and secrets stay behind. Status 1 where a preview failed.
 # Usage: tools/review/preview.sh [NAME …]
 #   PULUMI_BACKEND_URL        The backend that holds the stacks' states. Default: a folder of this machine.
+#   PULUMI_ACCESS_TOKEN       What that backend asks for, where it is a service of Pulumi's.
 #   PULUMI_CONFIG_PASSPHRASE  What the secrets in the stacks' files are encrypted with.
-#   SLIPWAY_SECRETS           Lines NAME=VALUE: the variables that the stacks take keys from.
+#   SLIPWAY_SECRETS           Lines NAME=VALUE: the variables that the stacks take keys and tokens from.
 # The code of the branch under review runs here, with these secrets: let nobody start it whom you would not tell them.
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
@@ -12,22 +13,25 @@ set -euo pipefail
 NO_SUCH_STACK=6 # pulumi's exit status
 
 work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+# Made by hand, previews leave no keys behind that are none.
+: >"$work/stand-ins"
+trap 'python -m tools.review.stand_ins --remove "$work/stand-ins" || true; rm -rf "$work"' EXIT
 mkdir -p "$OUT/previews"
 
-for name in PULUMI_BACKEND_URL PULUMI_CONFIG_PASSPHRASE SLIPWAY_SECRETS; do
+for name in PULUMI_BACKEND_URL PULUMI_ACCESS_TOKEN PULUMI_CONFIG_PASSPHRASE SLIPWAY_SECRETS; do
   # A secret that a service does not have arrives as an empty one.
   [ -n "${!name:-}" ] || unset "$name"
 done
-while IFS= read -r line; do
-  [[ ${line%%=*} =~ ^SLIPWAY_[A-Z0-9_]+$ ]] && export "${line%%=*}=${line#*=}"
-done <<<"${SLIPWAY_SECRETS:-}"
+# What it means where the backend does not have a stack.
+absent=${PULUMI_BACKEND_URL:+missing}
+absent=${absent:-empty}
 
 open_stack() {
   local status=0
   pulumi stack select "$1" --non-interactive >/dev/null || status=$?
   [ "$status" = "$NO_SUCH_STACK" ] || return "$status"
   # A preview makes nothing, and no stack either: one that is not there yet is held against an empty state.
+  echo "$absent" >"$work/held-against"
   mkdir -p "$work/state"
   export PULUMI_BACKEND_URL=file://$work/state
   pulumi stack init "$1" --non-interactive >/dev/null
@@ -35,7 +39,8 @@ open_stack() {
 
 engine() {
   local exports
-  exports=$(slipway env "$1") && eval "$exports" && open_stack "$1" && python -m tools.review.stand_ins "$1" &&
+  exports=$(slipway env "$1") && eval "$exports" && open_stack "$1" &&
+    python -m tools.review.stand_ins "$1" "$work/stand-ins" &&
     pulumi preview --json --non-interactive --stack "$1" --policy-pack policies >"$work/preview.json"
 }
 
@@ -48,15 +53,19 @@ for stack in "$@"; do
   # A passphrase leaves its salt in the stack's file.
   cp "$file" "$work/stack.yaml"
   : >"$work/preview.json"
+  echo kept >"$work/held-against"
+  variables=$(python -m tools.review.variables "$stack")
   words=()
   # In a shell of its own, so that one stack's variables are not the next one's.
-  if ! (engine "$stack") 2>"$work/words.txt"; then
+  if ! (eval "$variables" && engine "$stack") 2>"$work/words.txt"; then
     words=("$work/words.txt")
     failed=1
   fi
   (
+    eval "$variables"
     eval "$(slipway env "$stack" 2>/dev/null)" || true
-    python -m tools.review.reduce "${words[@]}" <"$work/preview.json" >"$OUT/previews/$stack.json"
+    python -m tools.review.reduce "$stack" "$(cat "$work/held-against")" "${words[@]}" \
+      <"$work/preview.json" >"$OUT/previews/$stack.json"
   )
   cat "$work/stack.yaml" >"$file"
   [ ${#words[@]} -eq 0 ] || say "preview of $stack failed"

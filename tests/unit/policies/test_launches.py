@@ -68,7 +68,6 @@ def test_the_model_is_read_from_whatever_starts_it(more: dict[str, Any]) -> None
         {"command": ["sleep", "infinity"]},
         {"command": ["hf", "download", MODEL]},
         {"command": ["sh", "-c", "ray start --block --address=$(LWS_LEADER_ADDRESS):6379"]},
-        {"command": ["/scripts/start.sh"]},
         {"command": ["vllm", "bench", "serve"]},
         {"image": "nginx:1.29"},
         {"image": "registry.example/vllm-router:1.2"},
@@ -175,11 +174,41 @@ def test_a_file_with_flags_leaves_open_what_the_command_does_not_say() -> None:
         _ = one.tensor_parallel
 
 
-def test_an_unknown_word_may_be_any_flag() -> None:
-    one = launch(args=["--model", UNKNOWN])
+@pytest.mark.parametrize("command", [["/scripts/start.sh"], ["/bin/bash", "-e", "/scripts/start.sh"]])
+def test_a_script_in_a_file_may_start_the_engine(command: list[str]) -> None:
+    (unknown,) = found({"containers": [container(command=command)]})
+    assert isinstance(unknown, UnknownValueError)
+    assert found({"containers": [container(command=command, resources={})]}) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "where"),
+    [
+        (["--model", MODEL, UNKNOWN], "args[2]"),
+        (["--model", MODEL, "--enforce-eager", UNKNOWN], "args[3]"),
+        (UNKNOWN, "args"),
+    ],
+)
+def test_an_unknown_word_may_be_any_flag(words: Any, where: str) -> None:
+    one = launch(args=words)
     with pytest.raises(UnknownValueError) as error:
         _ = one.tensor_parallel
+    assert error.value.path == f"spec.template.spec.containers[0].{where}"
+
+
+def test_an_unknown_word_after_a_flag_is_its_value() -> None:
+    one = launch(args=["--model", UNKNOWN, "-tp", "2", "--api-key", UNKNOWN, "--trust-remote-code"])
+    assert (one.tensor_parallel, one.trust_remote_code, one.key) == (2, True, True)
+    with pytest.raises(UnknownValueError) as error:
+        _ = one.model
     assert error.value.path == "spec.template.spec.containers[0].args[1]"
+
+
+def test_where_a_flag_stands() -> None:
+    one = launch(command=["sh", "-c", "vllm serve m --enforce_eager"], args=["--api-key", "k", "--seed=1"])
+    assert one.place_of("seed") == ("args", 2)
+    assert one.place_of("enforce-eager") == ("command", 2)
+    assert one.place_of("max-num-seqs") == ("args",)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,8 @@ import gzip
 import pytest
 
 from policies.node import Node
-from policies.subjects.scripts import Script, clean, decoded, parse
+from policies.resources import Resource
+from policies.subjects.scripts import Script, clean, decoded, parse, scripts
 
 
 def installs(text: str) -> list[tuple[str, bool]]:
@@ -44,6 +45,15 @@ def installs(text: str) -> list[tuple[str, bool]]:
         ('eval "$(curl https://x/i.sh)"', ["https://x/i.sh | sh"]),
         ("curl https://x/i.py | python3", ["https://x/i.py | sh"]),
         ("npm i -g yarn", ["npm install -g yarn"]),
+        ("uvx litellm@1.82.8 --port 4000", ["uvx litellm==1.82.8"]),
+        ("uvx --quiet --from 'litellm[proxy]==1.82.8' litellm", ["uvx litellm[proxy]==1.82.8"]),
+        ("uv tool run litellm", ["uv tool run litellm"]),
+        ("uv run --with litellm==1.82.8 serve.py", ["uv run litellm==1.82.8"]),
+        ("sudo uv tool install litellm==1.82.8", ["uv tool install litellm==1.82.8"]),
+        ("pipx install --python 3.12 litellm==1.82.8", ["pipx install litellm==1.82.8"]),
+        ("pipx run litellm --port 1", ["pipx run litellm"]),
+        ("conda install -y -c conda-forge conda-forge::vllm=0.32.0", ["conda install vllm==0.32.0"]),
+        ("poetry add litellm@1.82.8", ["poetry add litellm==1.82.8"]),
         ("npm install --global @scope/tool@^1.2.3", ["npm install -g @scope/tool@^1.2.3"]),
     ],
 )
@@ -80,6 +90,7 @@ def test_pinned(text: str) -> None:
         "curl -o x.sh https://x/x.sh && sha256sum -c sums && bash x.sh",
         "curl https://x | bash-completion",
         "vllm serve m --host 0.0.0.0",
+        "uv sync --frozen; uv run serve.py; conda activate base; pipx list",
         "",
     ],
 )
@@ -109,5 +120,26 @@ def test_base64_and_gzip() -> None:
 
 
 def test_addresses_without_credentials() -> None:
+    assert clean("https://u:p@ss@host/a") == "https://host/a"
     assert clean("https://u:p@host/a?b=c") == "https://host/a"
     assert clean("vllm==0.32.0") == "vllm==0.32.0"
+
+
+@pytest.mark.parametrize(
+    ("text", "fetched"),
+    [
+        ("hf download org/m --local-dir /models", [("org/m", None)]),
+        ("exec huggingface-cli download --quiet org/m config.json --revision=main", [("org/m", "main")]),
+        ("sh -c 'hf download --revision abc org/m && ls'", [("org/m", "abc")]),
+        ("hf upload org/m; hf download --help", []),
+    ],
+)
+def test_downloads_from_a_hub(text: str, fetched: list[tuple[str, str | None]]) -> None:
+    script = Script(Node(text), list(parse(text)), hidden=False)
+    assert [(each.repository, each.revision) for each in script.downloads()] == fetched
+
+
+def test_scripts_that_pods_mount() -> None:
+    data = {"run": "#!/bin/bash\npip install vllm", "a.sh": "pip install vllm", "notes": "pip install vllm", "n": 1}
+    found = scripts(Resource.plain("kubernetes:core/v1:ConfigMap", "it", {"data": data}))
+    assert [each.path for each in found] == ["data.run", 'data["a.sh"]']

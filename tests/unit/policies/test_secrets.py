@@ -187,3 +187,78 @@ def test_a_json_document_is_taken_apart_and_templates_are_not() -> None:
         ("b", "b"),
         ("c", "c"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("hunter2", "PGPASSWORD"),
+        ("hunter2", "DB_PASS"),
+        ("hunter2", "MYSQL_PWD"),
+        ("hunter2", "PASSWORD"),
+        ("/abc123", "X_PASSWORD"),
+        ("$ecret123", "X_PASSWORD"),
+        ("(hunter2)", "X_PASSWORD"),
+        ("q7Xp2Lm9Rt4v", "TOKEN"),
+        ("q7Xp2Lm9Rt4v", "SECRET"),
+        ("9f8a7b6c5d4e3f2a1b0c9d8e7f6a5b4c", "AZURE_OPENAI_KEY"),
+        ("q7Xp2Lm9Rt4v,Lm9Rt4vZk8Wn3Bc", "API_KEYS"),
+        ("mysecretkey", "VLLM_API_KEY"),
+        ("--api-key=hunter2hunter2", "args"),
+        ("--ssl-key-password=tiger", "args"),
+        ("Bearer 9f8a7b6c5d4e3f2a1b0c9d8e7f6a5b4c", "AUTH_HEADER"),
+        (f"Basic {base64.b64encode(b'user:tiger').decode()}", "AUTH_HEADER"),
+        (base64.b64encode(b"user:tiger").decode(), "auth"),
+        ("Server=db;Database=llm;Password=hunter2;", "dsn"),
+        ("Server=db;Database=llm;Pwd=hunter2;", "dsn"),
+        ("general_settings: {master_key: sk-1234}\n", "config.yaml"),
+        ("client: {api_key: 9f8a7b6c5d4e3f2a1b0c9d8e7f6a5b4c}\n", "config.yaml"),
+        ("PASSWORD=hunter22 run", "command"),
+        ("docker login -u a -p hunter2 registry.example", "command"),
+        ("echo hunter2 | docker login --password-stdin", "command"),
+        ("curl -u a:b http://gateway:4000", "command"),
+        ("mysqldump -u root -phunter2 llm", "command"),
+        ("123456", "password"),
+    ],
+)
+def test_secrets_of_everyday(text: str, name: str) -> None:
+    assert Text(Node(text), name, strict=False).suspicious()
+    assert secrets(text, name) != []
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("dummy", "OPENAI_API_KEY"),
+        ("none", "API_KEY"),
+        ("$NAME", "PASSWORD"),
+        ("$name", "PASSWORD"),
+        ("${NAME}", "DB_PASS"),
+        ("/run/secrets/password", "DB_PASSWORD"),
+        ("first", "RENDER_PASS"),
+        ("$6$salt$hash", "password"),
+        ("aws ecr get-login-password | docker login --username AWS --password-stdin registry.example", "command"),
+        ('docker login ghcr.io -u x -p "$TOKEN"', "command"),
+        ("docker login -p is deprecated", "description"),
+        ('curl -u "$USER:${PASS}" http://gateway', "command"),
+        ('curl -H "Authorization: Bearer $(cat /token)" http://gateway', "command"),
+        ("Set the password with --password to change it", "description"),
+        ("Bearer authentication is on, basic authentication is off", "description"),
+        ("def login(user, password=None):", "script.py"),
+        ('client = OpenAI(api_key=os.environ["KEY"], token=token)', "script.py"),
+        ("connect(host, password=settings.password)", "script.py"),
+        ("auth: {existingSecret: db, secretKeys: {userPasswordKey: password}}\n", "values.yaml"),
+        ("key: {secretKeyRef: {name: a, key: password}}\n", "values.yaml"),
+        ("bearer_token_file: /var/run/secrets/kubernetes.io/serviceaccount/token\n", "prometheus.yml"),
+        ('proxy_set_header Authorization "Bearer $token";', "nginx.conf"),
+        ("--pass-access-token=true --pass-authorization-header=true", "args"),
+        ("TOKEN=${1:?token missing}", "command"),
+        ("password: ${DB_PASSWORD:?missing}\n", "compose.yaml"),
+        ("kubectl create secret generic x --from-literal=token=$TOKEN", "command"),
+        ("kubectl get secret x -o jsonpath={.data.password} | base64 -d", "command"),
+        ('redis-cli -a "$REDIS_PASSWORD" ping', "command"),
+        ("credentials: same-origin\n", "config.yaml"),
+    ],
+)
+def test_harmless_texts_of_everyday(text: str, name: str) -> None:
+    assert secrets(text, name) == []

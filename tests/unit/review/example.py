@@ -1,4 +1,4 @@
-"""A change to three stacks, as the checks and the engine tell of it: what the documentation shows."""
+"""A change to three stacks, as the checks and the engine might tell of it: what the documentation shows as an invented one."""
 
 import json
 from typing import Any
@@ -109,7 +109,7 @@ REVIEWS = (
     ),
     Review(
         CHANGES.stacks[2],
-        Side(checked=checked(policies=(EXCEPTED,)), capacity=room(1, 4, 200_000, 12.2, 64), cost=cost(1_316)),
+        Side(checked=checked(policies=(EXCEPTED,)), capacity=room(1, 4, 221_632, 13.5, 64), cost=cost(1_166)),
         Side(
             checked=checked(
                 policies=(
@@ -120,12 +120,15 @@ REVIEWS = (
                     {"id": "imdsv2", "severity": "high", "resource": "node", "where": "metadata", "unknown": True},
                 )
             ),
-            capacity=room(1, 4, 200_000, 12.2, 128),
-            cost=cost(1_316),
+            capacity=room(1, 4, 221_632, 13.5, 128),
+            cost=cost(1_166),
         ),
     ),
 )
 
 
+COMMITS = ("1234567890abcdef1234567890abcdef12345678", "abcdef1234567890abcdef1234567890abcdef12")
+
+
 def rendered() -> str:
-    return comment(CHANGES, REVIEWS)
+    return comment(CHANGES, REVIEWS, commits=COMMITS)

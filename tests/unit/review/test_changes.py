@@ -47,6 +47,9 @@ def test_nothing(sides: tuple[Path, Path]) -> None:
         "slipway/__pycache__/x.pyc",
         "playbooks/.ansible/x",
         "policies/config/z.json",
+        "LICENSE",
+        ".vscode/settings.json",
+        "components/README.md",
     ],
 )
 def test_what_no_stack_is_made_of(sides: tuple[Path, Path], file: str) -> None:
@@ -75,12 +78,72 @@ def test_a_stacks_own_files(sides: tuple[Path, Path], file: str) -> None:
         "components/c.py",
         "provider/p.py",
         "playbooks/roles/r.yml",
+        "tools/review/check.sh",
+        ".github/workflows/review.yml",
+        ".gitlab-ci.yml",
+        "docs/gitlab-review.yml",
+        "sitecustomize.py",
+        "stacks/sitecustomize.py",
+        "other.yaml",
     ],
 )
 def test_shared_code_touches_all(sides: tuple[Path, Path], file: str) -> None:
     put(sides[1], file)
     assert touched(sides) == [("a", "shared", ()), ("b", "shared", ())]
     assert changes(*sides).shared == (file,)
+
+
+@pytest.mark.parametrize(
+    ("file", "loud"),
+    [
+        ("sitecustomize.py", True),
+        (".github/workflows/review.yml", True),
+        ("requirements.txt", True),
+        ("components/c.py", True),
+        ("docs/gitlab-review.yml", True),
+        ("playbooks/roles/r.yml", False),
+    ],
+)
+def test_what_runs_in_a_review_judges_it(sides: tuple[Path, Path], file: str, loud: bool) -> None:
+    put(sides[1], file)
+    assert changes(*sides).judges == ((file,) if loud else ())
+
+
+@pytest.mark.parametrize("folder", ["policies/rules", "docs"])
+def test_a_link_in_a_folders_place_is_seen(sides: tuple[Path, Path], folder: str) -> None:
+    """Though what lies below it is the same as before."""
+    (sides[1] / folder).rename(sides[1] / "tests/elsewhere")
+    (sides[1] / folder).symlink_to(sides[1] / "tests/elsewhere")
+    assert folder in changes(*sides).judges
+
+
+def test_a_file_is_not_a_link_of_the_same_letters(sides: tuple[Path, Path]) -> None:
+    (sides[1] / "slipway/x.py").unlink()
+    (sides[1] / "slipway/x.py").symlink_to("1")
+    assert changes(*sides).shared == ("slipway/x.py",)
+
+
+def test_caches_that_were_committed_are_seen_and_no_others(sides: tuple[Path, Path]) -> None:
+    """Python runs a compiled module without a look at its source, if that module says so."""
+    head = sides[1]
+    put(head, ".gitignore", "__pycache__/\n.venv/\nreview-out/\n")
+    for command in (["init", "-q"], ["add", "-A"]):
+        subprocess.run(["git", *command], cwd=head, check=True)
+    put(head, "slipway/__pycache__/x.pyc")
+    # A link to another checkout's, which no pattern of a folder ignores.
+    (head / ".venv").symlink_to("/nowhere")
+    assert changes(*sides).shared == ()
+    subprocess.run(["git", "add", "-f", "slipway/__pycache__/x.pyc"], cwd=head, check=True)
+    assert changes(*sides).judges == ("slipway/__pycache__/x.pyc",)
+
+
+@pytest.mark.parametrize(
+    "named", ["policies/data/d.yaml", "./policies/data/d.yaml", "Pulumi.yaml", "docs/gitlab-review.yml"]
+)
+def test_code_that_a_stack_calls_its_catalogue_is_code(sides: tuple[Path, Path], named: str) -> None:
+    put(sides[1], "stacks/Pulumi.a.yaml", STACK.replace("mine.yaml", named))
+    put(sides[1], named)
+    assert changes(*sides).judges == (named.removeprefix("./"),)
 
 
 def test_removed_shared_code_touches_all(sides: tuple[Path, Path]) -> None:
@@ -106,6 +169,15 @@ def test_names_that_mean_something_to_a_shell_are_refused(sides: tuple[Path, Pat
     put(sides[1], f"stacks/Pulumi.{name}.yaml")
     with pytest.raises(ChangesError, match="can't name a stack that is reviewed"):
         changes(*sides)
+
+
+def test_odd_names_of_the_past_keep_nobody_from_a_review(sides: tuple[Path, Path]) -> None:
+    """Else the change that renames such a file could not be reviewed."""
+    put(sides[0], "stacks/Pulumi.a.eu.yaml")
+    put(sides[1], "stacks/Pulumi.a-eu.yaml")
+    assert [(name, how) for name, how, _ in touched(sides)] == [("a-eu", "new"), ("a.eu", "removed")]
+    listed = command("changed", "--base", str(sides[0]), "--head", str(sides[1]), "--previewable")
+    assert listed.stdout == "a-eu\n"
 
 
 def test_settings_that_are_no_yaml_are_the_checks_to_refuse(sides: tuple[Path, Path]) -> None:

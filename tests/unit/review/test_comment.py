@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,8 +15,9 @@ from markdown_it.token import Token
 
 from slipway.review import MARKER, Changed, Changes, How, Review, Side, comment, read_preview
 from slipway.review.limit import LIMIT, Block, fitted
-from slipway.review.text import HIDDEN, code, redacted
-from tests.unit.review.example import CHANGES, REVIEWS, checked, finding, policy, rendered, steps
+from slipway.review.preview import reduced
+from slipway.review.text import HIDDEN, code, redacted, spans
+from tests.unit.review.example import CHANGES, COMMITS, REVIEWS, checked, finding, policy, rendered, steps
 
 GOLDEN = Path(__file__).parent / "comment.md"
 NOTHING = Changes(stacks=(), shared=())
@@ -200,16 +202,105 @@ def test_an_exception_that_ended_is_new() -> None:
 
 def test_a_removed_stack_is_no_fault_and_no_quiet_matter() -> None:
     text = one(Side(), How.REMOVED, base=Side(checked=checked(finding("error"))))
-    assert "| `prod` | removed | - | - | - | - | not known → none |" in text
+    assert "## Slipway review: ⚠ 1 stack is removed\n" in text
+    assert "✔" not in text.replace("✔ means", "")
+    assert "| `prod` | ⚠ removed | - | - | - | - | not known → none |" in text
     assert "`pulumi destroy`" in text
 
 
 def test_shared_code_is_named_and_its_judges_warned_of() -> None:
-    quiet = comment(Changes(stacks=(), shared=("components/engine.py",)), [])
-    loud = comment(Changes(stacks=(), shared=("policies/rules/tls_front.py",)), [])
-    assert "`components/engine.py`" in quiet
+    quiet = comment(Changes(stacks=(), shared=("playbooks/roles/vllm/tasks/main.yml",)), [])
+    assert "`playbooks/roles/vllm/tasks/main.yml`" in quiet
     assert "⚠" not in quiet
-    assert "⚠ Among it is code that this review itself rests on" in loud
+    for file in ("policies/rules/tls_front.py", "components/engine.py", ".github/workflows/review.yml", "x.py"):
+        loud = comment(Changes(stacks=(), shared=("playbooks/a.yml", file)), [])
+        assert "⚠ Among it is code that this review itself rests on" in loud
+        # And is the first of the list.
+        assert re.findall(r"^- `(.*)`$", loud, re.MULTILINE) == [file, "playbooks/a.yml"]
+
+
+def titled(*given: tuple[How, Side, str | None]) -> str:
+    reviews = [
+        Review(
+            Changed(name=f"s{number}", how=how, files=()), Side(), side, None if text is None else read_preview(text)
+        )
+        for number, (how, side, text) in enumerate(given)
+    ]
+    (title,) = re.findall("^## Slipway review: (.*)$", comment(NOTHING, reviews), re.MULTILINE)
+    return str(title)
+
+
+def test_a_title_promises_no_more_than_was_looked_at() -> None:
+    fine = (How.CHANGED, Side(checked=checked()), steps())
+    unseen = (How.CHANGED, Side(checked=checked()), None)
+    unsized = (How.CHANGED, Side(checked=checked(finding("warning", id="sizing.not-checked"))), steps())
+    gone = (How.REMOVED, Side(), None)
+    bad = (How.CHANGED, Side(checked=checked(finding("error"))), steps())
+    assert titled(fine) == "✔ 1 stack changes, and is fit to be deployed"
+    assert titled(fine, unseen, unsized) == (
+        "✔ 3 stacks change, and all are fit to be deployed, as far as was looked at (1 not previewed, 1 fit not checked)"
+    )
+    assert titled(fine, gone) == "⚠ 1 stack is removed; ✔ 1 stack changes, and is fit to be deployed"
+    assert titled(bad, gone) == "✖ 1 of 1 stack would be refused or fail, ⚠ 1 stack is removed"
+
+
+def test_an_empty_state_is_said_and_a_missing_one_fails() -> None:
+    side = Side(checked=checked())
+
+    def held(state: str, how: How = How.CHANGED) -> str:
+        return one(side, how, preview=json.dumps(json.loads(steps(("create", "a"))) | {"state": state}))
+
+    assert "| `prod` | ✔ ready, held against an empty state | 1 |" in held("empty")
+    assert "⚠ No backend was given" in held("empty")
+    assert "| `prod` | ✖ not in the backend | 1 |" in held("missing")
+    assert "`pulumi stack init prod`" in held("missing")
+    for quiet in (held("kept"), held("missing", How.NEW), held("empty", How.NEW)):
+        assert "| `prod` | ✔ ready" in quiet
+        assert "state" not in quiet.split("</details>")[1]
+
+
+def test_the_commits_are_named() -> None:
+    assert f"\nCommit `{COMMITS[0]}`, held against `{COMMITS[1]}`.\n" in rendered()
+
+
+def test_names_are_told_apart_though_they_say_secret() -> None:
+    """A name is no place for a secret, and what looks like a word beside one is a name."""
+    kinds = ["kubernetes:core/v1:Secret"] * 3 + ["aws:secretsmanager/secret:Secret"]
+    names = ["api-keys-0", "api-keys-1", "api-keys-2", "token:production-token"]
+    given = [
+        {"op": "delete", "urn": f"urn:pulumi:prod::slipway::{kind}::{name}"}
+        for kind, name in zip(kinds, names, strict=True)
+    ]
+    for text in (json.dumps({"steps": given}), reduced(json.dumps({"steps": given}))):
+        preview = read_preview(text)
+        assert preview.count("delete") == 4
+        shown = one(Side(checked=checked()), preview=text)
+        assert [name for name in names if f"- delete `{name}` (`" in shown] == names
+
+
+def test_two_names_that_are_hidden_stay_two() -> None:
+    given = [{"op": "create", "urn": f"urn:pulumi:s::p::a:b:C::hf_{letter * 20}"} for letter in "xy"]
+    preview = read_preview(reduced(json.dumps({"steps": given})))
+    assert [step.name for step in preview.steps] == [HIDDEN, HIDDEN]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "password" * 5_000,
+        "a-" * 20_000,
+        "secret-token_" * 3_000 + " " * 1_000,
+        "eyJaaaaaaaa-" * 3_000,
+        "://" * 10_000,
+        "-----BEGIN PRIVATE KEY-----" * 1_500,
+        "basic bearer " * 3_000,
+    ],
+)
+def test_hiding_takes_no_longer_than_reading(text: str) -> None:
+    start = time.process_time()
+    for shown in (redacted(text), code(text), spans(text)):
+        assert shown is not None
+    assert time.process_time() - start < 1
 
 
 def test_a_changed_policy_configuration_is_warned_of() -> None:

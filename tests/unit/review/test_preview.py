@@ -3,7 +3,7 @@
 import json
 
 from slipway.review import read_preview
-from slipway.review.preview import reduced, secrets_of
+from slipway.review.preview import State, reduced, secrets_of
 
 PASSPHRASE = "correct horse"
 
@@ -45,6 +45,33 @@ def test_a_failure_that_the_json_does_not_name_is_a_failure() -> None:
         "error: policy says [hidden]",
     )
     assert read_preview(reduced(fine, words="")).errors == ("the engine ended with an error and named none",)
+
+
+def test_what_is_no_clean_json_is_shown_nowhere() -> None:
+    """A line of the program's before the JSON, and every value would be in the comment."""
+    spoilt = f"hello\n{raw()}"
+    for kept in (reduced(spoilt), reduced(spoilt, words="error: boom"), spoilt, f"error: boom\n{raw()}"):
+        preview = read_preview(kept)
+        assert preview.errors
+        assert PASSPHRASE not in str(preview)
+        assert "hello" not in str(preview)
+    assert read_preview(reduced(spoilt, words="error: boom")).errors == ("error: boom",)
+    assert read_preview(f"error: boom\n{raw()}").errors == ("error: boom",)
+
+
+def test_of_endless_words_the_last_lines_stay() -> None:
+    words = f"{'x' * 90}\n" * 2_000 + f"error: {PASSPHRASE} was refused"
+    kept = reduced("", words=words, secrets=[PASSPHRASE])
+    assert len(kept) < 50_000
+    assert read_preview(kept).errors[0].endswith("error: [hidden] was refused")
+    assert len(read_preview(words).errors[0]) < 50_000
+
+
+def test_what_the_stack_was_held_against_is_kept() -> None:
+    for state in State:
+        assert read_preview(reduced(raw(), state=state)).state is state
+        assert read_preview(reduced("", state=state)).state is state
+    assert read_preview(raw()).state is State.KEPT
 
 
 def test_words_instead_of_json_are_a_failure() -> None:
