@@ -23,7 +23,7 @@ TOKENS = {
 }
 NOT_OF_THE_SDK = re.compile(
     r"kubernetes:(gateway\.networking\.k8s\.io|leaderworkerset\.x-k8s\.io|serving\.kserve\.io|karpenter\.(sh|k8s\.aws)"
-    r"|argoproj\.io|external-secrets\.io|monitoring\.coreos\.com|keda\.sh|nvidia\.com|ray\.io|cilium\.io"
+    r"|argoproj\.io|external-secrets\.io|monitoring\.coreos\.com|keda\.sh|(apps\.)?nvidia\.com|example\.com|ray\.io|cilium\.io"
     r"|(crd\.)?projectcalico\.org|networking\.istio\.io|traefik\.io|route\.openshift\.io"
     r"|kyverno\.io|cert-manager\.io|apiextensions\.k8s\.io)/"
 )
