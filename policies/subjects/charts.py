@@ -1,7 +1,8 @@
 """What the values of a Helm chart say of images, flags and privileges.
 
 Only of a Release: what a Chart makes is registered as resources of its own, which are judged as such. Values that a chart
-has by itself, and files of values, are not seen.
+has by itself, and files of values, are not seen. A value that is not known yet counts as a text, and is a question only where
+its name says image or words of a command: Outputs among values are addresses and keys, and hardly ever maps.
 """
 
 from __future__ import annotations

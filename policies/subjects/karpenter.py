@@ -60,7 +60,7 @@ def has_gpus(pool: Node) -> bool:
         UnknownValueError: they are not known.
     """
     limits = pool.get("spec", "limits", default={})
-    limits = limits.get("resources", limits)
+    limits = limits.get("resources") or limits
     taints = [taint.get("key", default="") for taint in _nodes(pool).each("taints")]
     if any(_GPU.search(name) for name in [*limits, *taints]):
         return True

@@ -84,6 +84,13 @@ def aws_regions(resource: Resource, stack: Stack) -> Iterator[tuple[Node, str]]:
     yield from _raised(unknown)
 
 
+_ON_THE_WAY = re.compile(
+    r"(^|\.)(spec|template|nodeSelector|affinity|nodeAffinity|requiredDuringSchedulingIgnoredDuringExecution"
+    r"|nodeSelectorTerms|matchExpressions|requirements)(\[\d+\])?$"
+)
+"""Where a demand for a region may stand below."""
+
+
 def kubernetes_regions(resource: Resource) -> Iterator[tuple[Node, str]]:
     """Each region, or zone's region, that pods, volumes or nodes are asked to be in, with its place.
 
@@ -92,6 +99,8 @@ def kubernetes_regions(resource: Resource) -> Iterator[tuple[Node, str]]:
     """
     unknown: list[UnknownValueError] = []
     for node in resource.inputs.walk():
+        if node.data is UNKNOWN and _ON_THE_WAY.search(node.path):
+            unknown.append(UnknownValueError(node.path))
         if not isinstance(node.data, Mapping):
             continue
         for label in sorted(_LABELS & node.data.keys()):
