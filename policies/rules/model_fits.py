@@ -39,7 +39,8 @@ def _uncounted(launch: Launch) -> Iterator[Violation]:
     flag, weights = launch.uncounted(), launch.weights()
     if flag is None:
         return
-    if weights is None or weights[0] <= weights[1]:
+    # Both are measured in bytes and divided: equal to the last bit they are by chance only.
+    if weights is None or weights[0] <= weights[1]:  # never equal
         raise UnknownValueError(flag)
     what = (
         f"the weights of {_name(launch)} take {weights[0]:.1f} GiB a GPU, of which the engine may use {weights[1]:.1f}"

@@ -23,7 +23,8 @@ def check(launch: Launch, about: About) -> Iterator[Violation]:
             mend=f"it can be {fitting} for this model",
         )
     if gpus and launch.ranks != gpus:
-        verb = "leaves some idle" if launch.ranks < gpus else "would not start"
+        # They differ, or nothing would be told.
+        verb = "leaves some idle" if launch.ranks < gpus else "would not start"  # never equal
         yield violation(
             launch,
             what=f"the engine spreads over {launch.ranks} GPUs and is given {gpus}, so it {verb}",

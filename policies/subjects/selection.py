@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -105,13 +106,52 @@ def selected(service: Resource, stack: Stack) -> Iterator[tuple[Resource, Pod] |
     except UnknownValueError as unknown:
         yield unknown
         return
-    # Without a selector somebody else says what it means.
-    for resource in stack.resources if wanted else ():
+    if not wanted:
+        # Without a selector somebody else says what it means.
+        return
+    pods = stack.once(_pods)
+    for made in (*pods.by_namespace.get(home, ()), *pods.elsewhere):
+        if isinstance(made, UnknownValueError):
+            yield made
+        elif all(made.labels.get(name) == value for name, value in wanted.items()):
+            yield made.doubt or (made.resource, made.pod)
+
+
+@dataclass(frozen=True)
+class _Made:
+    """A pod of the stack."""
+
+    resource: Resource
+    pod: Pod
+    labels: Mapping[str, Any]
+    doubt: UnknownValueError | None = None
+    """Why nobody knows its namespace."""
+
+
+@dataclass(frozen=True)
+class _Pods:
+    """All pods of a stack; in the place of those of which the labels are not known, what is not known."""
+
+    by_namespace: dict[str, list[_Made | UnknownValueError]] = field(default_factory=dict)
+    elsewhere: list[_Made | UnknownValueError] = field(default_factory=list)
+
+
+def _pods(stack: Stack) -> _Pods:
+    found = _Pods()
+    for resource in stack.resources:
+        made = list(_made(resource)) if fnmatchcase(resource.type, ANY) else []
+        if not made:
+            continue
         try:
-            for pod in running(resource) if fnmatchcase(resource.type, ANY) else ():
-                labels = labels_of(resource, pod)
-                meant = all(labels.get(name) == value for name, value in wanted.items())
-                if meant and namespace(resource, stack) == home:
-                    yield resource, pod
+            found.by_namespace.setdefault(namespace(resource, stack), []).extend(made)
         except UnknownValueError as unknown:
-            yield unknown
+            found.elsewhere.extend(replace(each, doubt=unknown) if isinstance(each, _Made) else each for each in made)
+    return found
+
+
+def _made(resource: Resource) -> Iterator[_Made | UnknownValueError]:
+    try:
+        for pod in running(resource):
+            yield _Made(resource, pod, labels_of(resource, pod))
+    except UnknownValueError as unknown:
+        yield unknown

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from policies.node import UNKNOWN, Node
+from policies.node import UNKNOWN, Node, UnknownValueError
 from policies.resources import Resource, Stack
+from policies.subjects.doubt import sure
 from policies.subjects.kubernetes import Container, Pod
 from policies.subjects.programs import runs_engine, runs_litellm
 from policies.subjects.selection import labels_of, namespace, selects
@@ -44,14 +45,18 @@ def least_of_autoscaler(workload: Resource, stack: Stack) -> tuple[Resource, int
     Raises:
         UnknownValueError: that number is unknown.
     """
-    for scaler in stack.resources:
-        kind = scaler.type.rpartition(":")[2]
-        if kind not in {AUTOSCALER, SCALED_OBJECT} or not _targets(scaler, workload, stack):
+    for scaler in stack.once(_autoscalers):
+        if not _targets(scaler, workload, stack):
             continue
+        kind = scaler.type.rpartition(":")[2]
         # Kubernetes leaves at least 1 where nothing is said, KEDA 0.
         key, default = ("minReplicas", 1) if kind == AUTOSCALER else ("minReplicaCount", 0)
         return scaler, int(scaler.inputs.get("spec", key, default=default))
     return None
+
+
+def _autoscalers(stack: Stack) -> list[Resource]:
+    return [resource for resource in stack.resources if resource.type.rpartition(":")[2] in {AUTOSCALER, SCALED_OBJECT}]
 
 
 def _targets(scaler: Resource, workload: Resource, stack: Stack) -> bool:
@@ -76,16 +81,33 @@ def budgets(pod: Pod, workload: Resource, stack: Stack) -> Iterator[Resource]:
     """The disruption budgets that cover the pod.
 
     Raises:
-        UnknownValueError: none of those before covers it, and whether this one does is unknown.
+        UnknownValueError: none that is known covers it, and whether another one does is unknown.
     """
-    labels = labels_of(workload, pod)
+    by_namespace, elsewhere = stack.once(_budgets)
+    # No budget, no question: then it is no matter which namespace, and which labels, the pod has.
+    near = by_namespace.get(namespace(workload, stack), []) if by_namespace else []
+    labels = labels_of(workload, pod) if near else {}
+    found, doubt = sure(
+        near, lambda budget: selects(budget.inputs.node("spec", "selector"), labels) and not _lets_all_go(budget.inputs)
+    )
+    yield from found
+    for unknown in (doubt, *elsewhere):
+        if unknown is not None:
+            raise unknown
+
+
+def _budgets(stack: Stack) -> tuple[dict[str, list[Resource]], list[UnknownValueError]]:
+    """The stack's budgets by namespace, and what is not known of the namespaces of others."""
+    by_namespace: dict[str, list[Resource]] = {}
+    elsewhere: list[UnknownValueError] = []
     for budget in stack.of_type(DISRUPTION_BUDGET):
-        selector = budget.inputs.node("spec", "selector")
-        # One without a selector covers nothing; one with an empty selector covers the whole namespace.
-        if selector.data is None or namespace(budget, stack) != namespace(workload, stack):
-            continue
-        if selects(selector, labels) and not _lets_all_go(budget.inputs):
-            yield budget
+        try:
+            # One without a selector covers nothing; one with an empty selector covers the whole namespace.
+            if budget.inputs.has("spec", "selector"):
+                by_namespace.setdefault(namespace(budget, stack), []).append(budget)
+        except UnknownValueError as unknown:
+            elsewhere.append(unknown)
+    return by_namespace, elsewhere
 
 
 def _lets_all_go(budget: Node) -> bool:

@@ -1,4 +1,4 @@
-"""Mutants of a rule: its source with one condition switched off, or on, or one violation left out.
+"""Mutants of a rule: its source with one condition switched off, or on, or one bound moved by one.
 
 A rule whose cases can't tell a mutant from the rule itself has a condition that nothing tests.
 """
@@ -16,6 +16,9 @@ from policies.rule import Rule
 
 EQUIVALENT = "# the same either way"
 """At the end of a line: whichever way its conditions are switched, the rule answers the same (say why above it)."""
+
+NEVER_EQUAL = "# never equal"
+"""At the end of a line: nothing stands exactly at the bound (say why above it)."""
 
 
 class _Conditions(ast.NodeVisitor):
@@ -62,6 +65,33 @@ def mutants(rule: str) -> Iterator[tuple[str, Rule]]:
             else:
                 getattr(holder, field)[index] = new
             yield f"line {old.lineno}: {ast.unparse(old)} is {value}", _loaded(module, changed)
+    yield from _moved(module, tree, lines)
+
+
+_NEIGHBOURS: dict[type[ast.cmpop], type[ast.cmpop]] = {
+    ast.Lt: ast.LtE,
+    ast.LtE: ast.Lt,
+    ast.Gt: ast.GtE,
+    ast.GtE: ast.Gt,
+}
+
+
+def _moved(module: ModuleType, tree: ast.Module, lines: list[str]) -> Iterator[tuple[str, Rule]]:
+    """With `<` for `<=` and so on: a bound that no case stands exactly at could be off by one."""
+    bounds = [
+        (number, place)
+        for number, node in enumerate(ast.walk(tree))
+        if isinstance(node, ast.Compare)
+        for place, operator in enumerate(node.ops)
+        if type(operator) in _NEIGHBOURS and not lines[node.lineno - 1].rstrip().endswith(NEVER_EQUAL)
+    ]
+    for number, place in bounds:
+        changed = copy.deepcopy(tree)
+        node = next(node for index, node in enumerate(ast.walk(changed)) if index == number)
+        assert isinstance(node, ast.Compare)
+        old = ast.unparse(node)
+        node.ops[place] = _NEIGHBOURS[type(node.ops[place])]()
+        yield f"line {node.lineno}: {old} is {ast.unparse(node)}", _loaded(module, changed)
 
 
 def _conditions(tree: ast.Module) -> list[tuple[ast.AST, str, int | None]]:

@@ -1,4 +1,4 @@
-"""Which stacks are production by their name."""
+"""Which stacks are production by their name, and what is worked out once a stack."""
 
 import pytest
 
@@ -13,3 +13,16 @@ def test_production(name: str) -> None:
 @pytest.mark.parametrize("name", ["dev", "product", "reproduce", "delivery", "olive", "alive-check", "prdx"])
 def test_others(name: str) -> None:
     assert not Stack(name=name).production
+
+
+def test_a_question_about_the_stack_is_answered_once() -> None:
+    asked: list[str] = []
+
+    def index(stack: Stack) -> list[str]:
+        asked.append(stack.name)
+        return asked
+
+    one, other = Stack(name="one"), Stack(name="other")
+    assert one.once(index) is one.once(index)
+    other.once(index)
+    assert asked == ["one", "other"]
