@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from policies.node import Node, UnknownValueError
 from policies.resources import Resource
 from policies.rule import About, Group, Rule, Scope, Severity, Violation, violation
+from policies.subjects.container_launch import ContainerLaunch
 from policies.subjects.front import open_engine, open_gateway
 from policies.subjects.kubernetes import Container
-from policies.subjects.launches import ContainerLaunch
 from policies.subjects.starts import TYPES, gateways, starts
 
 

@@ -7,7 +7,8 @@ does not start; rule model-fits tells that where the sizing knows.
 from collections.abc import Iterator
 
 from policies.rule import About, Group, Level, Rule, Severity, Violation, violation
-from policies.subjects.launches import TYPES, Launch, launches
+from policies.subjects.launch import Launch
+from policies.subjects.launches import TYPES, launches
 
 
 def check(launch: Launch, about: About) -> Iterator[Violation]:

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 
 from policies.node import UnknownValueError
 from policies.rule import About, Group, Rule, Severity, Violation, violation
-from policies.subjects.launches import TYPES, Launch, launches
+from policies.subjects.launch import Launch
+from policies.subjects.launches import TYPES, launches
 from policies.subjects.sources import called
 
 _SPREAD = "tensor parallel"

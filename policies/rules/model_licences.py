@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 from policies.resources import PLATFORM
 from policies.rule import About, Group, Rule, Severity, Violation
-from policies.subjects.launches import TYPES, Launch, launches
+from policies.subjects.launch import Launch
+from policies.subjects.launches import TYPES, launches
 from policies.subjects.sources import called
 
 

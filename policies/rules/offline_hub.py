@@ -3,7 +3,9 @@
 from collections.abc import Iterator
 
 from policies.rule import About, Group, Rule, Severity, Violation, violation
-from policies.subjects.launches import TYPES, ContainerLaunch, Launch, launches
+from policies.subjects.container_launch import ContainerLaunch
+from policies.subjects.launch import Launch
+from policies.subjects.launches import TYPES, launches
 from policies.subjects.sources import called, hub_is_off, is_own_hub, says_no, variable
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from policies.node import Node, UnknownValueError
 from policies.resources import Resource
 from policies.rule import About, Group, Rule, Severity, Violation, violation
-from policies.subjects.launches import ContainerLaunch
+from policies.subjects.container_launch import ContainerLaunch
 from policies.subjects.scripts import Script, clean, scripts
 from policies.subjects.sources import fetched, hub_is_off
 from policies.subjects.starts import TYPES, starts

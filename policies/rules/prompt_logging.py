@@ -9,10 +9,12 @@ from collections.abc import Iterator
 from policies.node import Node, UnknownValueError
 from policies.resources import Resource
 from policies.rule import About, Group, Rule, Severity, Violation, violation
+from policies.subjects.container_launch import ContainerLaunch
 from policies.subjects.drivers import numbers
 from policies.subjects.flags import flags_of, is_on, place_of, server_words
 from policies.subjects.kubernetes import Container, environment
-from policies.subjects.launches import TYPES, ContainerLaunch, Launch, launches
+from policies.subjects.launch import Launch
+from policies.subjects.launches import TYPES, launches
 from policies.subjects.litellm import Configuration, configurations, gateways, is_true, names
 
 BEDROCK = "aws:bedrockmodel/invocationLoggingConfiguration:InvocationLoggingConfiguration"

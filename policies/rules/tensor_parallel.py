@@ -7,7 +7,8 @@ weights. Of others the heads, where the stack says them. GPUs of one engine over
 from collections.abc import Iterator
 
 from policies.rule import About, Group, Rule, Severity, Violation, violation
-from policies.subjects.launches import TYPES, Launch, launches
+from policies.subjects.launch import Launch
+from policies.subjects.launches import TYPES, launches
 from policies.subjects.sources import called
 
 

@@ -9,7 +9,8 @@ from policies.node import Node, UnknownValueError
 from policies.resources import Resource
 from policies.rule import About, Group, Rule, Severity, Violation
 from policies.subjects.charts import trusting
-from policies.subjects.launches import ContainerLaunch, Launch
+from policies.subjects.container_launch import ContainerLaunch
+from policies.subjects.launch import Launch
 from policies.subjects.sources import called
 from policies.subjects.starts import TYPES, starts
 from policies.subjects.unknowns import in_place

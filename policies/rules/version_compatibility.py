@@ -3,8 +3,10 @@
 from collections.abc import Iterator
 
 from policies.rule import About, Group, Rule, Scope, Severity, Violation, violation
+from policies.subjects.container_launch import ContainerLaunch
 from policies.subjects.drivers import carries_its_own, container_needs, installed, known_needs, older, selected
-from policies.subjects.launches import TYPES, ContainerLaunch, Launch, launches
+from policies.subjects.launch import Launch
+from policies.subjects.launches import TYPES, launches
 
 
 def _platform(launch: Launch) -> Iterator[Violation]:

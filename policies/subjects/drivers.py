@@ -10,7 +10,7 @@ from policies.resources import Stack
 from policies.subjects.kubernetes import environment, image
 
 if TYPE_CHECKING:
-    from policies.subjects.launches import ContainerLaunch
+    from policies.subjects.container_launch import ContainerLaunch
     from slipway.checks.compatibility import Needs
 
 RELEASES = ("kubernetes:helm.sh/v3:Release", "kubernetes:helm.sh/v4:Chart")

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 
 from policies.node import Node, UnknownValueError
 from policies.resources import Resource, Stack
+from policies.subjects.container_launch import ContainerLaunch
 from policies.subjects.docker import HostContainer
 from policies.subjects.flags import flags_of, place_of, server_words
 from policies.subjects.keys import is_placeholder, key_in
 from policies.subjects.kubernetes import Container
-from policies.subjects.launches import ContainerLaunch
 from policies.subjects.litellm import configurations
 from policies.subjects.mounts import file_in, mounted
 

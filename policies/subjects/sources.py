@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 from policies.node import Node, UnknownValueError
+from policies.subjects.container_launch import ContainerLaunch
 from policies.subjects.engines import VLLM
 from policies.subjects.flags import Unseen
 from policies.subjects.kubernetes import environment
-from policies.subjects.launches import ContainerLaunch, Launch
+from policies.subjects.launch import Launch
 from policies.subjects.scripts import clean
 from policies.subjects.unknowns import known_first
 

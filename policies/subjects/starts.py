@@ -12,10 +12,12 @@ from typing import Any
 
 from policies.node import Node, UnknownValueError
 from policies.resources import PLATFORM, Resource
+from policies.subjects.container_launch import ContainerLaunch
 from policies.subjects.docker import runs
 from policies.subjects.engines import KSERVE, SGLANG, TGI
 from policies.subjects.kubernetes import ANY, Container, Pod, containers
-from policies.subjects.launches import ContainerLaunch, Launch, launches
+from policies.subjects.launch import Launch
+from policies.subjects.launches import launches
 from policies.subjects.programs import asked, runs_litellm, runs_sglang, runs_tgi, runs_vllm
 from policies.subjects.scripts import MACHINES, TASK_DEFINITION
 from policies.subjects.unknowns import in_place

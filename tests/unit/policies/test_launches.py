@@ -9,7 +9,9 @@ import pytest
 
 from policies.node import UNKNOWN, Secret, UnknownValueError
 from policies.resources import PLATFORM, Resource
-from policies.subjects.launches import ContainerLaunch, Launch, launches
+from policies.subjects.container_launch import ContainerLaunch
+from policies.subjects.launch import Launch
+from policies.subjects.launches import launches
 
 IMAGE = "vllm/vllm-openai:v0.32.0"
 MODEL = "meta-llama/Llama-3.1-8B-Instruct"
