@@ -27,7 +27,6 @@ class Options:
     """The options of a resource that rules look at."""
 
     protect: bool = False
-    additional_secret_outputs: tuple[str, ...] = ()
     parent: str = ""
 
 

@@ -79,11 +79,7 @@ def resource(message: analyzer_pb2.AnalyzeRequest) -> Resource:
 
 def options(message: analyzer_pb2.AnalyzerResourceOptions) -> Options:
     """The options that rules look at."""
-    return Options(
-        protect=message.protect,
-        additional_secret_outputs=tuple(message.additionalSecretOutputs),
-        parent=message.parent,
-    )
+    return Options(protect=message.protect, parent=message.parent)
 
 
 def provider(message: analyzer_pb2.AnalyzeRequest | analyzer_pb2.AnalyzerResource) -> Provider | None:

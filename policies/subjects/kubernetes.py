@@ -129,17 +129,6 @@ def containers_of(pod: Pod) -> Iterator[Container]:
         yield Container(node.raw, node.path, pod)
 
 
-def gpu_pods(resource: Resource) -> Iterator[Pod]:
-    """Those pods of which a container has GPUs.
-
-    Raises:
-        UnknownValueError: what would hold them, or their amounts, are unknown.
-    """
-    for pod in pods(resource):
-        if any(container.gpus() or container.gpus(kind="requests") for container in containers_of(pod)):
-            yield pod
-
-
 def image(reference: str) -> tuple[str, str | None, str | None]:
     """Name, tag and digest of an image reference; tag and digest None where it has none."""
     found = _IMAGE.match(reference)
