@@ -211,7 +211,8 @@ def _read(text: str) -> Any:
         pass
     try:
         return yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError):  # a day that no calendar has is a ValueError
+    except (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError):
+        # PyYAML lets through what its constructors raise: of a day that no calendar has, of `!!bool x`, of `!!timestamp x`.
         return None
 
 

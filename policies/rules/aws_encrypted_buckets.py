@@ -12,12 +12,12 @@ _CONFIGURATIONS = (
     "aws:s3/bucketServerSideEncryptionConfigurationV2:BucketServerSideEncryptionConfigurationV2",
 )
 _BALANCERS = ("aws:lb/loadBalancer:LoadBalancer", "aws:alb/loadBalancer:LoadBalancer")
+_LOGGINGS = ("aws:s3/bucketLogging:BucketLogging", "aws:s3/bucketLoggingV2:BucketLoggingV2")
 
 
 def check(bucket: Node, about: About) -> Iterator[Violation]:
     """Inline, or by a resource of its own."""
-    # Access logs of load balancers can't be written with a KMS key.
-    if any(balancer.refers_to(about.resource) for balancer in about.stack.of_type(*_BALANCERS)):
+    if _takes_access_logs(about.resource, about.stack):
         return
     rules = [*_inline(bucket), *_separate(about.resource, about.stack)]
     algorithms = [rule.get("applyServerSideEncryptionByDefault", "sseAlgorithm", default="AES256") for rule in rules]
@@ -25,6 +25,19 @@ def check(bucket: Node, about: About) -> Iterator[Violation]:
         yield violation(
             bucket, "serverSideEncryptionConfiguration", what="no KMS key encrypts the bucket, only S3's own keys do"
         )
+
+
+def _takes_access_logs(bucket: Resource, stack: Stack) -> bool:
+    """Of load balancers, or of other buckets: AWS does not write them with a KMS key."""
+    for other in stack.of_type(*_BALANCERS):
+        if other.refers_to(bucket) or _is_called(bucket, other.inputs.node("accessLogs", "bucket")):
+            return True
+    for other in stack.of_type(*_LOGGINGS):
+        if bucket.urn in other.dependencies.get("targetBucket", ()):
+            return True
+        if _is_called(bucket, other.inputs.node("targetBucket")):
+            return True
+    return False
 
 
 def _inline(bucket: Node) -> Iterator[Node]:
@@ -36,14 +49,14 @@ def _inline(bucket: Node) -> Iterator[Node]:
 
 def _separate(bucket: Resource, stack: Stack) -> Iterator[Node]:
     for configuration in stack.of_type(*_CONFIGURATIONS):
-        if configuration.refers_to(bucket) or _same_name(configuration, bucket):
+        if configuration.refers_to(bucket) or _is_called(bucket, configuration.inputs.node("bucket")):
             yield from configuration.inputs.each("rules")
 
 
-def _same_name(configuration: Resource, bucket: Resource) -> bool:
+def _is_called(bucket: Resource, said: Node) -> bool:
     # The plain texts: a name that is not known yet is no relation.
     name = bucket.inputs.node("bucket").data
-    return isinstance(name, str) and configuration.inputs.node("bucket").data == name
+    return isinstance(name, str) and said.data == name
 
 
 RULE = Rule(

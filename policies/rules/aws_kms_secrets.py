@@ -1,19 +1,15 @@
 """Secrets are encrypted with a KMS key of one's own."""
 
-import re
 from collections.abc import Iterator
 
 from policies.node import Node
 from policies.rule import About, Group, Rule, Severity, Violation, violation
+from policies.subjects.secret_values import literal, says_secret
 
 _SECRET = "aws:secretsmanager/secret:Secret"  # noqa: S105 -- a type
 _CLUSTER = "aws:eks/cluster:Cluster"
 _PARAMETER = "aws:ssm/parameter:Parameter"
 _AWS_OWN = ("alias/aws/secretsmanager", "alias/aws/ssm")
-_SOUNDS_SECRET = re.compile(
-    r"(^|[^a-z])((password|passwd|passphrase|secret|credential|api-?key|private-?key|master-?key)s?|token)$"
-)
-"""Ends of names. Not `tokens`: they are counted as often as they are kept."""
 
 
 def check(inputs: Node, about: About) -> Iterator[Violation]:
@@ -49,11 +45,9 @@ def _cluster(inputs: Node) -> Iterator[Violation]:
 
 
 def _clear(inputs: Node, resource: str) -> Iterator[Violation]:
-    """A plain parameter whose name says that it is a secret."""
+    """A plain parameter whose name says that it is a secret, unless its value says where the secret is, or that it is none."""
     name = str(inputs.get("name", default=resource))
-    # dbPassword and DB_PASSWORD are db-password.
-    apart = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|_", "-", name)
-    if _SOUNDS_SECRET.search(apart.casefold()):
+    if says_secret(name) and any(literal(str(inputs.get(key, default=""))) for key in ("value", "insecureValue")):
         yield violation(
             inputs,
             "type",

@@ -12,6 +12,7 @@ from policies.subjects.tags import is_scratch
 
 KEY = "aws:kms/key:Key"
 CLAIM = "kubernetes:core/v1:PersistentVolumeClaim"
+LUSTRE = "aws:fsx/lustreFileSystem:LustreFileSystem"
 SCRATCH: Mapping[str, str | None] = {
     "aws:s3/bucket:Bucket": "forceDestroy",
     "aws:s3/bucketV2:BucketV2": "forceDestroy",
@@ -22,7 +23,7 @@ SCRATCH: Mapping[str, str | None] = {
     "aws:fsx/openZfsFileSystem:OpenZfsFileSystem": "skipFinalBackup",
     "aws:fsx/windowsFileSystem:WindowsFileSystem": "skipFinalBackup",
     "aws:fsx/ontapFileSystem:OntapFileSystem": None,
-    "aws:fsx/lustreFileSystem:LustreFileSystem": None,
+    LUSTRE: None,
     "aws:dynamodb/table:Table": None,
     "aws:efs/fileSystem:FileSystem": None,
     "aws:ebs/volume:Volume": None,
@@ -31,6 +32,12 @@ SCRATCH: Mapping[str, str | None] = {
 """Types that hold data, each with the property by which a stack says that they can go, where there is one."""
 GUARDS = ("deletionProtection", "deletionProtectionEnabled", "finalSnapshot")
 """Properties with which the cloud itself refuses a deletion, or keeps a copy."""
+FINAL_BACKUPS: Mapping[str, bool] = {
+    "aws:fsx/openZfsFileSystem:OpenZfsFileSystem": True,
+    "aws:fsx/windowsFileSystem:WindowsFileSystem": True,
+    LUSTRE: False,
+}
+"""File systems of which AWS keeps a backup as they go, each with whether it does so unless told otherwise."""
 
 
 def check(inputs: Node, about: About) -> Iterator[Violation]:
@@ -39,7 +46,7 @@ def check(inputs: Node, about: About) -> Iterator[Violation]:
         return
     if not about.stack.production and (about.parameters["productionOnly"] or _can_go(inputs, about)):
         return
-    if not _guarded(inputs):
+    if not _guarded(inputs) and not _copied(inputs, about.resource.type):
         yield violation(inputs, what=f"nothing keeps {about.resource.name} from being deleted with what is in it")
 
 
@@ -57,6 +64,13 @@ def _guarded(inputs: Node) -> bool:
     if inputs.get("spec", "accessModes") == ["ReadOnlyMany"]:
         return True
     return str(inputs.get("deploymentType")).startswith("SCRATCH_")
+
+
+def _copied(inputs: Node, kind: str) -> bool:
+    """Whether a last copy stays when it is deleted."""
+    if kind in FINAL_BACKUPS:
+        return not inputs.get("skipFinalBackup", default=not FINAL_BACKUPS[kind])
+    return inputs.has("finalSnapshotIdentifier") and not inputs.get("skipFinalSnapshot", default=False)
 
 
 RULE = Rule(

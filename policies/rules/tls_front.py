@@ -12,12 +12,15 @@ from policies.resources import PLATFORM, Resource
 from policies.rule import About, Group, Rule, Scope, Severity, Violation, violation, whole
 from policies.subjects.doubt import Asked, any_sure, texts
 from policies.subjects.exposure import table
+from policies.subjects.ingresses import INGRESSES, group_of, parameters_of
 
 _GOOD = ("TLSv1.2", "TLSv1.3")
 _OLD_ISTIO = {"TLSV1_0", "TLSV1_1"}
 _SSL_REDIRECT = "nginx.ingress.kubernetes.io/ssl-redirect"
 _FORCE_SSL_REDIRECT = "nginx.ingress.kubernetes.io/force-ssl-redirect"
 _ALB = "alb.ingress.kubernetes.io/"
+_CERTIFICATES = ("certificateArn", "certificateARNs")
+"""Of a class's parameters, as the AWS Load Balancer Controller and as EKS Auto Mode write it."""
 _RULES = ("aws:lb/listenerRule:ListenerRule", "aws:alb/listenerRule:ListenerRule")
 _SAID = ("metadata", "annotations")
 _SECURE = re.compile(r"secure|https|tls|443")
@@ -117,7 +120,7 @@ def _ingress(ingress: Node, about: About) -> Iterator[Violation]:
     """TLS by the Ingress itself, or by what its controller reads in annotations."""
     annotations = table("front-tls")["ingress"]
     given = any(ingress.has(*_SAID, name) for name in annotations["given"])
-    if given or any(ingress.each("spec", "tls")):
+    if given or any(ingress.each("spec", "tls")) or _certified(ingress, about):
         return
     if not any_sure(annotations["saying"].items(), lambda said: said[1] in str(ingress.get(*_SAID, said[0]))):
         yield violation(
@@ -126,6 +129,13 @@ def _ingress(ingress: Node, about: About) -> Iterator[Violation]:
             what="the Ingress answers over HTTP without TLS",
             mend="give it a certificate in spec.tls",
         )
+
+
+def _certified(ingress: Node, about: About) -> bool:
+    """Whether its class has a certificate for all of its Ingresses, or its group redirects."""
+    if any(parameters.has("spec", key) for parameters in parameters_of(ingress, about.stack) for key in _CERTIFICATES):
+        return True
+    return _redirects(ingress, about)
 
 
 def _nginx(ingress: Node, about: About) -> Iterator[Violation]:
@@ -144,7 +154,7 @@ def _application(ingress: Node, about: About) -> Iterator[Violation]:
     """The listeners of an application load balancer, where the Ingress names them beside a certificate."""
     listens = [name for each in ingress.document(*_SAID, f"{_ALB}listen-ports").each() for name, _ in each.entries()]
     certified = ingress.has(*_SAID, f"{_ALB}certificate-arn") or any(ingress.each("spec", "tls"))
-    if "HTTP" in listens and (certified or "HTTPS" in listens) and not _redirects(ingress):
+    if "HTTP" in listens and (certified or "HTTPS" in listens) and not _redirects(ingress, about):
         yield violation(
             ingress,
             *(*_SAID, f"{_ALB}listen-ports"),
@@ -153,11 +163,16 @@ def _application(ingress: Node, about: About) -> Iterator[Violation]:
         )
 
 
-def _redirects(ingress: Node) -> bool:
+def _redirects(ingress: Node, about: About) -> bool:
+    """Whether it redirects, or all do that share its load balancer: by its group, or its class."""
     if ingress.has(*_SAID, f"{_ALB}ssl-redirect"):
         return True
     actions = (node for name, node in ingress.entries(*_SAID) if name.startswith(f"{_ALB}actions."))
-    return any_sure(actions, lambda action: '"HTTPS"' in str(action.get()))
+    if any_sure(actions, lambda action: '"HTTPS"' in str(action.get())):
+        return True
+    if any_sure(group_of(ingress, about.stack), lambda other: other.has(*_SAID, f"{_ALB}ssl-redirect")):
+        return True
+    return any(parameters.has("spec", "sslRedirectPort") for parameters in parameters_of(ingress, about.stack))
 
 
 def _application_policy(ingress: Node, about: About) -> Iterator[Violation]:
@@ -271,9 +286,7 @@ _ASKED: dict[str, _Questions] = {
         (_origins, _origin),
     ),
     "aws:apigateway/domainName:DomainName": ((whole, _domain),),
-    "kubernetes:networking.k8s.io/v1:Ingress": _OF_INGRESS,
-    "kubernetes:networking.k8s.io/v1beta1:Ingress": _OF_INGRESS,
-    "kubernetes:extensions/v1beta1:Ingress": _OF_INGRESS,
+    **dict.fromkeys(INGRESSES, _OF_INGRESS),
     "kubernetes:gateway.networking.k8s.io/v1:Gateway": ((whole, _gateway),),
     "kubernetes:gateway.networking.k8s.io/v1beta1:Gateway": ((whole, _gateway),),
     "kubernetes:networking.istio.io/*:Gateway": ((_at("spec", "servers"), _istio),),

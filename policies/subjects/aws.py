@@ -73,19 +73,6 @@ class Opening(Node):
         first, last = self.number("fromPort", default=0), self.number("toPort", default=65535)
         return Ports(0, 65535) if protocol in {"-1", "all"} else Ports(int(first), int(last))
 
-    def sources(self) -> Iterator[Node]:
-        """The places of the networks that are let in (CIDR), each alone.
-
-        Raises:
-            UnknownValueError: the list is unknown.
-        """
-        for key in self.source_keys:
-            found = self.node(key)
-            if isinstance(found.data, str):
-                yield found
-            else:
-                yield from self.each(key)
-
 
 def openings(resource: Resource) -> Iterator[Opening]:
     """What the resource lets in.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fnmatch import fnmatchcase
+
 from policies.node import UNKNOWN, Node
 from policies.resources import Resource, Stack
 
@@ -24,17 +26,32 @@ def in_a_plan(resource: Resource, stack: Stack) -> bool:
 
 
 def _selects(selection: Resource, resource: Resource) -> bool:
+    if not _meets_conditions(selection.inputs, resource):
+        return False
     if selection.refers_to(resource):
         return not any(
             resource.urn in urns for key, urns in selection.dependencies.items() if key.startswith("notResources")
         )
-    if any(entry.data == "*" for entry in selection.inputs.each("resources")):
+    arn = str(resource.outputs.node("arn").data)
+    if any(
+        isinstance(entry.data, str) and fnmatchcase(arn, entry.data) for entry in selection.inputs.each("resources")
+    ):
         return True
     tags = resource.inputs.get("tags", default={})
-    return any(
-        tag.get("key") in tags and tags[tag.get("key")] == tag.get("value")
-        for tag in selection.inputs.each("selectionTags")
-    )
+    return any(tags.get(tag.get("key")) == tag.get("value") for tag in selection.inputs.each("selectionTags"))
+
+
+def _meets_conditions(selection: Node, resource: Resource) -> bool:
+    """Whether the resource's tags meet every condition of the selection."""
+    for condition in selection.each("conditions"):
+        for operator, tests in condition.entries():
+            for test in tests.each():
+                name = str(test.get("key")).removeprefix("aws:ResourceTag/")
+                own = str(resource.inputs.get("tags", name, default=""))
+                same = fnmatchcase(own, str(test.get("value"))) if "Like" in operator else own == test.get("value")
+                if same is ("Not" in operator):
+                    return False
+    return True
 
 
 def _same(one: Node, other: Node) -> bool:

@@ -10,7 +10,8 @@ from policies.subjects.exposure import metrics_of, services_at
 from policies.subjects.kubernetes import Container, Pod, image
 from policies.subjects.programs import runs_engine, runs_litellm
 from policies.subjects.selection import selected
-from policies.subjects.workloads import containers_with_image
+from policies.subjects.unknowns import in_place
+from policies.subjects.workloads import lasting
 
 
 def private_behind(port: Node, service: Resource, stack: Stack) -> list[str]:
@@ -23,13 +24,11 @@ def private_behind(port: Node, service: Resource, stack: Stack) -> list[str]:
     if pods:
         found: list[str] = []
         for resource, pod in pods:
-            for container in _listening(port, pod):
-                try:
-                    said = _kind(container)
-                except UnknownValueError as unknown:
-                    doubt = doubt or unknown
+            for said in _answering(port, pod):
+                if isinstance(said, UnknownValueError):
+                    doubt = doubt or said
                 else:
-                    found += [f"{said} of {resource.name}"] if said else []
+                    found.append(f"{said} of {resource.name}")
         if found or doubt is None:
             return found
         raise doubt
@@ -51,10 +50,18 @@ def _pods(service: Resource, stack: Stack) -> tuple[list[tuple[Resource, Pod]], 
     return pods, doubt
 
 
-def _listening(port: Node, pod: Pod) -> list[Container]:
+def _answering(port: Node, pod: Pod) -> Iterator[str | UnknownValueError]:
+    for container in in_place(_listening(port, pod)):
+        if isinstance(container, UnknownValueError):
+            yield container
+        else:
+            yield from in_place(_kind(container))
+
+
+def _listening(port: Node, pod: Pod) -> Iterator[Container]:
     """The containers that declare the port; else those that declare none; else all of them."""
     target = port.get("targetPort", default=port.get("port"))
-    containers = [each for each in containers_with_image(pod) if ".initContainers[" not in each.path]
+    containers = list(lasting(pod))
     declared = [[(p.get("name"), p.get("containerPort")) for p in each.each("ports")] for each in containers]
     exact = [
         each
@@ -62,16 +69,17 @@ def _listening(port: Node, pod: Pod) -> list[Container]:
         if any(target == name or str(target) == str(number) for name, number in ports)
     ]
     silent = [each for each, ports in zip(containers, declared, strict=True) if not ports]
-    return exact or silent or containers
+    yield from exact or silent or containers
 
 
-def _kind(container: Container) -> str | None:
+def _kind(container: Container) -> Iterator[str]:
     if runs_engine(container):
-        return "the engine"
-    if runs_litellm(container):
-        return "the gateway"
-    name = image(str(container.get("image", default="")))[0].rpartition("/")[2]
-    return metrics_of(name)
+        yield "the engine"
+    elif runs_litellm(container):
+        yield "the gateway"
+    else:
+        metrics = metrics_of(image(str(container.get("image", default="")))[0].rpartition("/")[2])
+        yield from () if metrics is None else (metrics,)
 
 
 def _by_number(port: Node, service: Resource) -> list[str]:

@@ -95,11 +95,11 @@ def _of_map(name: str, node: Node) -> Iterator[Node]:
     if any(isinstance(part.data, Mapping | list) for part in parts) or parts[-1].data == "":
         return
     place = parts[-1]
-    unknown = next((part for part in parts if part.data is UNKNOWN), None)
+    digest = node.node("digest")
+    unknown = next((part for part in (*parts, digest) if part.data is UNKNOWN), None)
     if unknown is not None:
         yield Node(UNKNOWN, unknown.path)
         return
-    digest = node.node("digest").data
     reference = "/".join(str(part.data).strip("/") for part in parts[:-1]) or "the chart's image"
-    reference += f":{place.data}" + (f"@{digest}" if isinstance(digest, str) and digest else "")
+    reference += f":{place.data}" + (f"@{digest.data}" if digest.data else "")
     yield Node(Secret(reference) if any(isinstance(part.raw, Secret) for part in parts) else reference, place.path)

@@ -22,6 +22,7 @@ from slipway.sizing.result import Request, Sizing, SizingError
 from slipway.sizing.size import size
 
 _RELEASE = re.compile(r"^v?(\d+\.\d+\.\d+(?:\.\d+)?)")
+_REBUILT = re.compile(r"-rhel\d")
 _WHOLE_GPUS = {"nvidia.com/gpu", "amd.com/gpu"}
 """Resources of which one is a whole GPU; others are slices (MIG), or shared."""
 _UNMODELLED = {
@@ -66,7 +67,11 @@ class ContainerLaunch(Launch):
     @property
     def release(self) -> str | None:
         """As `Launch`: of the image's tag."""
-        _, tag, _ = image(str(self.get("image", default="")))
+        name, tag, _ = image(str(self.get("image", default="")))
+        own = name.rpartition("/")[2]
+        # Of an image of another name the tag is that image's release, and Red Hat gives its images numbers of its own.
+        if "vllm" not in own or _REBUILT.search(own):
+            return None
         found = _RELEASE.match(tag or "")
         return None if found is None else found[1]
 
@@ -104,7 +109,7 @@ class ContainerLaunch(Launch):
         """As `Launch`: those in this pod where data parallelism says its local part, else of all its pods."""
         kinds = ("tensor", "pipeline", "prefill-context")
         copies = self._number("data-parallel-size") or 1
-        if copies > 1 and any(map(self.flags.given, ("data-parallel-rank", "data-parallel-external-lb"))):
+        if any(map(self.flags.given, ("data-parallel-rank", "data-parallel-external-lb"))):
             copies = 1
         local = self._number("data-parallel-size-local")
         sizes = (self._number(f"{kind}-parallel-size") or 1 for kind in kinds)
@@ -192,6 +197,9 @@ class ContainerLaunch(Launch):
         """All words that follow a flag which takes several."""
         words = server_words(self.container)
         start = next((at for at, word in enumerate(words) if flag in flags_of([word])), len(words))
+        _, equals, value = "".join(words[start : start + 1]).partition("=")
+        if equals:
+            return [value]
         end = next((at for at, word in enumerate(words) if at > start and word.startswith("-")), len(words))
         return words[start + 1 : end]
 

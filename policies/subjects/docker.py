@@ -9,11 +9,8 @@ from typing import Any
 from policies.node import Key, Node, Secret
 from policies.resources import Resource
 from policies.subjects.kubernetes import Container, Pod
-from policies.subjects.scripts import MACHINES, Script, decoded, parse, scripts
+from policies.subjects.scripts import Script, decoded, parse, scripts
 from policies.subjects.unknowns import known_first
-
-TYPES = MACHINES
-"""Types in which `runs` finds something."""
 
 _PROGRAM = re.compile(r"^(?:.*/)?(?:docker|podman|nerdctl|ctr)$")
 _BARE = {
@@ -62,13 +59,12 @@ class HostContainer(Container):
 
 
 def runs(resource: Resource) -> Iterator[HostContainer]:
-    """Every container that the resource's machine starts.
+    """Every container that a machine starts, or what makes machines.
 
     Raises:
         UnknownValueError: its script is not known yet.
     """
-    if resource.type in TYPES:
-        yield from known_first(map(_of_script, scripts(resource)))
+    yield from known_first(map(_of_script, scripts(resource)))
 
 
 def _of_script(script: Script) -> Iterator[HostContainer]:

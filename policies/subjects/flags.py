@@ -95,7 +95,7 @@ def server_words(container: Container) -> list[str]:
     """
     words = list(_words(container))
     if any("$" in word for word in words):
-        known = {name: entry for name, entry in environment(container) if name}
+        known = dict(environment(container))
         words = [word if isinstance(word, Unseen) else _filled(word, known) for word in words]
     if words and _SHELL.search(words[0]):
         starts = (place for place, word in enumerate(words) if isinstance(word, Unseen) or re.match(r"-[a-z]*c$", word))
@@ -123,14 +123,15 @@ def _words(container: Container) -> Iterator[str]:
 def place_of(container: Container, flag: str) -> tuple[Key, ...]:
     """Where a flag stands: the word itself, or the script that it is in."""
     within: tuple[Key, ...] | None = None
+    said = rf"(?<![\w-])--?{flag.replace('-', '[-_]')}(?![\w-])"
     for key in ("command", "args"):
         if container.node(key).data is UNKNOWN:
             continue
         for index, word in enumerate(container.each(key)):
             text = str(word.data)
-            if _FLAG.match(text) and flag in flags_of([text]):
+            if flag in flags_of([text]):
                 return key, index
-            if within is None and re.search(rf"--?{flag}".replace("-", "[-_]"), text):
+            if within is None and re.search(said, text):
                 within = (key, index)
     return within or ("args" if container.has("args") else "command",)
 

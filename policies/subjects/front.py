@@ -43,15 +43,15 @@ def open_gateway(container: Container, workload: Resource, stack: Stack) -> str 
     Raises:
         UnknownValueError: as `open_engine`.
     """
+    if _is_inside(container):
+        return None
     key = key_in(container, "LITELLM_MASTER_KEY")
-    if key is None and not _is_inside(container) and flags_of(server_words(container)).given("config"):
+    if key is None and flags_of(server_words(container)).given("config"):
         found = [each for resource in mounted(container, workload, stack) for each in configurations(resource)]
         if not found:
             raise UnknownValueError(container.at(*place_of(container, "config")))
         keys = [each.get("general_settings", "master_key") for each in found]
         key = next((each for each in keys if each is not None), None)
-    if _is_inside(container):
-        return None
     return _problem(key, "LiteLLM", "neither LITELLM_MASTER_KEY nor master_key is set")
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from math import ceil
 
-from policies.node import UNKNOWN, Node, UnknownValueError
+from policies.node import Node
 from policies.resources import Resource, Stack
 from slipway.catalog import Instance, load
 
@@ -60,9 +60,9 @@ def _types(resource: Resource, stack: Stack) -> Iterator[Node]:
     templates = launch_templates(resource, stack)
     for template in templates:
         yield template.inputs.node("instanceType")
-    given = resource.inputs.node("launchTemplate")
-    if not templates and given.data is not None and UNKNOWN in (given.data, given.node("id").data):
-        raise UnknownValueError(given.at("id"))
+    if not templates:
+        for keys in (("launchTemplate", "id"), ("launchTemplate", "name"), ("launchConfiguration",)):
+            resource.inputs.get(*keys)
 
 
 def _own_types(resource: Resource) -> Iterator[Node]:
@@ -193,10 +193,10 @@ def cost(resource: Resource, stack: Stack, own: Mapping[str, float]) -> Cost | N
 def _price(name: str, where: str | None) -> float | None:
     """On demand in that region; the dearest known where the catalogue has no price for it."""
     instance = _instances().get(name)
-    if instance is None or not instance.prices:
+    if instance is None:
         return None
     known = {price.region: price.usd_per_hour for price in instance.prices}
-    return known.get(where or "", max(known.values()))
+    return known.get(where or "", max(known.values(), default=None))
 
 
 @cache

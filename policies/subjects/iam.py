@@ -47,8 +47,8 @@ def statements(holder: Node, key: str) -> Iterator[Node | UnknownValueError]:
     """Every statement of the document at `key`; in the place of a document that is not known yet, the error."""
     try:
         document = holder.document(key)
-    except UnknownValueError as unknown:
-        yield UnknownValueError(holder.at(key)) if unknown.path == holder.path else unknown
+    except UnknownValueError:
+        yield UnknownValueError(holder.at(key))
         return
     yield from each(document, "Statement")
 
@@ -153,7 +153,7 @@ def reaches_all(resource: str, service: str) -> bool:
     parts = spelled(resource).split(":", 5)
     if len(parts) < 6:
         # The last star stands for all that follows.
-        return parts[-1] == "*" and (len(parts) < 3 or parts[2] in {"*", service} or service == "*")
+        return parts[-1] == "*" and (service == "*" or parts[2:3] in ([], ["*"], [service]))
     if parts[2] not in {"*", service} and service != "*":
         return False
     kinds = "|".join(_KINDS.get(parts[2], ()))

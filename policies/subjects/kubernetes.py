@@ -14,11 +14,18 @@ from policies.subjects.unknowns import known_first
 ANY = "kubernetes:*"
 """Every type of the pulumi-kubernetes provider."""
 GPU_RESOURCES = (
-    *("nvidia.com/gpu*", "nvidia.com/mig-*", "nvidia.com/pgpu", "nvidia.com/vgpu*"),
-    *("amd.com/gpu*", "gpu.intel.com/*", "habana.ai/gaudi*"),
+    *(
+        "nvidia.com/gpu",
+        "nvidia.com/gpu.*",
+        "nvidia.com/gpu-*",
+        "nvidia.com/mig-*",
+        "nvidia.com/pgpu",
+        "nvidia.com/vgpu",
+    ),
+    *("amd.com/gpu", "gpu.intel.com/*", "habana.ai/gaudi*"),
 )
 """Names of extended resources that are accelerators, as their device plugins register them. Others of the same makers are
-network devices (`nvidia.com/hostdev`)."""
+network devices (`nvidia.com/hostdev`), or shares of one (`nvidia.com/gpumem` of HAMi)."""
 _PATTERNS = ("kubernetes:kyverno.io/*", "kubernetes:policies.kyverno.io/*")
 """Types that hold patterns of pods, and no pods."""
 _ABOVE = {"spec", "spec.template", "spec.template.spec", "spec.jobTemplate", "spec.jobTemplate.spec"}

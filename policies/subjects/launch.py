@@ -73,8 +73,9 @@ class Launch(Node):
         heads, architecture = self.heads, self.architecture
         if heads is not None and heads % ranks:
             return f"the {heads} attention heads"
-        whole = architecture is None or self._keeps_experts_whole()
-        return None if whole or architecture is None or divides(architecture, ranks) else "the KV heads and layers"
+        if architecture is None or self._keeps_experts_whole() or divides(architecture, ranks):
+            return None
+        return "the KV heads and layers"
 
     def _keeps_experts_whole(self) -> bool:
         return "enable-expert-parallel" in self.flags

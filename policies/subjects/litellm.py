@@ -163,7 +163,7 @@ class Ways:
     def of(self, group: str) -> list[Backend]:
         """The backends of a model: those that go by its name, else those of a pattern that it fits."""
         named = [backend for backend in self._backends if backend.group == group]
-        patterns = [backend for backend in self._backends if "*" in backend.group and fnmatchcase(group, backend.group)]
+        patterns = [backend for backend in self._backends if fnmatchcase(group, backend.group)]
         return named or patterns
 
     def private(self, group: str) -> bool:
@@ -244,12 +244,9 @@ def _read(node: Node) -> Iterator[Configuration]:
     """The configuration that stands there, as a map or as a text; nothing where there is none."""
     data = node.data
     # YAML is slow to read, and most texts are something else.
-    if data is UNKNOWN or (isinstance(data, str) and any(section in data for section in _SECTIONS)):
-        document = node.document()
-    elif isinstance(data, Mapping):
-        document = node
-    else:
+    if isinstance(data, str) and not any(section in data for section in _SECTIONS):
         return
+    document = node.document()
     if isinstance(document.data, Mapping) and _SECTIONS & document.data.keys():
         yield Configuration(document.raw, node.path)
 
@@ -270,8 +267,8 @@ def _engine(model: Node) -> bool:
 def _where(params: Node, own: Collection[str]) -> Where | None:
     model = str(params.get("model", default=""))
     prefix = str(params.get("custom_llm_provider", default=model.partition("/")[0] if "/" in model else ""))
-    base = params.get("api_base", default=params.get("base_url"))
-    host = None if base is None else _host(str(base))
+    base = str(params.get("api_base", default=params.get("base_url", default="")))
+    host = _host(base)
     providers = _providers()
     if host is not None:
         if any(host == cloud or host.endswith(f".{cloud}") for cloud in providers["hosts"]):
@@ -281,7 +278,7 @@ def _where(params: Node, own: Collection[str]) -> Where | None:
     if prefix in providers["private"]:
         return Where.PRIVATE
     # A base of the environment's (`os.environ/NAME`), or a public name: it may be anybody's.
-    if base is not None and prefix in {*providers["compatible"], ""}:
+    if base and prefix in {*providers["compatible"], ""}:
         return None
     named = any(fnmatchcase(model, pattern) for pattern in providers["names"])
     return Where.CLOUD if named or prefix in {*providers["cloud"], *providers["compatible"]} else None

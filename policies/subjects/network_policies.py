@@ -57,15 +57,13 @@ def covering(workload: Resource, pod: Pod, stack: Stack) -> tuple[list[Resource]
     """The network policies for ingress that hold for the pod, and those for which that is open."""
     policies = stack.once(_policies)
     found, doubts = _asked(policies.of_the_cluster, _foreign_ingress)
-    if policies.by_namespace:
-        try:
-            near = policies.by_namespace.get(namespace(workload, stack), [])
-        except UnknownValueError as unknown:
-            every = (policy for those in policies.by_namespace.values() for policy in those)
-            return found, [*doubts, *((policy, unknown) for policy in every), *policies.elsewhere]
-        of_the_namespace, more = _asked(near, lambda policy: _holds(policy, workload, pod))
-        found, doubts = found + of_the_namespace, doubts + more
-    return found, doubts + policies.elsewhere
+    try:
+        near = policies.by_namespace.get(namespace(workload, stack), [])
+    except UnknownValueError as unknown:
+        every = (policy for those in policies.by_namespace.values() for policy in those)
+        return found, [*doubts, *((policy, unknown) for policy in every), *policies.elsewhere]
+    of_the_namespace, more = _asked(near, lambda policy: _holds(policy, workload, pod))
+    return found + of_the_namespace, doubts + more + policies.elsewhere
 
 
 def _asked(policies: list[Resource], question: Callable[[Resource], bool]) -> tuple[list[Resource], list[Doubt]]:

@@ -66,11 +66,11 @@ def _gpus(wanted: dict[str, set[str]], catalog: Catalog) -> Iterator[Gpu]:
             elif label in _GPU_NAMES:
                 found.append(_sized(catalog, value, wanted.get(_memory_label(label), set())))
             else:
-                found.append(find_or_none(catalog.gpus, _GKE_GPUS.get(value, value) if label == _GKE else value))
+                found.append(find_or_none(catalog.gpus, _GKE_GPUS.get(value, value)))
         if found:
             break
     if None not in found:
-        yield from (gpu for gpu in found if gpu is not None)
+        yield from filter(None, found)
 
 
 def _sized(catalog: Catalog, name: str, memories: set[str]) -> Gpu | None:

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
+from shlex import join
 
 from policies.node import UNKNOWN, Node, UnknownValueError
 from policies.subjects.kubernetes import Container, image
+from policies.subjects.scripts import performed
 
 _ENGINES = re.compile(
     r"""(^|/)(
@@ -40,8 +43,22 @@ _STARTS_ENGINE = re.compile(
 )
 _TGI = re.compile(r"(text-generation-inference|huggingface-pytorch-tgi-inference|tgi)(-|$)")
 _SCRIPT_FILE = re.compile(r"\.(sh|bash)$")
+_RUNS_FILE = re.compile(
+    r"(^|[;&|\n]|\bexec\s|(^|[\s/])(ba|da|z|k|a)?sh\s(\s*-\w+\s)*)\s*[\w./-]+\.(sh|bash)(?=[\s;&|]|$)"
+)
+"""A command of a shell's script that runs a script in a file."""
 _SHELL = re.compile(r"(^|/)(ba|da|z|k|a)?sh$")
-_STARTS_LITELLM = re.compile(r"(^|[\s/'\"])litellm([\s'\"]|$)")
+_WRAPPERS = (
+    r"(?:tini|dumb-init|catatonit|ddtrace-run|opentelemetry-instrument|timeout|(?:uv|poetry|pdm|hatch|rye)\srun)"
+)
+"""Programs that start another."""
+_STARTS_LITELLM = re.compile(
+    rf"""^(?: (?:\S*/)? {_WRAPPERS} (?:\s-\S*|\s\d\w*)* \s )*
+         (?: (?:\S*/)? litellm | (?:\S*/)? python[\d.]* (?:\s-\w+)*? \s-m\s litellm ) (?=\s|$)
+       | ^(?! (?:\S*/)? (?:kubectl|oc|docker|podman|nerdctl)\s ) .* \s--\s (?:\S*/)? litellm (?=\s|$) """,
+    re.VERBOSE,
+)
+"""LiteLLM is the program, and no name of a database, a user or a Deployment that another program is given."""
 _WORKER = re.compile(r"--headless\b|multi-node-serving\.sh\s+worker\b|--node[-_]rank[=\s]+[1-9]")
 """A further node of an engine, where no server answers."""
 _CPU = re.compile(r"(^|[^a-z])cpu([^a-z]|$)")
@@ -134,20 +151,40 @@ def on_cpu(container: Container) -> bool:
 
 def script(container: Container) -> str:
     """Command and arguments in one line; what is not known is left out."""
-    return " ".join(word for _, node in _words(container) if isinstance(word := node.data, str))
+    return " ".join(_known(container))
+
+
+def _known(container: Container) -> tuple[str, ...]:
+    return tuple(word for _, node in _words(container) if isinstance(word := node.data, str))
+
+
+@lru_cache(maxsize=4096)
+def _commands(words: tuple[str, ...]) -> tuple[str, ...]:
+    """What is run, command by command: those of a shell's script too, and of a word that an entry point may hand to one.
+
+    Words with a space in them are left out of a command, for they are prose, or a script that counts by itself.
+    """
+    texts = [join(words), *(word for word in words if " " in word and not _SHELL.search(words[0]))]
+    return tuple(" ".join(word for word in command if " " not in word) for text in texts for command in performed(text))
 
 
 def _says_so(container: Container) -> bool:
-    return not container.has("command") and _VLLM_FLAGS.search(script(container)) is not None
+    beside = _BESIDE.search(_named(str(container.node("image").data))) is not None
+    return not beside and _has_none(container) and _VLLM_FLAGS.search(script(container)) is not None
+
+
+def _has_none(container: Container) -> bool:
+    """Whether it has no command, so that the image's own runs."""
+    return container.node("command").data in (None, [])
 
 
 def _runs(container: Container, starts: re.Pattern[str], is_image: Callable[[str], bool]) -> bool:
-    if starts.search(script(container)):
+    if any(map(starts.search, _commands(_known(container)))):
         return True
     _need_program(container)
     # A command, such as a download or a migration of a database, runs in place of what the image would start. Triton's own
     # is the exception: which backend it serves with is the image's matter.
-    own = not container.has("command") or "tritonserver" in script(container)
+    own = _has_none(container) or "tritonserver" in script(container)
     if own:
         return is_image(str(container.get("image", default="")))
     # A script that nobody sees, in an engine's own image and with GPUs, most likely starts the engine.
@@ -157,13 +194,13 @@ def _runs(container: Container, starts: re.Pattern[str], is_image: Callable[[str
 
 
 def _starts_file(container: Container) -> bool:
-    """Whether the command is a shell's script in a file."""
-    words = [word for _, node in _words(container) if isinstance(word := node.data, str)]
+    """Whether the command is a shell's script in a file, or runs one."""
+    words = _known(container)
     shell = bool(words) and _SHELL.search(words[0]) is not None
-    options = [word for word in words[shell:] if word.startswith("-")]
+    inline = next((place for place, word in enumerate(words) if shell and re.match(r"-[a-z]*c$", word)), None)
+    if inline is not None:
+        return any(map(_RUNS_FILE.search, words[inline + 1 : inline + 2]))
     file = next((word for word in words[shell:] if not word.startswith("-")), "")
-    if shell and any(re.match(r"-[a-z]*c$", option) for option in options):
-        return False
     return _SCRIPT_FILE.search(file) is not None
 
 

@@ -136,18 +136,9 @@ def releases(resource: Resource) -> Iterator[Place]:
         yield _Chart(inputs.raw, inputs.path)
         yield from (_Image(place.raw, place.path) for place in charts.images(resource))
     else:
-        holds = resource.type.startswith("kubernetes:")
-        yield from known_first((_images(resource, holds=holds), _scripts(resource, holds=holds)))
-
-
-def _images(resource: Resource, *, holds: bool) -> Iterator[Place]:
-    if holds or resource.type in images.TYPES:
-        yield from (_Image(place.raw, place.path) for place in images.images(resource))
-
-
-def _scripts(resource: Resource, *, holds: bool) -> Iterator[Place]:
-    if holds or resource.type in scripts.TYPES:
-        yield from (_Script(script) for script in scripts.scripts(resource))
+        named: Iterator[Place] = (_Image(place.raw, place.path) for place in images.images(resource))
+        run: Iterator[Place] = map(_Script, scripts.scripts(resource))
+        yield from known_first((named, run))
 
 
 def denied(named: Named, more: Sequence[str] = ()) -> Iterator[Denied]:

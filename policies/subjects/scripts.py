@@ -11,7 +11,7 @@ import binascii
 import gzip
 import re
 import shlex
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from policies.node import UNKNOWN, Node, Secret, UnknownValueError
@@ -37,14 +37,14 @@ TYPES = (ANY, TASK_DEFINITION, *MACHINES)
 """Types in which `scripts` finds something."""
 
 _SHELL = re.compile(r"^(?:.*/)?(?:ba|da|z|k|a)?sh$")
-_READS_PROGRAMS = re.compile(r"^(?:.*/)?(?:(?:ba|da|z|k|a)?sh|python[\d.]*|perl|ruby|node)$")
+_READS_PROGRAMS = re.compile(r"^(?:.*/)?(?:(?:ba|da|z|k|a)?sh|python[\d.]*|perl|ruby|node|source|\.)$")
 _FETCHES = re.compile(r"^(?:.*/)?(?:curl|wget)$")
 _PIP = re.compile(r"^(?:.*/)?pip[\d.]*$")
 _TOOLS = re.compile(r"^(?:.*/)?(?:uvx?|pipx|(?:micro)?mamba|conda|poetry)$")
 """Programs besides pip that install Python packages, or run them straight from an index."""
 _HUB = re.compile(r"^(?:.*/)?(?:hf|huggingface-cli)$")
 _NPM = re.compile(r"^(?:.*/)?p?npm$")
-_SAYS = re.compile(r"^(?:.*/)?(?:echo|printf|cat|grep|sed|awk|logger)$")
+_SAYS = re.compile(r"^(?:.*/)?(?:echo|printf|cat|grep|sed|awk|logger|pgrep|pkill|which|type)$")
 _WRAPS = {
     "sudo",
     "env",
@@ -63,7 +63,14 @@ _WRAPS = {
     "{",
 }
 _ASSIGNMENT = re.compile(r"^[A-Za-z_]\w*=")
-_SUBSTITUTED = re.compile(r"(?:\$\(|<\(|`)\s*(?:sudo\s+)?(?:curl|wget)\b[^)`]*")
+_TAKING = {
+    "sudo": {"-u", "--user", "-g", "--group", "-h", "--host", "-p", "--prompt", "-C", "-D", "--chdir"},
+    "env": {"-u", "--unset", "-C", "--chdir"},
+    "nice": {"-n", "--adjustment"},
+    "exec": {"-a"},
+}
+"""By program that wraps another, its options that take the next word; those of the others are not read."""
+_SUBSTITUTED = re.compile(r"\s*(?:\$\(|<\(|`)\s*(?:sudo\s+)?(?:curl|wget)\b[^)`]*")
 _BASE64 = re.compile(r"[A-Za-z0-9+/\s]{16,}={0,2}\s*")
 _PIP_VALUES = {
     "-r", "--requirement", "-c", "--constraint", "-i", "--index-url", "--extra-index-url", "-f", "--find-links", "-t",
@@ -75,11 +82,17 @@ _PIP_VALUES = {
 }  # fmt: skip
 """Options of pip and `uv pip` that take the next word."""
 _NAMES_PACKAGES = {"--from", "--spec", "--with"}
-_TOOL_VALUES = {"--channel", "-n", "--name", "--file", "--source"}
+_TOOL_VALUES = {"--channel", "-n", "--name", "--file", "--source", "--directory", "--project", "--pip-args"}
 """Options of the other programs that take the next word, besides those that pip has as well."""
 _LONGEST_QUOTE = 200
 """Lines; what goes on for longer is read without regard to quotes."""
 _QUOTED = re.compile(r"\\.|'[^']*'|\"(?:\\.|[^\"\\])*\"", re.DOTALL)
+_COMMENT = re.compile(rf"({_QUOTED.pattern})|(?<![^\s;&|()])#[^\n]*", re.DOTALL)
+"""A comment, or what is quoted, in which a `#` starts none; nor does it within a word."""
+_PIPE_AT_END = re.compile(r"^(?![ \t]*(?:#|-\s*\|))(.*[^\s:|][ \t]*\|)[ \t]*\n", re.MULTILINE)
+"""Not YAML's `key: |`, and no comment."""
+_ENDS = re.compile(r"[();|&]+")
+_REDIRECTS = re.compile(r"[();<>|&]+")
 _EXACT_NPM = re.compile(r"^(?:@[\w.-]+/)?[\w.-]+@\d+\.\d+\.\d+(?:[-+][\w.+-]+)?$")
 _LOCAL = re.compile(r"^(?:\.{0,2}/|\.$|\.\[|~|file:)|\.(?:whl|tar\.gz|zip|tgz)$")
 
@@ -89,8 +102,8 @@ class Command:
     """One command of a script."""
 
     words: tuple[str, ...]
-    piped: bool
-    """Whether it reads what the command before it writes."""
+    beside: tuple[str, ...] = ()
+    """The words of the command that it is piped to from, or stands within as `<(…)`."""
 
 
 @dataclass(frozen=True)
@@ -130,8 +143,8 @@ class Script(Node):
 
     def installs(self) -> Iterator[Install]:
         """What it installs."""
-        for before, command in zip((None, *self.commands), self.commands, strict=False):
-            yield from _installs(command, before)
+        for command in self.commands:
+            yield from _installs(command)
 
     def downloads(self) -> Iterator[Download]:
         """What it fetches from a model hub."""
@@ -153,12 +166,11 @@ def scripts(resource: Resource) -> Iterator[Script]:
     elif resource.type == CONFIG_MAP:
         yield from known_first(_file(name, place) for name, place in resource.inputs.entries("data"))
     elif resource.type == TASK_DEFINITION:
-        hidden = isinstance(resource.inputs.node("containerDefinitions").raw, Secret)
         tasks = resource.inputs.document("containerDefinitions").each()
-        yield from known_first(_started(each, ("entryPoint", "command"), hidden=hidden) for each in tasks)
+        yield from known_first(_started(each, ("entryPoint", "command")) for each in tasks)
     else:
         found = known_first(map(containers_of, running(resource)))
-        yield from known_first(_started(each, ("command", "args"), hidden=False) for each in found)
+        yield from known_first(_started(each, ("command", "args")) for each in found)
 
 
 def _machine(machine: Node, key: str) -> Iterator[Script]:
@@ -180,9 +192,9 @@ def _file(name: str, place: Node) -> Iterator[Script]:
 
 def parse(text: str) -> Iterator[Command]:
     """The commands of a shell script, or of cloud-init's list of them."""
-    # A backslash at the end joins lines; so does an open quote, which only a line with a quote in it can close.
+    # A backslash or a pipe at the end joins lines; so does an open quote, which only a line with a quote in it can close.
     pending: list[str] = []
-    for line in text.replace("\\\n", " ").splitlines():
+    for line in _PIPE_AT_END.sub(r"\1 ", text.replace("\\\n", " ")).splitlines():
         pending.append(line if pending else _plain(line))
         if len(pending) > 1 and ("'" not in line and '"' not in line):
             continue
@@ -193,6 +205,14 @@ def parse(text: str) -> Iterator[Command]:
     # An apostrophe of a text, it seems: the lines as they are.
     for line in pending:
         yield from _commands(re.split(r"\s+|(\|\|?|&&|;)", re.sub(r"[\"']", " ", line)))
+
+
+def performed(text: str) -> Iterator[tuple[str, ...]]:
+    """The commands of a shell's text that do more than to print, each from its program on."""
+    for command in parse(text):
+        words = _stripped(command.words)
+        if words and _SAYS.match(words[0]) is None:
+            yield words
 
 
 def decoded(text: str) -> str:
@@ -206,7 +226,7 @@ def decoded(text: str) -> str:
         return text
 
 
-def _started(container: Node, keys: tuple[str, ...], *, hidden: bool) -> Iterator[Script]:
+def _started(container: Node, keys: tuple[str, ...]) -> Iterator[Script]:
     """A container's command; a word that is not known counts only where it could hold a command."""
     places = [place for key in keys for place in container.each(key)]
     words = [place.data for place in places]
@@ -214,8 +234,8 @@ def _started(container: Node, keys: tuple[str, ...], *, hidden: bool) -> Iterato
     known = [str(word) for word in words if word is not UNKNOWN]
     if unknown is not None and (words[0] is UNKNOWN or any(_decides(word) for word in known)):
         raise UnknownValueError(unknown.path)
-    hidden = hidden or any(isinstance(place.raw, Secret) for place in places)
-    yield Script(container, list(_nested(Command(tuple(known), piped=False))), hidden=hidden)
+    hidden = any(isinstance(place.raw, Secret) for place in places)
+    yield Script(container, list(_nested(Command(tuple(known)))), hidden=hidden)
 
 
 def _decides(word: str) -> bool:
@@ -227,57 +247,50 @@ def _plain(line: str) -> str:
     entry = re.match(r"^\s*-\s+(.*)$", line)
     if entry is None:
         return line
-    said = entry[1].strip()
-    if said.startswith("[") and said.endswith("]"):
-        return " ".join(shlex.quote(word.strip().strip("\"'")) for word in said[1:-1].split(","))
-    if len(said) > 1 and said[0] == said[-1] and said[0] in "\"'":
-        return said[1:-1]
-    return said
+    if listed := re.fullmatch(r"\[(.*)\]\s*(?:\s#.*)?", entry[1]):
+        return " ".join(shlex.quote(word.strip().strip("\"'")) for word in listed[1].split(","))
+    if quoted := re.fullmatch(r"([\"'])(.*)\1\s*(?:\s#.*)?", entry[1]):
+        return quoted[2].replace('\\"', '"')
+    return entry[1]
 
 
 def _tokens(line: str) -> list[str] | None:
     """Words and separators; None where a quote is still open."""
-    # An apostrophe in a comment opens no quote; a `#` within a word starts no comment.
-    for text in (line, re.sub(r"(^|\s)#[^\n]*", r"\1", line)):
-        if re.search(r"[\"']", _QUOTED.sub("", text)):
-            continue
-        lexer = shlex.shlex(text, posix=True, punctuation_chars="();<>|&\n")
-        lexer.whitespace, lexer.whitespace_split, lexer.commenters = " \t\r", True, ""
-        try:
-            return list(_without_comments(lexer))
-        except ValueError:
-            continue
-    return None
-
-
-def _without_comments(tokens: Iterable[str]) -> Iterator[str]:
-    said = True
-    for token in tokens:
-        said = token == "\n" or (said and not token.startswith("#"))  # noqa: S105
-        if said:
-            yield token
+    text = _COMMENT.sub(lambda found: found[1] or "", line)
+    if re.search(r"[\"']", _QUOTED.sub("", text)):
+        return None
+    lexer = shlex.shlex(text, posix=True, punctuation_chars="();<>|&")
+    lexer.whitespace, lexer.whitespace_split, lexer.commenters = " \t\r", True, ""
+    try:
+        return list(lexer)
+    except ValueError:
+        return None
 
 
 def _commands(tokens: Sequence[str | None]) -> Iterator[Command]:
     words: list[str] = []
-    piped, skip = False, False
+    last: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
+    skip = False
     for token in (*tokens, ";"):
         if not token:
             continue
-        if skip:
+        if token == "<(":  # noqa: S105
+            # What it starts is a command of its own, be it in the place of a word or of the file after a `<`.
+            yield from _nested(Command(tuple(words), beside))
+            words, beside, skip = [], tuple(words), False
+        elif skip:
             skip = False
-        elif set(token) <= set("();|&\n"):
-            yield from _nested(Command(tuple(words), piped))
-            words, piped = [], token in {"|", "|&"}
-        elif set(token) <= set("();<>|&\n"):
-            # A redirection: its file, and the number of the stream before it, are no words of the command. What `<(` starts
-            # is a command of its own.
+        elif _ENDS.fullmatch(token):
+            yield from _nested(Command(tuple(words), beside))
+            # `(curl …) | sh`: the command that is piped ended before.
+            last = tuple(words) or last
+            words, beside = [], last if token.lstrip(")") in {"|", "|&"} else ()
+        elif _REDIRECTS.fullmatch(token):
+            # A redirection: its file, and the number of the stream before it, are no words of the command.
             if words and words[-1].isdigit():
                 words.pop()
-            skip = token != "<("  # noqa: S105
-            if not skip:
-                yield from _nested(Command(tuple(words), piped))
-                words, piped = [], bool(words) and _reads_programs(tuple(words))
+            skip = True
         else:
             words.append(token)
 
@@ -290,18 +303,17 @@ def _nested(command: Command) -> Iterator[Command]:
     shell = False
     for before, word in zip(("", *command.words), command.words, strict=False):
         # A text of several lines is a script as well, or what stands between two apostrophes that are no quotes.
-        if "\n" in word or (shell and re.fullmatch(r"-[a-z]*c", before)):
+        if "\n" in word or (shell and re.fullmatch(r"-[A-Za-z]*c[A-Za-z]*", before)):
             yield from parse(word)
         shell = shell or _SHELL.match(word) is not None or word in {"su", "runuser"}
 
 
-def _installs(command: Command, before: Command | None) -> Iterator[Install]:
+def _installs(command: Command) -> Iterator[Install]:
     words = command.words
     start = _stripped(words)
-    if start and _SAYS.match(start[0]):
+    if not start or _SAYS.match(start[0]):
         return
-    if start and _TOOLS.match(start[0]):
-        yield from _tool(start[0].rpartition("/")[2], start[1:])
+    yield from _tool(start[0].rpartition("/")[2], start[1:])
     for index, word in enumerate(words):
         rest = words[index + 1 :]
         if _PIP.match(word) and (at := _subcommand(rest, {"install"})) is not None:
@@ -310,7 +322,10 @@ def _installs(command: Command, before: Command | None) -> Iterator[Install]:
         if _NPM.match(word) and (at := _subcommand(rest, {"install", "i", "add"})) is not None:
             yield from _npm(rest[:at] + rest[at + 1 :])
             break
-    yield from _piped(command, before)
+    if (text := _SUBSTITUTED.match(_program(start))) is not None:
+        yield _download(text[0].split())
+    else:
+        yield from _piped(start, _stripped(command.beside))
 
 
 def _pip(arguments: Sequence[str], before: Sequence[str]) -> Iterator[Install]:
@@ -368,7 +383,7 @@ def _tool(program: str, arguments: Sequence[str]) -> Iterator[Install]:
         names = given or words[runs[verb] : runs[verb] + 1]
     else:
         return
-    names = [_as_pin(name, program) for name in names if not _LOCAL.search(name)]
+    names = [_as_pin(name) for name in names if not _LOCAL.search(name)]
     if names:
         shown = f"{verb} {' '.join(clean(name) for name in names)}"
         yield Install(kind="pip", shown=shown, requirements=tuple(names), verb=str(verb))
@@ -390,12 +405,12 @@ def _without_options(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     return words, given
 
 
-def _as_pin(name: str, program: str) -> str:
+def _as_pin(name: str) -> str:
     """As pip would write it: `litellm@1.82.8` and conda's `litellm=1.82.8` are `litellm==1.82.8`."""
     name = name.rpartition("::")[2]
     if re.match(r"[\w.-]+(\[[^\]]*\])?@\d", name):
         return name.replace("@", "==", 1)
-    return re.sub(r"^([\w.-]+)=(?=\d)", r"\1==", name) if program.endswith(("conda", "mamba")) else name
+    return re.sub(r"^([\w.-]+)=(?=\d)", r"\1==", name)
 
 
 def _downloads(words: Sequence[str]) -> Iterator[Download]:
@@ -427,21 +442,20 @@ def _npm(arguments: Sequence[str]) -> Iterator[Install]:
         )
 
 
-def _piped(command: Command, before: Command | None) -> Iterator[Install]:
-    """A download that is run as it comes: piped to a shell, or put in its place."""
-    words = _stripped(command.words)
-    if not words:
-        return
-    text = next(iter(_SUBSTITUTED.findall(" ".join(words))), None)
-    if text is not None and (_READS_PROGRAMS.match(words[0]) or words[0] in {"eval", "source", "."}):
-        yield _download(text.split())
-    elif command.piped and before is not None:
-        first = _stripped(before.words)
-        if first and _FETCHES.match(first[0]) and _reads_programs(words):
-            yield _download(first)
-        elif first and _FETCHES.match(words[0]) and _reads_programs(first):
-            # bash <(curl …)
-            yield _download(words)
+def _program(words: Sequence[str]) -> str:
+    """The text that a command has run, or an interpreter is given as its program; empty where it is given none."""
+    if words[0] in {"eval", "source", "."}:
+        return " ".join(words[1:])
+    options = words if _READS_PROGRAMS.match(words[0]) else ()
+    at = next((place for place, word in enumerate(options) if re.fullmatch(r"-[A-Za-z]*[ce]", word)), len(options))
+    return " ".join(options[at + 1 :])
+
+
+def _piped(words: Sequence[str], beside: Sequence[str]) -> Iterator[Install]:
+    """A download that is run as it comes: `curl … | bash`, or `bash <(curl …)`."""
+    for fetching, reading in ((beside, words), (words, beside)):
+        if fetching and _FETCHES.match(fetching[0]) and _reads_programs(reading):
+            yield _download(fetching)
 
 
 def _reads_programs(words: Sequence[str]) -> bool:
@@ -450,9 +464,8 @@ def _reads_programs(words: Sequence[str]) -> bool:
     if not words or _READS_PROGRAMS.match(words[0]) is None:
         return False
     options = words[1:]
-    if any(word in {"-", "-s"} for word in options):
-        return True
-    return not any(not word.startswith("-") or word in {"-c", "-m", "-e"} for word in options)
+    # Any other word is a program's file or text.
+    return any(re.fullmatch(r"-|-[a-z]*s", word) for word in options) or all(word.startswith("-") for word in options)
 
 
 def _download(words: Sequence[str]) -> Install:
@@ -465,19 +478,18 @@ def _stripped(words: Sequence[str]) -> tuple[str, ...]:
     left = list(words)
     while left and (left[0] in _WRAPS or _ASSIGNMENT.match(left[0])):
         wrapper = left.pop(0)
-        while wrapper in {"sudo", "env", "nice", "exec"} and left and left[0].startswith("-"):
-            option = left.pop(0)
-            if option in {"-u", "-g", "-n", "--user", "--group"} and wrapper != "exec" and left:
-                left.pop(0)
+        while wrapper in _TAKING and left and left[0].startswith("-"):
+            if left.pop(0) in _TAKING[wrapper]:
+                del left[:1]
     return tuple(left)
 
 
 def _subcommand(words: Sequence[str], names: set[str]) -> int | None:
-    """Where the subcommand stands, past options; None where another one does."""
-    for index, word in enumerate(words):
+    """Where the subcommand stands, past options and their values; None where another one does."""
+    for index, (before, word) in enumerate(zip(("", *words), words, strict=False)):
         if word in names:
             return index
-        if not word.startswith("-"):
+        if not word.startswith("-") and before not in _PIP_VALUES:
             return None
     return None
 

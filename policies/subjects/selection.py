@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
 from policies.node import Node, UnknownValueError
 from policies.resources import Resource, Stack
+from policies.subjects.doubt import any_sure
 from policies.subjects.kubernetes import ANY, Pod
 from policies.subjects.workloads import running
 
@@ -45,24 +46,28 @@ def _name(made: Resource) -> str:
     return name if isinstance(name, str) else made.urn
 
 
-def selects(selector: Node, labels: Mapping[str, Any]) -> bool:
+def selects(selector: Node, labels: Node) -> bool:
     """Whether pods with `labels` are meant; an empty selector means all.
 
     Raises:
-        UnknownValueError: the selector is not known.
+        UnknownValueError: the selector is not known, or a label that it asks for.
     """
-    equal = all(labels.get(name) == wanted for name, wanted in selector.get("matchLabels", default={}).items())
-    return equal and all(_meets(expression, labels) for expression in selector.each("matchExpressions"))
+    equal = _agree(selector.entries("matchLabels"), labels)
+    return equal and not any_sure(selector.each("matchExpressions"), lambda each: not _meets(each, labels))
 
 
-def _meets(expression: Node, labels: Mapping[str, Any]) -> bool:
-    key, operator = expression.get("key"), expression.get("operator")
+def _agree(wanted: Iterable[tuple[str, Node]], labels: Node) -> bool:
+    return not any_sure(wanted, lambda entry: labels.get(entry[0]) != entry[1].get())
+
+
+def _meets(expression: Node, labels: Node) -> bool:
+    key, operator = str(expression.get("key")), expression.get("operator")
     values = expression.get("values", default=[])
     if operator == "In":
         return labels.get(key) in values
     if operator == "NotIn":
         return labels.get(key) not in values
-    return (key in labels) is (operator == "Exists")
+    return labels.has(key) is (operator == "Exists")
 
 
 _KSERVE = "kubernetes:serving.kserve.io/"
@@ -79,13 +84,14 @@ def labels_place(resource: Resource, pod: Pod) -> Node:
     return pod.node("labels") if resource.type.startswith(_KSERVE) else pod.metadata.node("labels")
 
 
-def labels_of(resource: Resource, pod: Pod) -> dict[str, Any]:
-    """The pod's labels, those that its controller adds included.
+def labels_of(resource: Resource, pod: Pod) -> Node:
+    """The pod's labels, those that its controller adds included; each may be unknown.
 
     Raises:
-        UnknownValueError: one of them is unknown.
+        UnknownValueError: the map of them is unknown, or one that the controller adds.
     """
-    found = dict(labels_place(resource, pod).entries())
+    place = labels_place(resource, pod)
+    found = {name: node.raw for name, node in place.entries()}
     labels: dict[str, Any] = {}
     if resource.type.startswith(_KSERVE):
         name = resource.inputs.get("metadata", "name", default="")
@@ -95,13 +101,13 @@ def labels_of(resource: Resource, pod: Pod) -> dict[str, Any]:
     for kind, label in _MADE.items():
         if resource.type.startswith(kind):
             labels[label] = resource.inputs.get("metadata", "name", default="")
-    return labels | {name: node.get() for name, node in found.items()}
+    return Node(labels | found, place.path)
 
 
 def selected(service: Resource, stack: Stack) -> Iterator[tuple[Resource, Pod] | UnknownValueError]:
     """The pods of the stack that a Service means; in the place of those for which it is open, what is not known."""
     try:
-        wanted = dict(service.inputs.get("spec", "selector", default={}))
+        wanted = dict(service.inputs.entries("spec", "selector"))
         home = namespace(service, stack)
     except UnknownValueError as unknown:
         yield unknown
@@ -113,8 +119,12 @@ def selected(service: Resource, stack: Stack) -> Iterator[tuple[Resource, Pod] |
     for made in (*pods.by_namespace.get(home, ()), *pods.elsewhere):
         if isinstance(made, UnknownValueError):
             yield made
-        elif all(made.labels.get(name) == value for name, value in wanted.items()):
-            yield made.doubt or (made.resource, made.pod)
+            continue
+        try:
+            if _agree(wanted.items(), made.labels):
+                yield made.doubt or (made.resource, made.pod)
+        except UnknownValueError as unknown:
+            yield unknown
 
 
 @dataclass(frozen=True)
@@ -123,7 +133,7 @@ class _Made:
 
     resource: Resource
     pod: Pod
-    labels: Mapping[str, Any]
+    labels: Node
     doubt: UnknownValueError | None = None
     """Why nobody knows its namespace."""
 

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator
 
 from policies.node import UNKNOWN, Node, UnknownValueError
 from policies.resources import Resource, Stack
-from policies.subjects.doubt import sure
+from policies.subjects.doubt import any_sure, sure
 from policies.subjects.kubernetes import Container, Pod
 from policies.subjects.programs import runs_engine, runs_litellm
 from policies.subjects.selection import labels_of, namespace, selects
-from policies.subjects.workloads import containers_with_image, running
+from policies.subjects.workloads import lasting, running
 
 DISRUPTION_BUDGET = "kubernetes:policy/v1:PodDisruptionBudget"
 AUTOSCALER = "HorizontalPodAutoscaler"
@@ -34,9 +34,9 @@ def served_by(resource: Resource) -> str | None:
         UnknownValueError: neither command nor image say it.
     """
     found = list(running(resource))
-    if any(map(serves_engine, found)):
+    if any_sure(found, serves_engine):
         return "engine"
-    return "gateway" if any(_any(pod, runs_litellm) for pod in found) else None
+    return "gateway" if any_sure(found, lambda pod: _any(pod, runs_litellm)) else None
 
 
 def least_of_autoscaler(workload: Resource, stack: Stack) -> tuple[Resource, int] | None:
@@ -86,7 +86,7 @@ def budgets(pod: Pod, workload: Resource, stack: Stack) -> Iterator[Resource]:
     by_namespace, elsewhere = stack.once(_budgets)
     # No budget, no question: then it is no matter which namespace, and which labels, the pod has.
     near = by_namespace.get(namespace(workload, stack), []) if by_namespace else []
-    labels = labels_of(workload, pod) if near else {}
+    labels = labels_of(workload, pod) if near else Node({})
     found, doubt = sure(
         near, lambda budget: selects(budget.inputs.node("spec", "selector"), labels) and not _lets_all_go(budget.inputs)
     )
@@ -118,4 +118,4 @@ def _lets_all_go(budget: Node) -> bool:
 
 def _any(pod: Pod, runs: Callable[[Container], bool]) -> bool:
     """Whether it runs in one of the pod's containers; those that only prepare the pod are passed over."""
-    return any(runs(container) for container in containers_with_image(pod) if ".initContainers[" not in container.path)
+    return any_sure(lasting(pod), runs)

@@ -85,8 +85,8 @@ def revision(launch: ContainerLaunch) -> str | None:
     Raises:
         UnknownValueError: as `source`.
     """
-    _, colon, rest = str(launch.model).partition("://")
-    said = rest.partition(":")[2] if colon else ""
+    scheme, _, rest = str(launch.model).partition("://")
+    said = rest.partition(":")[2] if scheme == "hf" else ""
     return said or launch.revision
 
 

@@ -46,6 +46,20 @@ def containers_with_image(pod: Pod) -> Iterator[Container]:
     yield from known_first(map(_with_image, containers_of(pod)))
 
 
+def lasting(pod: Pod) -> Iterator[Container]:
+    """The same without those that only prepare the pod: init containers, unless they are sidecars.
+
+    Raises:
+        UnknownValueError: as `containers_with_image`, or whether one is a sidecar is unknown.
+    """
+    yield from known_first(map(_lasting, containers_with_image(pod)))
+
+
+def _lasting(container: Container) -> Iterator[Container]:
+    if ".initContainers[" not in container.path or container.get("restartPolicy") == "Always":
+        yield container
+
+
 def _with_image(container: Container) -> Iterator[Container]:
     if container.has("image"):
         yield container

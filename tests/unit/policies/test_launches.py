@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
-from policies.node import UNKNOWN, Secret, UnknownValueError
+from policies.node import UNKNOWN, Node, Secret, UnknownValueError
 from policies.resources import PLATFORM, Resource
 from policies.subjects.container_launch import ContainerLaunch
+from policies.subjects.engines import KSERVE, SGLANG, TGI, VLLM, Terms
+from policies.subjects.kubernetes import Container, Pod
 from policies.subjects.launch import Launch
 from policies.subjects.launches import launches
 
@@ -293,6 +295,24 @@ def test_what_affinity_leaves_open_says_nothing(terms: list[list[dict[str, Any]]
     assert (None if kind is None else kind.id) == gpu
 
 
+@pytest.mark.parametrize("other", ["m7i.large", "g5.xlarge"])
+def test_the_product_goes_before_the_type_of_instance(other: str) -> None:
+    selector = {"nvidia.com/gpu.product": "Tesla-T4", "node.kubernetes.io/instance-type": other}
+    kind = launch({"nodeSelector": selector}).gpu
+    assert kind is not None
+    assert kind.id == "t4"
+
+
+def test_affinity_to_another_label_may_be_unknown() -> None:
+    expressions = [
+        {"key": "topology.kubernetes.io/zone", "operator": "In", "values": UNKNOWN},
+        {"key": "nvidia.com/gpu.product", "operator": "In", "values": ["Tesla-T4"]},
+    ]
+    kind = launch({"affinity": required(expressions)}).gpu
+    assert kind is not None
+    assert kind.id == "t4"
+
+
 def test_a_part_of_a_gpu_is_none_of_the_catalogue() -> None:
     pod = {"nodeSelector": {"nvidia.com/gpu.product": "NVIDIA-H100-80GB-HBM3"}}
     one = launch(pod, args=["--model", MODEL], resources={"limits": {"nvidia.com/mig-1g.10gb": 1}})
@@ -373,6 +393,21 @@ def test_copies_of_a_mixture_of_experts_share_them() -> None:
     assert launch(H100, args=words[:2]).figures() is not None
 
 
+def test_copies_of_a_dense_model_are_alike() -> None:
+    words = ["--model", MODEL, "--max-model-len", "8192"]
+    copies = launch(H100, args=[*words, "-dp", "2"], resources={"limits": {"nvidia.com/gpu": 2}}).figures()
+    assert copies is not None
+    assert copies == launch(H100, args=words).figures()
+
+
+def test_a_group_of_pods_has_no_figures() -> None:
+    words = ["--model", MODEL, "--max-model-len", "8192", "-pp", "2"]
+    template = {"spec": {**H100, "containers": [container(args=words)]}}
+    inputs = {"spec": {"leaderWorkerTemplate": {"size": 2, "workerTemplate": template}}}
+    (one,) = launches(Resource.plain("kubernetes:leaderworkerset.x-k8s.io/v1:LeaderWorkerSet", "it", inputs))
+    assert one.figures() is None
+
+
 def test_kernels_of_a_checkpoints_own_quantization() -> None:
     words = ["--model", "Qwen/Qwen2.5-32B-Instruct-AWQ", "--quantization", "awq_marlin", "--max-model-len", "8192"]
     figures = launch(H100, args=words).figures()
@@ -394,9 +429,12 @@ def test_what_can_not_be_spread(model: str, ranks: int, uneven: str | None) -> N
 
 
 def test_releases() -> None:
+    assert launch(image="vllm/vllm-openai", args=["--model", MODEL]).release is None
     tags = {"v0.32.0": "0.32.0", "v0.9.0.1": "0.9.0.1", "0.11.0-cu129": "0.11.0", "25.09-py3": None, "latest": None}
     for tag, release in tags.items():
         assert launch(image=f"vllm/vllm-openai:{tag}", args=["--model", MODEL]).release == release
+    for other in ("ghcr.io/llm-d/llm-d-cuda:v0.4.0", "registry.example/serving:0.8.2", "rhaiis/vllm-cuda-rhel9:3.2.5"):
+        assert launch(image=other, command=["vllm", "serve", MODEL]).release is None
 
 
 def test_a_platform_says_what_it_declares() -> None:
@@ -419,3 +457,167 @@ def test_a_platform_says_what_it_declares() -> None:
 def test_a_platform_without_a_plan_has_no_figures() -> None:
     (one,) = launches(Resource.plain(PLATFORM, "it", {"model": {"name": "own"}}))
     assert (one.model, one.heads, one.gpus, one.figures()) == ("own", None, None, None)
+
+
+def of(terms: Terms, **more: Any) -> ContainerLaunch:
+    return ContainerLaunch(Container({"name": "it", **more}, "", Pod({}, "", Node(None))), terms=terms)
+
+
+@pytest.mark.parametrize(
+    ("terms", "args", "model"),
+    [
+        (SGLANG, ["--model", MODEL], MODEL),
+        (SGLANG, ["--model-path", MODEL, "--model", "late"], MODEL),
+        (SGLANG, [MODEL], None),
+        (VLLM, ["--port", "8000", MODEL], None),
+        (VLLM, [MODEL, "--model", "late"], "late"),
+        (VLLM, ["$MODEL"], None),
+        (VLLM, [UNKNOWN], None),
+        (VLLM, [], None),
+    ],
+)
+def test_each_engine_takes_its_model_in_its_own_way(terms: Terms, args: list[Any], model: str | None) -> None:
+    one = of(terms, args=args)
+    if UNKNOWN in args or "$MODEL" in args:
+        with pytest.raises(UnknownValueError):
+            _ = one.model
+    else:
+        assert one.model == model
+
+
+def test_flags_of_some_engines_may_be_variables() -> None:
+    env = [{"name": "MODEL_ID", "value": MODEL}, {"name": "TRUST_REMOTE_CODE", "value": "true"}]
+    assert (of(TGI, env=env).model, of(TGI, env=env).trust_remote_code) == (MODEL, True)
+    assert of(TGI, env=env, args=["--model-id", "m"]).model == "m"
+    assert not of(VLLM, env=env).trust_remote_code
+    with pytest.raises(UnknownValueError) as error:
+        _ = of(TGI, env=[{"name": "MODEL_ID", "valueFrom": {"configMapKeyRef": {"name": "c"}}}]).model
+    assert error.value.path == "env[0].valueFrom"
+
+
+@pytest.mark.parametrize(
+    ("terms", "more", "key"),
+    [
+        (VLLM, {"args": ["--api-key", "k"]}, "k"),
+        (VLLM, {"args": ["--api-key", UNKNOWN]}, True),
+        (VLLM, {"args": ["--api-key", "k"], "env": [{"name": "VLLM_API_KEY", "value": "other"}]}, "k"),
+        (VLLM, {"args": [UNKNOWN], "env": [{"name": "VLLM_API_KEY", "value": "k"}]}, "k"),
+        (VLLM, {"args": ["m"]}, None),
+        (SGLANG, {"env": [{"name": "VLLM_API_KEY", "value": "k"}]}, None),
+        (SGLANG, {"envFrom": [{"secretRef": {"name": "s"}}]}, None),
+        (VLLM, {"envFrom": [{"secretRef": {"name": "s"}}]}, True),
+        (KSERVE, {"args": ["--api-key", "k"]}, None),
+        (KSERVE, {"args": [UNKNOWN]}, None),
+    ],
+)
+def test_the_key_that_callers_need(terms: Terms, more: dict[str, Any], key: object) -> None:
+    assert of(terms, **more).key == key
+
+
+def test_an_unknown_word_may_be_the_key() -> None:
+    with pytest.raises(UnknownValueError):
+        _ = of(VLLM, args=["m", UNKNOWN]).key
+
+
+def test_whether_remote_code_is_run_may_be_a_variable() -> None:
+    args = ["m", "--trust-remote-code", "$(TRUST)"]
+    assert not of(VLLM, args=args, env=[{"name": "TRUST", "value": "false"}]).trust_remote_code
+    with pytest.raises(UnknownValueError):
+        _ = of(VLLM, args=args, env=[{"name": "TRUST", "valueFrom": {}}]).trust_remote_code
+
+
+def test_words_of_a_flag_that_takes_several() -> None:
+    for args, words in (
+        (["m", "--lora-modules", "a=x/a", "b=x/b", "--port", "1"], ["a=x/a", "b=x/b"]),
+        (["m", "--lora-modules=a=x/a", "m"], ["a=x/a"]),
+        (["m", "--lora-modules", "a=x/a"], ["a=x/a"]),
+        (["-tp", "2", "m"], []),
+    ):
+        assert of(VLLM, args=args).words_of("lora-modules") == words
+
+
+@pytest.mark.parametrize(
+    ("words", "more", "where"),
+    [
+        (["--seed", "1", "--enable-lora"], {}, "args[4]"),
+        (["--kv-transfer-config", "{}", "--enable-lora"], {}, "args[4]"),
+        (["--seed", "1"], {}, None),
+        (["--enable-lora"], {"resources": {}}, None),
+        (["--enable-lora", "--nnodes", "2"], {}, None),
+    ],
+)
+def test_where_a_flag_stands_that_the_sizing_does_not_count_with(
+    words: list[str], more: dict[str, Any], where: str | None
+) -> None:
+    found = launch(H100, args=["--model", MODEL, *words], **more).uncounted()
+    assert found == (None if where is None else f"spec.template.spec.containers[0].{where}")
+
+
+def test_of_what_is_not_known_no_flag_is_uncounted() -> None:
+    assert launch(args=["--model", MODEL, "--enable-lora"]).uncounted() is None
+    assert launch(H100, args=["--model", "our/own", "--enable-lora"]).uncounted() is None
+
+
+@pytest.mark.parametrize(
+    ("words", "known"),
+    [
+        ([], True),
+        (["--enable-lora", "--speculative-config", "{}"], True),
+        (["--cpu-offload-gb", "8"], False),
+        (["--enable-lora", "--hf-overrides", "{}"], False),
+        (["--kv-cache-dtype", "of_tomorrow"], False),
+    ],
+)
+def test_weights_are_known_unless_a_flag_makes_them_smaller(words: list[str], known: bool) -> None:
+    weights = launch(H100, args=["--model", MODEL, *words]).weights()
+    assert (weights is not None) is known
+    assert weights is None or weights == (pytest.approx(14.96, abs=0.05), pytest.approx(72.85, abs=2))
+
+
+def test_nobody_knows_the_weights_of_what_is_not_known() -> None:
+    assert launch(args=["--model", MODEL]).weights() is None
+    assert launch(H100, args=["--model", "our/own"]).weights() is None
+
+
+@pytest.mark.parametrize("more", [{"image": IMAGE, "args": ["--model", "our/own"]}, {"resources": {}}])
+def test_without_a_model_or_gpus_there_are_no_figures(more: dict[str, Any]) -> None:
+    assert launch(H100, **{"args": ["--model", MODEL], **more}).figures() is None
+
+
+@pytest.mark.parametrize(
+    ("words", "smaller"),
+    [
+        (["--gpu-memory-utilization", "0.5"], True),
+        (["--dtype", "float32"], True),
+        (["-pp", "2"], False),
+        (["--enforce-eager"], False),
+        (["--kv-cache-dtype", "fp8"], False),
+        (["--quantization", "fp8"], False),
+        (["--max-num-batched-tokens", "65536", "--max-num-seqs", "1024"], True),
+    ],
+)
+def test_flags_that_change_the_room(words: list[str], smaller: bool) -> None:
+    def tokens(*more: str) -> int:
+        figures = launch(H100, args=["--model", MODEL, "--max-model-len", "8192", *more]).figures()
+        assert figures is not None
+        assert figures.kv_cache_tokens is not None
+        return figures.kv_cache_tokens
+
+    assert (tokens(*words) < tokens()) is smaller
+    assert tokens(*words) != tokens()
+
+
+def test_what_does_not_fit_has_no_tokens() -> None:
+    words = ["--model", "meta-llama/Llama-3.3-70B-Instruct", "--max-model-len", "8192"]
+    figures = launch(H100, args=words).figures()
+    assert figures is not None
+    assert (figures.fits, figures.kv_cache_tokens) == (False, None)
+    assert figures.errors
+
+
+def test_a_ray_cluster_that_a_group_of_pods_makes_has_their_gpus() -> None:
+    words = ["sh", "-c", "vllm serve m -tp 8 -pp 2 --distributed-executor-backend ray"]
+    template = {"spec": {"containers": [container(command=words, resources={"limits": {"nvidia.com/gpu": 8}})]}}
+    inputs = {"spec": {"leaderWorkerTemplate": {"size": 2, "workerTemplate": template}}}
+    (one,) = launches(Resource.plain("kubernetes:leaderworkerset.x-k8s.io/v1:LeaderWorkerSet", "it", inputs))
+    assert one.gpus == 16

@@ -66,6 +66,11 @@ def test_each_gives_elements_alone() -> None:
         list(NODE.each("unknown"))
 
 
+@pytest.mark.parametrize("text", ["2026-02-31: 1", "[!!int '']", "!!bool x", "!!timestamp x", "[" * 100_000, "a: b: c"])
+def test_what_is_no_document_is_none(text: str) -> None:
+    assert Node({"it": text}).document("it").data is None
+
+
 def test_documents_are_read() -> None:
     assert NODE.document("json").get("a", 1) == 2
     assert NODE.document("yaml").get("model_list", 0, "model_name") == "m"

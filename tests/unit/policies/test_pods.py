@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from policies.node import UNKNOWN, UnknownValueError
+from policies.node import UNKNOWN, Node, UnknownValueError
 from policies.resources import Resource
-from policies.subjects.kubernetes import pods
+from policies.subjects.kubernetes import Container, Pod, image, pods
 
 SPEC = {"spec": {"containers": [{"name": "it", "image": "registry.example/it:1"}]}}
 
@@ -49,6 +49,25 @@ def test_what_may_hold_a_pod_and_is_unknown_is_told(kind: str, keys: tuple[str, 
     assert found(kind, inputs) == ([], ".".join(keys))
 
 
+@pytest.mark.parametrize(
+    ("kind", "inputs", "path"),
+    [
+        (
+            "jobset.x-k8s.io/v1alpha2:JobSet",
+            {"spec": {"replicatedJobs": [{"name": "a"}, {"template": {"spec": {"template": SPEC}}}]}},
+            "spec.replicatedJobs[1].template.spec.template.spec",
+        ),
+        (
+            "ray.io/v1:RayCluster",
+            {"spec": {"workerGroupSpecs": [{"template": SPEC}]}},
+            "spec.workerGroupSpecs[0].template.spec",
+        ),
+    ],
+)
+def test_pods_in_lists_are_found(kind: str, inputs: dict[str, Any], path: str) -> None:
+    assert found(kind, inputs) == ([path], None)
+
+
 def test_an_unknown_template_hides_no_other() -> None:
     group = {"leaderTemplate": UNKNOWN, "workerTemplate": SPEC}
     told = found("leaderworkerset.x-k8s.io/v1:LeaderWorkerSet", {"spec": {"leaderWorkerTemplate": group}})
@@ -79,3 +98,32 @@ def test_what_holds_no_pod_may_be_unknown(kind: str, inputs: dict[str, Any]) -> 
 )
 def test_other_resources_hold_none(kind: str, inputs: dict[str, Any]) -> None:
     assert found(kind, inputs) == ([], None)
+
+
+DIGEST = "sha256:" + "0" * 64
+
+
+@pytest.mark.parametrize(
+    ("reference", "parts"),
+    [
+        ("vllm/vllm-openai", ("vllm/vllm-openai", None, None)),
+        ("registry.example:5000/it:1.0", ("registry.example:5000/it", "1.0", None)),
+        ("registry.example:5000/it", ("registry.example:5000/it", None, None)),
+        (f"it:1.0@{DIGEST}", ("it", "1.0", DIGEST)),
+        ("it:1.0@sha256:short", ("it:1.0@sha256:short", None, None)),
+    ],
+)
+def test_parts_of_an_image_reference(reference: str, parts: tuple[str, str | None, str | None]) -> None:
+    assert image(reference) == parts
+
+
+def test_accelerators_are_counted_where_a_number_is_said() -> None:
+    limits = {"nvidia.com/gpu": "2", "nvidia.com/mig-1g.5gb": 1, "amd.com/gpu": "{{ .gpus }}", "cpu": 4}
+    limits |= {
+        "nvidia.com/gpumem": 10000,
+        "nvidia.com/gpucores": 30,
+        "nvidia.com/gpumem-percentage": 50,
+        "nvidia.com/hostdev": 1,
+    }
+    it = Container({"resources": {"limits": limits}}, "it", Pod({}, "", Node(None)))
+    assert (it.gpus(), it.gpus(kind="requests")) == ({"nvidia.com/gpu": 2, "nvidia.com/mig-1g.5gb": 1}, {})

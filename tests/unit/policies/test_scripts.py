@@ -55,6 +55,38 @@ def installs(text: str) -> list[tuple[str, bool]]:
         ("conda install -y -c conda-forge conda-forge::vllm=0.32.0", ["conda install vllm==0.32.0"]),
         ("poetry add litellm@1.82.8", ["poetry add litellm==1.82.8"]),
         ("npm install --global @scope/tool@^1.2.3", ["npm install -g @scope/tool@^1.2.3"]),
+        ("pip --timeout 100 install vllm", ["pip install vllm"]),
+        ("MODEL=org/m\n> /var/log/setup.log\npip install 2>/dev/null vllm", ["pip install vllm"]),
+        ("echo '# ours' >> /etc/hosts; pip install vllm", ["pip install vllm"]),
+        ("cd /opt; # don't stay\npip install vllm ;#can't", ["pip install vllm"]),
+        (
+            "- [ -e /opt/v ] || pip install vllm\n- pip install litellm[proxy]",
+            ["pip install vllm", "pip install litellm[proxy]"],
+        ),
+        ("- [pip, install, vllm]  # ours\n- 'pip install ray' # theirs", ["pip install vllm", "pip install ray"]),
+        (r'- "su - ml -c \"pip install vllm\""', ["pip install vllm"]),
+        ("curl -H 'A: b\nC: d' https://x/i.sh | sh", ["https://x/i.sh | sh"]),
+        ('curl -H "A: b\nC: d" https://x/i.sh | sh', ["https://x/i.sh | sh"]),
+        ("curl -o - 2>/dev/null https://x/i.sh | bash -ex", ["https://x/i.sh | sh"]),
+        ("curl https://x/i.sh | bash -e", ["https://x/i.sh | sh"]),
+        ("curl https://x/i.sh | sudo -n bash -s stable", ["https://x/i.sh | sh"]),
+        ("curl https://x/i.py | python3 - --version 1.2", ["https://x/i.py | sh"]),
+        (
+            "(cd /tmp; curl https://x/i.sh) | sh; (curl https://x/j.sh)| sh",
+            ["https://x/i.sh | sh", "https://x/j.sh | sh"],
+        ),
+        ("curl https://x/i.sh |\n  sh\n# then |\npip install vllm", ["https://x/i.sh | sh", "pip install vllm"]),
+        ("content: |\n  pip install vllm\n- |\n  uvx litellm", ["pip install vllm", "uvx litellm"]),
+        ("bash < <(curl https://x/i.sh)", ["https://x/i.sh | sh"]),
+        ("source <(curl https://x/i.sh)", ["https://x/i.sh | sh"]),
+        ('. "$(curl https://x/i.sh)"', ["https://x/i.sh | sh"]),
+        ("curl -fsSL $URL | sh", ["a download | sh"]),
+        ("bash -Eeuc 'pip install vllm'", ["pip install vllm"]),
+        ("sudo -u ml uvx litellm; env -u A -i uvx ray", ["uvx litellm", "uvx ray"]),
+        ("sudo -n uvx litellm; exec -a proxy uvx ray", ["uvx litellm", "uvx ray"]),
+        ("uvx --from=litellm==1.82.8 litellm", ["uvx litellm==1.82.8"]),
+        ("uv --directory /opt run --with litellm serve.py", ["uv run litellm"]),
+        ("conda install -n base vllm=0.32.0", ["conda install vllm==0.32.0"]),
     ],
 )
 def test_not_pinned(text: str, shown: list[str]) -> None:
@@ -69,6 +101,7 @@ def test_not_pinned(text: str, shown: list[str]) -> None:
         "uv pip install --require-hashes --requirement=requirements.txt",
         "pip install --no-index --find-links=/wheels vllm",
         "pip install --no-deps ./vllm.whl /wheels/torch.whl",
+        "pip install --no-index --index-url https://x/simple --find-links /wheels vllm",
         "pip install 'https://x/vllm.whl#sha256=" + "a" * 64 + "'",
         "npm install -g pnpm@9.15.4 @scope/tool@1.0.0-rc.1",
     ],
@@ -91,6 +124,16 @@ def test_pinned(text: str) -> None:
         "curl https://x | bash-completion",
         "vllm serve m --host 0.0.0.0",
         "uv sync --frozen; uv run serve.py; conda activate base; pipx list",
+        "pipx install .; uv tool install ./tool.whl",
+        "command -v uvx jq; sudo -i",
+        "pip install --help; npm run install -g tool; dotnet tool install -g tool",
+        "grep -c 'pip install vllm' /var/log/setup.log; bash /opt/log.sh 'pip install vllm'",
+        'export TOKEN="$(curl https://x/token)"; /opt/join.sh "$(curl https://x/token)"',
+        "sh -c 'ID=$(curl https://x/id) && exec vllm serve m'; bash /opt/join.sh \"$(curl https://x/token)\"",
+        "cat /opt/setup.sh | bash; bash <(cat /opt/setup.sh); yes | sh /opt/setup.sh",
+        'docker run -e "$(curl https://x/env)" image; perl -e "print" "$(curl https://x/token)"',
+        "cat report.json | curl -d @- https://x; python3 | tee /var/log/out",
+        "diff <(curl https://x/list) /etc/list; while read line; do echo; done < <(curl https://x/list)",
         "",
     ],
 )
@@ -105,6 +148,7 @@ def test_nothing_is_installed(text: str) -> None:
         "pip install ./vllm.whl",
         "pip install --no-deps https://x/vllm.whl",
         "pip install --no-deps -r requirements.txt",
+        "pip install --no-deps vllm==0.32.0",
     ],
 )
 def test_what_is_not_enough(text: str) -> None:
@@ -117,12 +161,14 @@ def test_base64_and_gzip() -> None:
     assert decoded(base64.b64encode(gzip.compress(script.encode())).decode()) == script
     assert decoded(script) == script
     assert decoded("AAAAAAAAAAAAAAAA/w==") == "AAAAAAAAAAAAAAAA/w=="
+    assert decoded("# cHlwaSBpcyBubyBzY3JpcHQ=") == "# cHlwaSBpcyBubyBzY3JpcHQ="
 
 
 def test_addresses_without_credentials() -> None:
     assert clean("https://u:p@ss@host/a") == "https://host/a"
     assert clean("https://u:p@host/a?b=c") == "https://host/a"
     assert clean("vllm==0.32.0") == "vllm==0.32.0"
+    assert clean("vllm==0.3?") == "vllm==0.3?"
 
 
 @pytest.mark.parametrize(
@@ -143,3 +189,7 @@ def test_scripts_that_pods_mount() -> None:
     data = {"run": "#!/bin/bash\npip install vllm", "a.sh": "pip install vllm", "notes": "pip install vllm", "n": 1}
     found = scripts(Resource.plain("kubernetes:core/v1:ConfigMap", "it", {"data": data}))
     assert [each.path for each in found] == ["data.run", 'data["a.sh"]']
+
+
+def test_quotes_that_go_on_over_lines_keep_their_text() -> None:
+    assert next(command.words for command in parse("echo '\n- [a, b]'")) == ("echo", "\n- [a, b]")

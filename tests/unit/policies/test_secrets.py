@@ -4,8 +4,10 @@ import base64
 
 import pytest
 
-from policies.node import Node
-from policies.subjects.secrets import Text, formats, says_secret, texts
+from policies.node import UNKNOWN, Node
+from policies.resources import Resource
+from policies.subjects.secret_values import formats, says_secret
+from policies.subjects.secrets import Text, in_clear, texts, texts_of
 
 RANDOM = "q7Xp2Lm9Rt4vZk8Wn3BcY6hJ5sDf1GaT0uEiKoPxQzLwMvNbCrHyUjIkOlPmZxSwAqDeFrGt"
 # Put together here, so that no scanner takes this file for a leak.
@@ -30,15 +32,20 @@ SAMPLES = {
     "a JSON Web Token": "ey" + "J" + RANDOM[:20] + "." + "ey" + "J" + RANDOM[:30] + "." + RANDOM[:43],
     "a URL with a password": "redis://:tiger" + "@cache:6379/0",
 }
+GITLAB = SAMPLES["a GitLab token"]
 NAMES = """
     hfToken HF_TOKEN auth.password adminPassword masterUserPassword apiKey X_API_KEY x-api-key VLLM_API_KEY apikey privateKey
     secretString DB_PASSWORD_1 clientSecret project:hfToken LITELLM_SALT_KEY AWS_SECRET_ACCESS_KEY
+    passphrase requirepass masterauth apiTokens pass MYSQL_PWD sslpassword NO_REPLY_PASSWORD
 """
 OTHER_NAMES = """
     secretName secretKeyRef tokenizer keyId kmsKeyId keyName publicKey keyFile max_tokens tokensPerMinute hostKey key
     creationToken clientToken eos_token passwordLength accessKeyId existingSecret imagePullSecret checksum/secret
     POSTGRES_PASSWORD_FILE TOKENIZERS_PARALLELISM sortKey monkey
+    PWD renderPass --no-password ALLOW_EMPTY_PASSWORD
 """
+# Of stretches that are short, or without digits.
+AWS_KEY = "wJa1rXUtnF/K7MDENGbPx/RfiCYAMPLEKEYa/BcD"
 KINDS = ("RSA ", "", "EC ", "OPENSSH ", "ENCRYPTED ")
 
 
@@ -86,61 +93,12 @@ def test_what_only_resembles_one(text: str) -> None:
     assert secrets(text) == []
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "hfToken",
-        "HF_TOKEN",
-        "auth.password",
-        "adminPassword",
-        "masterUserPassword",
-        "apiKey",
-        "X_API_KEY",
-        "x-api-key",
-        "VLLM_API_KEY",
-        "apikey",
-        "privateKey",
-        "secretString",
-        "DB_PASSWORD_1",
-        "clientSecret",
-        "project:hfToken",
-        "LITELLM_SALT_KEY",
-        "AWS_SECRET_ACCESS_KEY",
-    ],
-)
+@pytest.mark.parametrize("name", NAMES.split())
 def test_names_of_secrets(name: str) -> None:
     assert says_secret(name)
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "secretName",
-        "secretKeyRef",
-        "tokenizer",
-        "keyId",
-        "kmsKeyId",
-        "keyName",
-        "publicKey",
-        "keyFile",
-        "max_tokens",
-        "tokensPerMinute",
-        "hostKey",
-        "key",
-        "creationToken",
-        "clientToken",
-        "eos_token",
-        "passwordLength",
-        "accessKeyId",
-        "existingSecret",
-        "imagePullSecret",
-        "checksum/secret",
-        "POSTGRES_PASSWORD_FILE",
-        "TOKENIZERS_PARALLELISM",
-        "sortKey",
-        "monkey",
-    ],
-)
+@pytest.mark.parametrize("name", ["", "2026", *OTHER_NAMES.split()])
 def test_names_of_none(name: str) -> None:
     assert not says_secret(name)
 
@@ -157,6 +115,7 @@ def test_names_of_none(name: str) -> None:
         "sha256:" + "ab12" * 16,
         "aaaa1111aaaa1111",
         "a sentence with 4 words and 12 numbers",
+        "commit 9f8a7b6c5d4e3f2a",
         "EMPTY",
         "os.environ/KEY",
         "",
@@ -166,7 +125,18 @@ def test_names_and_references_are_no_random_values(value: str) -> None:
     assert secrets(value, "token") == []
 
 
-@pytest.mark.parametrize("value", ["q7Xp2Lm9Rt4v", "e3b0c44298fc1c149afbf4c8996fb924", "sk-1234", RANDOM])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "q7Xp2Lm9Rt4v",
+        "kqzvtrgh84mwxbpl",
+        "a1b2c3d4a1b2c3d4",
+        AWS_KEY,
+        "e3b0c44298fc1c149afbf4c8996fb924",
+        "sk-1234",
+        RANDOM,
+    ],
+)
 def test_random_values_count_under_a_secrets_name_only(value: str) -> None:
     assert secrets(value, "hfToken") == ["the value of hfToken"]
     assert secrets(value, "modelName") == []
@@ -219,6 +189,22 @@ def test_a_json_document_is_taken_apart_and_templates_are_not() -> None:
         ("curl -u a:b http://gateway:4000", "command"),
         ("mysqldump -u root -phunter2 llm", "command"),
         ("123456", "password"),
+        ("q7Xp2Lm9Rt4v, Lm9Rt4vZk8Wn3Bc", "API_KEYS"),
+        ("Bearer sk-hunter2", "AUTH_HEADER"),
+        ("Basic " + base64.b64encode(b"user:pass").decode(), "AUTH_HEADER"),
+        ("redis-server --masterauth hunter2", "command"),
+        ("requirepass hunter2\nmaxmemory 1gb\n", "redis.conf"),
+        ("redis-cli -a hunter2 ping", "command"),
+        ("CREATE USER llm WITH PASSWORD 'tiger';", "init.sql"),
+        ("create user 'llm' identified by 'tiger';", "init.sql"),
+        ("curl -sSu a:b http://gateway:4000", "command"),
+        ('curl -H "x-api-key: q7Xp2Lm9Rt4v" http://gateway:4000', "command"),
+        ('connect(password="tiger", user="llm")', "script.py"),
+        ('connect(host, password="password")', "script.py"),
+        ("PASSWORD='!hunter2' run", "command"),
+        ("PASSWORD=root-password run", "command"),
+        ("PASSWORD=tiger.two run", "command"),
+        ("run --password=here", "command"),
     ],
 )
 def test_secrets_of_everyday(text: str, name: str) -> None:
@@ -258,7 +244,139 @@ def test_secrets_of_everyday(text: str, name: str) -> None:
         ("kubectl get secret x -o jsonpath={.data.password} | base64 -d", "command"),
         ('redis-cli -a "$REDIS_PASSWORD" ping', "command"),
         ("credentials: same-origin\n", "config.yaml"),
+        ("12345", "password"),
+        ("1048576", "max_model_len"),
+        ("ldap", "auth"),
+        (base64.b64encode(b"user:tiger").decode(), "note"),
+        (base64.b64encode(b"user:").decode(), "auth"),
+        (base64.b64encode(b"team one").decode(), "auth"),
+        (base64.b64encode(b"\x02ser:tiger").decode(), "auth"),
+        (base64.b64encode(b"user:\x02iger").decode(), "auth"),
+        ("pg_dump --no-password llm", "command"),
+        ("mysql --password --host=db", "command"),
+        ("PASSWORD=$(cat /run/secrets/db) run", "command"),
+        ("PASSWORD=`cat /run/secrets/db` run", "command"),
+        ("password: >-\n", "values.yaml"),
+        ("password: *shared\n", "values.yaml"),
+        ("password: !vault\n", "values.yaml"),
+        ('PASSWORD="$(cat" run', "command"),
+        ("vllm serve m --password DB_PASSWORD", "README.md"),
+        ('docker login -p "$(cat /run/token)" ghcr.io', "command"),
+        ("docker login -p xxxxxxxx ghcr.io", "command"),
+        ("curl -u user:<password> http://gateway", "command"),
+        ("CREATE USER llm WITH PASSWORD '${DB_PASSWORD}';", "init.sql"),
+        ('connect(host, password=password, user="llm")', "script.py"),
+        ("connect(host, password=unquote(password), port=1)", "script.py"),
+        ("enabled", "DISABLE_PASSWORD"),
+        ("$__file{/etc/secrets/db/password}", "password"),
+        ("$__env{SMTP_PASSWORD}", "password"),
+        ("SECRET[aws.password]", "password"),
+        ("sk-no-key-required", "OPENAI_API_KEY"),
+        ("gcp:secretmanager:projects/p/secrets/s", "password"),
+        ("infisical:prod/password", "password"),
+        ("run kubectl login -p? see docs", "runbook"),
+        ("connect(host, password=given)", "code"),
+        ("with connect(host, password=given):", "code"),
     ],
 )
 def test_harmless_texts_of_everyday(text: str, name: str) -> None:
     assert secrets(text, name) == []
+
+
+PAIR = "env:\n  - name: DB_PASSWORD\n    value: tiger\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        (PAIR, "DB_PASSWORD"),
+        (f"---\nkind: Deployment\n---\n{PAIR}", "DB_PASSWORD"),
+        ("#!/usr/bin/env ansible-playbook\n" + PAIR, "DB_PASSWORD"),
+        ("inner: |\n  " + PAIR.replace("\n", "\n  "), "DB_PASSWORD"),
+        ('password: "two words"\n', "password"),
+        ("command:\n  - --api-key\n  - tiger\n", "api-key"),
+        ("general_settings:\n  master_key: my-master-key\n", "master_key"),
+    ],
+)
+def test_yaml_is_read_where_lines_alone_do_not_tell(text: str, what: str) -> None:
+    assert secrets(text, "config.yaml") == [f"the value of {what}"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "general_settings:\n  master_key: os.environ/KEY\n",
+        "other_settings:\n  master_key: my-master-key\n",
+        "general_settings:\n  salt_key: my-master-key\n",
+        "required:\n  - password\n  - username\n",
+    ],
+)
+def test_yaml_without_secrets(text: str) -> None:
+    assert secrets(text, "config.yaml") == []
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        "b: &b [*b]\n",
+        'b: !!int ""\n',
+        "b: !!bool x\n",
+        "b: !!timestamp x\n",
+        "b: 2026-13-45\n",
+        "b: " + "[" * 9000 + "]" * 9000,
+        "b: [\n",
+    ],
+)
+def test_yaml_that_cannot_be_read_is_read_by_lines(odd: str) -> None:
+    assert secrets(f"password: tiger\n{odd}", "config.yaml") == ["the value of password"]
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        ({"command": ["run", "--api-key", "tiger", "--port", "8000"]}, ["command[2]"]),
+        ({"command": ["run", "--password=$(PASSWORD)", "model"]}, []),
+        ({"command": ["pg_dump", "--password", "--host=db"]}, []),
+        ({"required": ["password", "username"]}, []),
+        ({"passwords": ["tiger", "lion"]}, ["passwords[0]", "passwords[1]"]),
+        ({"password": 12345678, "maxTokens": 12345678, "passwordSet": True, "token": 12345678}, ["password"]),
+        (
+            {"spec": {"encryptedData": {"password": "AgBy3i4OJSWK"}, "template": {"password": "tiger"}}},
+            ["spec.template.password"],
+        ),
+    ],
+)
+def test_where_in_plain_data_secrets_stand(data: object, told: list[str]) -> None:
+    assert [each.path for each in texts(Node(data)) if each.secrets()] == told
+
+
+@pytest.mark.parametrize(
+    ("text", "clear", "told"),
+    [
+        (
+            "A_PASSWORD=tiger\nB_PASSWORD=tigers\n",
+            {"tiger", "tigers"},
+            ["the value of A_PASSWORD", "the value of B_PASSWORD"],
+        ),
+        (
+            "url: postgresql://llm:llm" + "@db/llm\npassword: llm-tiger\n",
+            {"llm", "llm-tiger"},
+            ["a URL with a password", "the value of password"],
+        ),
+        (f"TOKEN={GITLAB}\nPASSWORD=tiger\n", {GITLAB, "tiger"}, ["a GitLab token", "the value of PASSWORD"]),
+        (f"PASSWORD=oauth2:{GITLAB} run", {GITLAB, f"oauth2:{GITLAB}"}, ["a GitLab token"]),
+        (f"https://user:{GITLAB}" + "@example", {GITLAB}, ["a GitLab token"]),
+        ('PASSWORD="tiger):" run', {"tiger):"}, ["the value of PASSWORD"]),
+        ("connect(host, password='tiger')", {"tiger"}, ["the value of password"]),
+    ],
+)
+def test_every_secret_of_a_text_is_hidden_and_told_once(text: str, clear: set[str], told: list[str]) -> None:
+    assert in_clear(Resource.plain("example:index:Thing", "it", {"text": text})) == clear
+    assert secrets(text) == told
+
+
+def test_a_resource_of_which_nothing_is_known_has_no_texts() -> None:
+    resource = Resource("example:index:Thing", "it", "", inputs=Node(UNKNOWN))
+    assert list(texts_of(resource)) == []
+    assert in_clear(resource) == set()
+    assert in_clear(Resource.plain("example:index:Thing", "it", {"password": UNKNOWN})) == set()
