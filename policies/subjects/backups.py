@@ -20,7 +20,7 @@ def in_a_plan(resource: Resource, stack: Stack) -> bool:
     """Whether a plan of AWS Backup in the stack selects the resource: by reference, by its tags, or with all others.
 
     Raises:
-        UnknownValueError: a tag that decides is not known yet.
+        UnknownValueError: a tag or a name that decides is not known yet.
     """
     return any(_selects(selection, resource) for selection in stack.of_type(SELECTION))
 
@@ -32,13 +32,14 @@ def _selects(selection: Resource, resource: Resource) -> bool:
         return not any(
             resource.urn in urns for key, urns in selection.dependencies.items() if key.startswith("notResources")
         )
-    arn = str(resource.outputs.node("arn").data)
-    if any(
-        isinstance(entry.data, str) and fnmatchcase(arn, entry.data) for entry in selection.inputs.each("resources")
-    ):
-        return True
     tags = resource.inputs.get("tags", default={})
-    return any(tags.get(tag.get("key")) == tag.get("value") for tag in selection.inputs.each("selectionTags"))
+    if any(tags.get(tag.get("key")) == tag.get("value") for tag in selection.inputs.each("selectionTags")):
+        return True
+    patterns = [entry.data for entry in selection.inputs.each("resources") if isinstance(entry.data, str)]
+    if not patterns or "*" in patterns:
+        return bool(patterns)
+    arn = str(resource.outputs.get("arn"))
+    return any(fnmatchcase(arn, pattern) for pattern in patterns)
 
 
 def _meets_conditions(selection: Node, resource: Resource) -> bool:

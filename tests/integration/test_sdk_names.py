@@ -25,7 +25,7 @@ NOT_OF_THE_SDK = re.compile(
     r"kubernetes:(gateway\.networking\.k8s\.io|leaderworkerset\.x-k8s\.io|serving\.kserve\.io|karpenter\.(sh|k8s\.aws)"
     r"|argoproj\.io|external-secrets\.io|monitoring\.coreos\.com|keda\.sh|(apps\.)?nvidia\.com|example\.com|ray\.io|cilium\.io"
     r"|(crd\.)?projectcalico\.org|networking\.istio\.io|traefik\.io|route\.openshift\.io"
-    r"|kyverno\.io|cert-manager\.io|apiextensions\.k8s\.io)/"
+    r"|kyverno\.io|policy\.networking\.k8s\.io|eks\.amazonaws\.com|elbv2\.k8s\.aws|cert-manager\.io|apiextensions\.k8s\.io)/"
 )
 """Custom resources: their types are the API's own group, version and kind."""
 
