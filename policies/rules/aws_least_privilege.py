@@ -1,6 +1,7 @@
 """No identity may do everything, or all that a sensitive service can do.
 
-Not judged: what several statements or policies allow together; permissions that a boundary takes away again.
+Not judged: what several statements or policies allow together; permissions that a boundary takes away again. A policy that
+is made to be a boundary is judged as any other.
 """
 
 import re
@@ -38,7 +39,7 @@ _MANAGED = re.compile(
     r":aws:policy/(AdministratorAccess|PowerUserAccess|IAMFullAccess|AmazonS3FullAccess|SecretsManagerReadWrite)$"
 )
 """AWS's own policies that say the same."""
-_ADMINISTRATOR = re.compile(r"admin|AWSReservedSSO", re.IGNORECASE)
+_ADMINISTRATOR = re.compile(r"admin|break-?glass|AWSReservedSSO", re.IGNORECASE)
 """Names of roles that somebody has to have."""
 
 
