@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import openai
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -165,17 +166,32 @@ def test_both_engines_serve(
             api.completions.create(model="tiny-llama", prompt="x", max_tokens=1)
     # Metrics are open to the private network; all else of the engine asks for its key.
     for address, host in zip(("127.0.0.1", pair_hosts[1].address), pair_hosts, strict=True):
-        metrics = ssh(
-            host.address,
-            f'curl -s http://{address}:8000/metrics || python3 -c "import urllib.request as u; '
-            f"print(u.urlopen('http://{address}:8000/metrics').read().decode())\"",
-        )
-        served = sum(
-            float(line.rsplit(" ", 1)[1])
-            for line in metrics.splitlines()
-            if line.startswith("vllm:request_success_total{")
-        )
-        assert served > 2, host.name  # readiness and acceptance have asked too
+        assert served_by(host, address) > 2, host.name  # readiness and acceptance have asked too
+
+
+def served_by(host: HostSpec, address: str) -> float:
+    """Requests that the engine on the host has answered, as it says itself at `address`."""
+    metrics = fetched(host, f"http://{address}:8000/metrics")
+    lines = [line for line in metrics.splitlines() if line.startswith("vllm:request_success_total{")]
+    return sum(float(line.rsplit(" ", 1)[1]) for line in lines)
+
+
+def fetched(host: HostSpec, url: str) -> str:
+    """What the host itself gets from the URL; empty where nothing answers."""
+    script = f"import urllib.request as u; print(u.urlopen('{url}', timeout=5).read().decode())"
+    return ssh(host.address, f'python3 -c "{script}"', check=False)
+
+
+@contextlib.contextmanager
+def journals_told(host: HostSpec) -> Iterator[None]:
+    """Where it fails: what gateway and front said since."""
+    since = ssh(host.address, "date '+%Y-%m-%d %H:%M:%S'").strip()
+    try:
+        yield
+    except BaseException:
+        units = "-u slipway-litellm -u slipway-nginx"
+        print(ssh(host.address, f"sudo journalctl -o short-precise {units} --since '{since}' | tail -200", check=False))
+        raise
 
 
 def test_engine_beside_the_gateway_needs_its_key(pair: Stack, pair_hosts: tuple[HostSpec, HostSpec]) -> None:
@@ -208,7 +224,7 @@ def test_no_request_fails_while_an_engine_is_killed(
             done += 1
         return done
 
-    with api, ThreadPoolExecutor(4) as pool:
+    with journals_told(pair_hosts[0]), api, ThreadPoolExecutor(4) as pool:
         workers = [pool.submit(ask, index) for index in range(4)]
         try:
             time.sleep(2)  # requests are in flight on both engines
@@ -220,6 +236,56 @@ def test_no_request_fails_while_an_engine_is_killed(
     print(f"answered per client while one of two engines was killed: {answered}")
     assert min(answered) > 0
     assert ssh(victim, "systemctl show -p MainPID --value slipway-vllm") != pid
+
+
+@pytest.mark.parametrize(
+    "stop",
+    ["systemctl kill --kill-whom=all --signal=STOP slipway-vllm", "pkill -STOP -f 'VLLM::[E]ngineCore'"],
+    ids=["the-whole-engine", "its-core"],
+)
+def test_requests_that_wait_for_an_engine_when_it_is_killed_are_answered_by_the_other(
+    pair: Stack,
+    workspace: Workspace,
+    pair_hosts: tuple[HostSpec, HostSpec],
+    site_certificate: tuple[Path, Path],
+    stop: str,
+) -> None:
+    """Of the core alone: its server goes on, and has sent the headers of a streamed answer when it is killed."""
+    victim = pair_hosts[1]
+    key = workspace.secrets["SLIPWAY_KEY_DEMO"]
+    with journals_told(pair_hosts[0]), client(pair, site_certificate[0], key) as api:
+        until_asked(api, victim)
+        ssh(victim.address, f"sudo {stop}")
+
+        def ask(kind: str) -> str:
+            if kind == "completion":
+                return api.completions.create(model="tiny-llama", prompt="x", max_tokens=4).choices[0].text
+            asked = [{"role": "user", "content": "x"}]
+            if kind == "chat":
+                answer = api.chat.completions.create(model="tiny-llama", messages=asked, max_tokens=4)  # type: ignore[arg-type]
+                return answer.choices[0].message.content or ""
+            chunks = api.chat.completions.create(model="tiny-llama", messages=asked, max_tokens=4, stream=True)  # type: ignore[arg-type]
+            return "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
+
+        with ThreadPoolExecutor(24) as pool:
+            answers = [pool.submit(ask, kind) for kind in ("completion", "chat", "stream") * 8]
+            time.sleep(3)
+            waiting = sum(not answer.done() for answer in answers)
+            ssh(victim.address, "sudo systemctl kill --kill-whom=all --signal=KILL slipway-vllm")
+            texts = [answer.result() for answer in answers]
+    print(f"{waiting} of {len(texts)} requests waited for the engine that was killed")
+    assert waiting > 0
+    assert all(texts)
+
+
+def until_asked(api: openai.OpenAI, host: HostSpec) -> None:
+    """Wait until the engine on the host, which was killed before, is up and gets requests of the gateway again."""
+    deadline = time.monotonic() + 180
+    before = served_by(host, host.address)
+    while served_by(host, host.address) <= before:
+        assert time.monotonic() < deadline, f"the gateway asks {host.name} no more"
+        api.completions.create(model="tiny-llama", prompt="x", max_tokens=1)
+        before = min(before, served_by(host, host.address))  # it counts from 0 when it starts
 
 
 def test_secrets_are_found_nowhere(

@@ -28,7 +28,8 @@ class ProxyException(Exception):  # noqa: N818 -- its name in LiteLLM
 
 @pytest.fixture
 def auth(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
-    fastapi, types = ModuleType("fastapi"), ModuleType("litellm.proxy._types")
+    fastapi, types, failover = (ModuleType(name) for name in ("fastapi", "litellm.proxy._types", "failover"))
+    vars(failover).update(carry_on=lambda: None)
     vars(fastapi).update(Request=SimpleNamespace)
     vars(types).update(
         UserAPIKeyAuth=SimpleNamespace,
@@ -37,6 +38,7 @@ def auth(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
     )
     for name, module in {
         "fastapi": fastapi,
+        "failover": failover,
         "litellm": ModuleType("litellm"),
         "litellm.proxy": ModuleType("litellm.proxy"),
         "litellm.proxy._types": types,

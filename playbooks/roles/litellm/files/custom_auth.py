@@ -16,8 +16,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from failover import carry_on
 from fastapi import Request
 from litellm.proxy._types import LitellmUserRoles, ProxyException, UserAPIKeyAuth
+
+carry_on()
 
 KEYS = Path(os.environ.get("SLIPWAY_KEYS", Path(__file__).parent / "keys.json"))
 
