@@ -54,6 +54,16 @@ class Resource:
     dependencies: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """By property, the URNs of the resources whose outputs are in it. Only rules about a whole stack see them."""
 
+    def once(self, question: Callable[[Resource], T]) -> T:
+        """The answer to a question about the resource that many rules ask; worked out the first time only."""
+        if question not in self._answers:
+            self._answers[question] = question(self)
+        return cast("T", self._answers[question])
+
+    @cached_property
+    def _answers(self) -> dict[Callable[[Resource], Any], Any]:
+        return {}
+
     def refers_to(self, other: Resource) -> bool:
         """Whether one of the inputs comes from `other`."""
         return any(other.urn in urns for urns in self.dependencies.values())

@@ -9,7 +9,7 @@ from typing import Any
 
 from policies.node import UNKNOWN, Node, UnknownValueError
 from policies.resources import Resource
-from policies.subjects.unknowns import known_first
+from policies.subjects.unknowns import in_place, known_first
 
 ANY = "kubernetes:*"
 """Every type of the pulumi-kubernetes provider."""
@@ -98,9 +98,17 @@ def pods(resource: Resource) -> Iterator[Pod]:
     Raises:
         UnknownValueError: what would hold one is unknown.
     """
-    if not any(fnmatchcase(resource.type, pattern) for pattern in _PATTERNS):
-        workload = any(fnmatchcase(resource.type, pattern) for pattern in _WORKLOADS)
-        yield from _pods(resource.inputs, Node(None), workload=workload)
+    for pod in resource.once(_all_pods):
+        if isinstance(pod, UnknownValueError):
+            raise UnknownValueError(pod.path)
+        yield pod
+
+
+def _all_pods(resource: Resource) -> list[Pod | UnknownValueError]:
+    if any(fnmatchcase(resource.type, pattern) for pattern in _PATTERNS):
+        return []
+    workload = any(fnmatchcase(resource.type, pattern) for pattern in _WORKLOADS)
+    return list(in_place(_pods(resource.inputs, Node(None), workload=workload)))
 
 
 def _pods(node: Node, parent: Node, *, workload: bool) -> Iterator[Pod]:
