@@ -14,6 +14,9 @@ import yaml
 
 Key = str | int
 
+UNREADABLE: Final = (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError)
+"""What PyYAML raises: also for days that no calendar has, `!!int ""`, `!!bool x`, and brackets by the thousand."""
+
 _SHOWN_CHARACTERS = 80
 
 
@@ -211,8 +214,7 @@ def _read(text: str) -> Any:
         pass
     try:
         return yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError):
-        # PyYAML lets through what its constructors raise: of a day that no calendar has, of `!!bool x`, of `!!timestamp x`.
+    except UNREADABLE:
         return None
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, TypeVar, cast
+from typing import Any, Self, TypeVar, cast
 
 from policies.node import Node, UnknownValueError
 
@@ -39,8 +39,22 @@ class Provider:
     inputs: Node
 
 
+class Remembering:
+    """What many rules ask the same questions about."""
+
+    def once(self, question: Callable[[Self], T]) -> T:
+        """The answer to a question about it, such as an index of a stack; worked out the first time only."""
+        if question not in self._answers:
+            self._answers[question] = question(self)
+        return cast("T", self._answers[question])
+
+    @cached_property
+    def _answers(self) -> dict[Callable[[Any], Any], Any]:
+        return {}
+
+
 @dataclass(frozen=True)
-class Resource:
+class Resource(Remembering):
     """One resource. Names of properties are the provider's own (camelCase), as the engine has them."""
 
     type: str
@@ -54,19 +68,9 @@ class Resource:
     dependencies: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """By property, the URNs of the resources whose outputs are in it. Only rules about a whole stack see them."""
 
-    def once(self, question: Callable[[Resource], T]) -> T:
-        """The answer to a question about the resource that many rules ask; worked out the first time only."""
-        if question not in self._answers:
-            self._answers[question] = question(self)
-        return cast("T", self._answers[question])
-
-    @cached_property
-    def _answers(self) -> dict[Callable[[Resource], Any], Any]:
-        return {}
-
-    def refers_to(self, other: Resource) -> bool:
-        """Whether one of the inputs comes from `other`."""
-        return any(other.urn in urns for urns in self.dependencies.values())
+    def refers_to(self, other: Resource, *, by: str | None = None) -> bool:
+        """Whether one of the inputs comes from `other`; only the property `by` where it is given."""
+        return any(other.urn in urns for key, urns in self.dependencies.items() if by in {None, key})
 
     @classmethod
     def plain(cls, type_: str, name: str, inputs: Mapping[str, Any], **more: Any) -> Resource:
@@ -77,7 +81,7 @@ class Resource:
 
 
 @dataclass(frozen=True)
-class Stack:
+class Stack(Remembering):
     """All resources of a stack, and what is known of the stack itself."""
 
     name: str = "stack"
@@ -92,16 +96,6 @@ class Stack:
     def of_type(self, *types: str) -> list[Resource]:
         """The resources of these types."""
         return [resource for resource in self.resources if resource.type in types]
-
-    def once(self, question: Callable[[Stack], T]) -> T:
-        """The answer to a question about the stack as a whole, such as an index of it; worked out the first time only."""
-        if question not in self._answers:
-            self._answers[question] = question(self)
-        return cast("T", self._answers[question])
-
-    @cached_property
-    def _answers(self) -> dict[Callable[[Stack], Any], Any]:
-        return {}
 
     @cached_property
     def production(self) -> bool:

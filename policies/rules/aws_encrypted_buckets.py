@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from policies.node import Node
 from policies.resources import Resource, Stack
 from policies.rule import About, Group, Level, Rule, Scope, Severity, Violation, violation
+from policies.subjects.doubt import same
 
 _BUCKETS = ("aws:s3/bucket:Bucket", "aws:s3/bucketV2:BucketV2")
 _CONFIGURATIONS = (
@@ -29,15 +30,14 @@ def check(bucket: Node, about: About) -> Iterator[Violation]:
 
 def _takes_access_logs(bucket: Resource, stack: Stack) -> bool:
     """Of load balancers, or of other buckets: AWS does not write them with a KMS key."""
-    for other in stack.of_type(*_BALANCERS):
-        if other.refers_to(bucket) or _is_called(bucket, other.inputs.node("accessLogs", "bucket")):
-            return True
-    for other in stack.of_type(*_LOGGINGS):
-        if bucket.urn in other.dependencies.get("targetBucket", ()):
-            return True
-        if _is_called(bucket, other.inputs.node("targetBucket")):
-            return True
-    return False
+    name = bucket.inputs.node("bucket")
+    balancers = stack.of_type(*_BALANCERS)
+    loggings = stack.of_type(*_LOGGINGS)
+    return any(
+        each.refers_to(bucket) or same(name, each.inputs.node("accessLogs", "bucket")) for each in balancers
+    ) or any(
+        each.refers_to(bucket, by="targetBucket") or same(name, each.inputs.node("targetBucket")) for each in loggings
+    )
 
 
 def _inline(bucket: Node) -> Iterator[Node]:
@@ -49,14 +49,8 @@ def _inline(bucket: Node) -> Iterator[Node]:
 
 def _separate(bucket: Resource, stack: Stack) -> Iterator[Node]:
     for configuration in stack.of_type(*_CONFIGURATIONS):
-        if configuration.refers_to(bucket) or _is_called(bucket, configuration.inputs.node("bucket")):
+        if configuration.refers_to(bucket) or same(bucket.inputs.node("bucket"), configuration.inputs.node("bucket")):
             yield from configuration.inputs.each("rules")
-
-
-def _is_called(bucket: Resource, said: Node) -> bool:
-    # The plain texts: a name that is not known yet is no relation.
-    name = bucket.inputs.node("bucket").data
-    return isinstance(name, str) and said.data == name
 
 
 RULE = Rule(

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from policies.node import Node
 from policies.resources import Resource
 from policies.rule import About, Group, Level, Rule, Scope, Severity, Violation, violation
+from policies.subjects.doubt import same
 from policies.subjects.gpu_groups import AUTOSCALING_GROUP, NODE_GROUP, SCHEDULE, gpu_types
 
 
@@ -40,9 +41,8 @@ def _tag(inputs: Node, name: str) -> str:
 
 def _empties(schedule: Resource, about: About, least: int) -> bool:
     """Whether a schedule lowers the group; one that names no size sets 0, and -1 leaves it as it is."""
-    name = about.resource.inputs.node("name").data
-    group = schedule.inputs.node("autoscalingGroupName").data
-    mine = schedule.refers_to(about.resource) or (isinstance(name, str) and group == name)
+    group = schedule.inputs.node("autoscalingGroupName")
+    mine = schedule.refers_to(about.resource) or same(about.resource.inputs.node("name"), group)
     return mine and 0 <= schedule.inputs.number("minSize", default=0) < least
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from fnmatch import fnmatchcase
 
-from policies.node import UNKNOWN, Node
+from policies.node import Node
 from policies.resources import Resource, Stack
+from policies.subjects.doubt import same
 
 BACKUP_POLICY = "aws:efs/backupPolicy:BackupPolicy"
 SELECTION = "aws:backup/selection:Selection"
@@ -13,7 +14,7 @@ SELECTION = "aws:backup/selection:Selection"
 
 def policy_of(policy: Resource, files: Resource) -> bool:
     """Whether an EFS backup policy is that of this file system."""
-    return policy.refers_to(files) or _same(policy.inputs.node("fileSystemId"), files.outputs.node("id"))
+    return policy.refers_to(files) or same(policy.inputs.node("fileSystemId"), files.outputs.node("id"))
 
 
 def in_a_plan(resource: Resource, stack: Stack) -> bool:
@@ -29,9 +30,7 @@ def _selects(selection: Resource, resource: Resource) -> bool:
     if not _meets_conditions(selection.inputs, resource):
         return False
     if selection.refers_to(resource):
-        return not any(
-            resource.urn in urns for key, urns in selection.dependencies.items() if key.startswith("notResources")
-        )
+        return not selection.refers_to(resource, by="notResources")
     tags = resource.inputs.get("tags", default={})
     if any(tags.get(tag.get("key")) == tag.get("value") for tag in selection.inputs.each("selectionTags")):
         return True
@@ -53,8 +52,3 @@ def _meets_conditions(selection: Node, resource: Resource) -> bool:
                 if same is ("Not" in operator):
                     return False
     return True
-
-
-def _same(one: Node, other: Node) -> bool:
-    """Whether both are known, and the same."""
-    return one.data is not None and one.data is not UNKNOWN and one.data == other.data

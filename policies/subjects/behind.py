@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from policies.node import Node, UnknownValueError
 from policies.resources import Resource, Stack
 from policies.subjects.exposure import metrics_of, services_at
-from policies.subjects.kubernetes import Container, Pod, image
+from policies.subjects.kubernetes import Container, Pod, own_name
 from policies.subjects.programs import runs_engine, runs_litellm
 from policies.subjects.selection import selected
 from policies.subjects.unknowns import in_place
@@ -77,9 +77,8 @@ def _kind(container: Container) -> Iterator[str]:
         yield "the engine"
     elif runs_litellm(container):
         yield "the gateway"
-    else:
-        metrics = metrics_of(image(str(container.get("image", default="")))[0].rpartition("/")[2])
-        yield from () if metrics is None else (metrics,)
+    elif (metrics := metrics_of(own_name(str(container.get("image", default=""))))) is not None:
+        yield metrics
 
 
 def _by_number(port: Node, service: Resource) -> list[str]:

@@ -13,7 +13,7 @@ from policies.node import Key, Node, UnknownValueError
 from policies.subjects.engines import VLLM, Terms
 from policies.subjects.flags import VARIABLE, Flags, Unseen, count, flags_of, is_on, place_of, server_words
 from policies.subjects.keys import key_in
-from policies.subjects.kubernetes import Container, environment, image
+from policies.subjects.kubernetes import Container, environment, image, own_name
 from policies.subjects.launch import Figures, Launch, catalog
 from policies.subjects.node_gpus import demanded_gpu
 from slipway.catalog.types import Gpu
@@ -67,12 +67,12 @@ class ContainerLaunch(Launch):
     @property
     def release(self) -> str | None:
         """As `Launch`: of the image's tag."""
-        name, tag, _ = image(str(self.get("image", default="")))
-        own = name.rpartition("/")[2]
+        reference = str(self.get("image", default=""))
+        own = own_name(reference)
         # Of an image of another name the tag is that image's release, and Red Hat gives its images numbers of its own.
         if "vllm" not in own or _REBUILT.search(own):
             return None
-        found = _RELEASE.match(tag or "")
+        found = _RELEASE.match(image(reference)[1] or "")
         return None if found is None else found[1]
 
     @property

@@ -73,6 +73,11 @@ def texts(node: Node, *keys: Key) -> Iterator[Node]:
         yield from found.each()
 
 
+def same(one: Node, other: Node) -> bool:
+    """Whether both are known, and the same: a name that is not known yet is no relation."""
+    return one.data is not None and one.data is not UNKNOWN and one.data == other.data
+
+
 def known(items: Iterable[N | UnknownValueError]) -> Iterator[N]:
     """The items that are there, and are not unknown as a whole."""
     for item in items:

@@ -44,6 +44,8 @@ def parameters_of(ingress: Node, stack: Stack) -> Iterator[Node]:
         return
     classes = [each.inputs for each in stack.of_type(*_CLASSES)]
     called = {each.get("spec", "parameters", "name") for each in classes if each.get("metadata", "name") == name}
-    for resource in stack.resources:
-        if fnmatchcase(resource.type, _PARAMETERS) and resource.inputs.get("metadata", "name") in called:
-            yield resource.inputs
+    yield from (each for each in stack.once(_parameters) if each.get("metadata", "name") in called)
+
+
+def _parameters(stack: Stack) -> list[Node]:
+    return [resource.inputs for resource in stack.resources if fnmatchcase(resource.type, _PARAMETERS)]

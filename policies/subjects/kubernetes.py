@@ -14,14 +14,7 @@ from policies.subjects.unknowns import in_place, known_first
 ANY = "kubernetes:*"
 """Every type of the pulumi-kubernetes provider."""
 GPU_RESOURCES = (
-    *(
-        "nvidia.com/gpu",
-        "nvidia.com/gpu.*",
-        "nvidia.com/gpu-*",
-        "nvidia.com/mig-*",
-        "nvidia.com/pgpu",
-        "nvidia.com/vgpu",
-    ),
+    *("nvidia.com/gpu", "nvidia.com/gpu[.-]*", "nvidia.com/mig-*", "nvidia.com/pgpu", "nvidia.com/vgpu"),
     *("amd.com/gpu", "gpu.intel.com/*", "habana.ai/gaudi*"),
 )
 """Names of extended resources that are accelerators, as their device plugins register them. Others of the same makers are
@@ -148,6 +141,11 @@ def image(reference: str) -> tuple[str, str | None, str | None]:
     """Name, tag and digest of an image reference; tag and digest None where it has none."""
     found = _IMAGE.match(reference)
     return (reference, None, None) if found is None else (found["name"], found["tag"], found["digest"])
+
+
+def own_name(reference: str) -> str:
+    """An image's own name, without its registry and folders, tag and digest."""
+    return image(reference)[0].rpartition("/")[2]
 
 
 def environment(container: Node) -> Iterator[tuple[str, Node]]:

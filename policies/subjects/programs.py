@@ -11,7 +11,7 @@ from functools import lru_cache
 from shlex import join
 
 from policies.node import UNKNOWN, Node, UnknownValueError
-from policies.subjects.kubernetes import Container, image
+from policies.subjects.kubernetes import Container, image, own_name
 from policies.subjects.scripts import performed
 
 _ENGINES = re.compile(
@@ -83,7 +83,7 @@ def runs_vllm(container: Container) -> bool:
         UnknownValueError: neither command nor image say it.
     """
     return _says_so(container) or _runs(
-        container, _STARTS_VLLM, lambda reference: _named(reference).startswith("vllm") and _is_engine(reference)
+        container, _STARTS_VLLM, lambda reference: own_name(reference).startswith("vllm") and _is_engine(reference)
     )
 
 
@@ -94,7 +94,7 @@ def runs_sglang(container: Container) -> bool:
         UnknownValueError: neither command nor image say it.
     """
     return _runs(
-        container, _STARTS_SGLANG, lambda reference: _named(reference).startswith("sglang") and _is_engine(reference)
+        container, _STARTS_SGLANG, lambda reference: own_name(reference).startswith("sglang") and _is_engine(reference)
     )
 
 
@@ -104,7 +104,7 @@ def runs_tgi(container: Container) -> bool:
     Raises:
         UnknownValueError: neither command nor image say it.
     """
-    return _runs(container, _STARTS_TGI, lambda reference: _TGI.match(_named(reference)) is not None)
+    return _runs(container, _STARTS_TGI, lambda reference: _TGI.match(own_name(reference)) is not None)
 
 
 def runs_engine(container: Container) -> bool:
@@ -122,7 +122,7 @@ def runs_litellm(container: Container) -> bool:
     Raises:
         UnknownValueError: neither command nor image say it.
     """
-    return _runs(container, _STARTS_LITELLM, lambda reference: "litellm" in _named(reference))
+    return _runs(container, _STARTS_LITELLM, lambda reference: "litellm" in own_name(reference))
 
 
 def serves_model(container: Container) -> bool:
@@ -169,8 +169,9 @@ def _commands(words: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _says_so(container: Container) -> bool:
-    beside = _BESIDE.search(_named(str(container.node("image").data))) is not None
-    return not beside and _has_none(container) and _VLLM_FLAGS.search(script(container)) is not None
+    if not _has_none(container) or _VLLM_FLAGS.search(script(container)) is None:
+        return False
+    return _BESIDE.search(own_name(str(container.node("image").data))) is None
 
 
 def _has_none(container: Container) -> bool:
@@ -228,9 +229,4 @@ def _words(container: Container) -> Iterator[tuple[str, Node]]:
 
 
 def _is_engine(reference: str) -> bool:
-    return _ENGINES.search(reference.partition("@")[0]) is not None and _BESIDE.search(_named(reference)) is None
-
-
-def _named(reference: str) -> str:
-    """The image's own name, without its registry and folders."""
-    return image(reference)[0].rpartition("/")[2]
+    return _ENGINES.search(reference.partition("@")[0]) is not None and _BESIDE.search(own_name(reference)) is None

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import yaml
 
-from policies.node import UNKNOWN, Node
+from policies.node import UNKNOWN, UNREADABLE, Node
 from policies.resources import Resource
 from policies.subjects.scripts import decoded
 from policies.subjects.secret_lines import assigned, headers, hinted, names_secret, value_of
@@ -31,8 +31,6 @@ _ANCHOR = re.compile(r"[:-][ \t]+&\w")
 _LONGEST_YAML = 50_000
 """Characters; what is longer is read by lines alone."""
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_UNREADABLE = (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError)
-"""What PyYAML raises: also for days that no calendar has, `!!int ""`, `!!bool x`, and brackets by the thousand."""
 
 
 class Text(Node):
@@ -66,12 +64,13 @@ class Text(Node):
         text = self.raw
         if not isinstance(text, str):
             return
+        named = hinted(text)
         yield from found_by_form(text)
-        if hinted(text):
+        if named:
             yield from headers(text)
         if secret_value(self.name, text, strict=self.strict) or self._is_master_key(text):
             yield Found(value_of(self.name), text.strip())
-        if hinted(text):
+        if named:
             yield from assigned(text)
             for below in _of_yaml(text, self):
                 yield from below.found()
@@ -174,6 +173,6 @@ def _of_yaml(text: str, around: Text) -> Iterator[Text]:
             for document in documents
             for each in texts(Node(document, around.path), around.name, strict=around.strict)
         ]
-    except _UNREADABLE:
+    except UNREADABLE:
         return
     yield from below

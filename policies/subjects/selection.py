@@ -36,8 +36,7 @@ def namespace(resource: Resource, stack: Stack) -> str:
 
 def _referred(resource: Resource, stack: Stack) -> Resource | None:
     """The one namespace that is made in the stack and named in the metadata."""
-    urns = resource.dependencies.get("metadata", ())
-    found = [other for other in stack.of_type(NAMESPACE) if other.urn in urns]
+    found = [other for other in stack.of_type(NAMESPACE) if resource.refers_to(other, by="metadata")]
     return found[0] if len(found) == 1 else None
 
 
