@@ -8,6 +8,11 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 # Tests that only preview: each has a project of its own, so all cores can have their part.
 PREVIEWS := tests/integration/test_policies.py tests/integration/test_own_stacks.py
+# They look at the machine as a whole: no other hosts beside them.
+LABS := tests/integration/test_lab.py tests/integration/test_lab_network.py
+# Each file has hosts of its own. The longest first, so that both cores end at about the same time.
+LONGEST := tests/e2e/test_roles.py tests/e2e/test_3_models.py
+E2E := -n 2 --dist loadfile --no-loadscope-reorder $(LONGEST) $(filter-out $(LONGEST),$(wildcard tests/e2e/test_*.py))
 
 .PHONY: help setup setup-test up down preview chat test unit integration e2e lint format docs bench role lock clean
 
@@ -35,7 +40,9 @@ chat: ## Ask STACK's endpoint
 test: setup-test ## Lint, and all tests: unit, integration, end-to-end on lab hosts
 	@$(MAKE) --no-print-directory lint
 	@pytest -n auto tests/unit $(PREVIEWS)
-	@pytest $(PREVIEWS:%=--ignore=%) tests/integration tests/e2e
+	@pytest -n 2 --dist loadfile $(PREVIEWS:%=--ignore=%) $(LABS:%=--ignore=%) tests/integration
+	@pytest $(LABS)
+	@$(MAKE) --no-print-directory e2e
 
 unit: setup ## Unit tests only, in seconds
 	@pytest -n auto tests/unit
@@ -44,7 +51,7 @@ integration: setup-test ## Tests with the real engine, without hosts
 	@pytest tests/integration
 
 e2e: setup-test ## End-to-end tests on lab hosts
-	@pytest tests/e2e
+	@pytest $(E2E)
 
 lint: setup ## ruff, mypy, import-linter, ansible-lint, yamllint; warnings are errors
 	@ruff check . && ruff format --check .
@@ -67,6 +74,7 @@ bench: setup ## Measure; docs/benchmarks.md says what
 	@python -m bench.throughput
 	@python -m bench.answers
 	@python -m bench.policies
+	@python -m bench.growth
 	@python -m bench.up
 
 role: setup ## One ROLE on the hosts of STACK, for instance: make role ROLE=nginx
@@ -75,6 +83,7 @@ role: setup ## One ROLE on the hosts of STACK, for instance: make role ROLE=ngin
 lock: ## Renew the lock of this machine's Python requirements
 	@uv pip compile -q --universal --python-version 3.11 --extra dev --generate-hashes --no-emit-index-url --no-header --no-annotate pyproject.toml -o requirements.txt
 	@cd tests/integration/fixtures/foreign && uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate -c ../../../../requirements.txt requirements.in -o requirements.txt
+	@cd tests/e2e/clients && uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate requirements.in -o requirements.txt
 
 clean: ## Remove the Python environment of this checkout
 	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -1,4 +1,4 @@
-"""How long an `up` takes: from nothing, on a prepared machine, and when there is nothing to do.
+"""How long an `up` takes: from nothing, on a prepared machine, when there is nothing to do, and when a model is added.
 
 Works in a fresh clone of the commit that is checked out, with a HOME of its own: no cache, no state, no module of this
 user is seen, so the first `make up` starts from nothing but the machine's Debian packages. Takes the lab's network for
@@ -21,6 +21,8 @@ import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 REPEATS = 3
+_MODEL = "tiny-llama"
+"""The model of the lab's stacks."""
 _KEPT = {
     "LANG",
     "TERM",
@@ -95,30 +97,41 @@ class Bench:
         noop = min(self.pulumi("lab", "up", "--yes", "--skip-preview") for _ in range(REPEATS))
         noop_runs = len(log.read_text(encoding="utf-8").splitlines()) - runs_before
         drift_1 = min(self.pulumi("lab", "preview", "--refresh") for _ in range(REPEATS))
-        acceptance = self.outputs("lab")["acceptance"]
+        acceptance = self.outputs("lab")["acceptance"][_MODEL]
+        added = self.add_a_model()
         return {
             "fresh_s": fresh,
             "prepared_s": prepared,
             "noop_s": noop,
             "noop_ansible_runs": noop_runs,
             "drift_preview_1_s": drift_1,
+            "add_model_s": added,
             "drift_preview_4_s": self.four_hosts() if four else None,
             "ttft_direct_ms": acceptance["direct_ttft_ms"],
             "ttft_front_ms": acceptance["ttft_ms"],
         }
 
+    def add_a_model(self) -> float:
+        """An `up` that adds a second model to the running stack `lab`, whose program is there already, in seconds."""
+        file = self.clone / "stacks/Pulumi.lab.yaml"
+        before = file.read_text(encoding="utf-8")
+        stack = yaml.safe_load(before)
+        models = stack["config"]["slipway:platform"]["models"]
+        models["second"] = models[_MODEL]
+        file.write_text(yaml.safe_dump(stack, sort_keys=False), encoding="utf-8")
+        try:
+            return self.pulumi("lab", "up", "--yes", "--skip-preview")
+        finally:
+            file.write_text(before, encoding="utf-8")
+
     def four_hosts(self) -> float:
         """The drift preview of a stack with four engine hosts, in seconds."""
         self.make("down")
         lab = yaml.safe_load((self.clone / "stacks/Pulumi.lab-pair.yaml").read_text(encoding="utf-8"))
-        settings = lab["config"]["slipway:platform"]
-        first = settings["hosts"][0]
-        settings["hosts"] = [
-            {key: value for key, value in first.items() if key != "runs"}
-            | {"name": f"four-{number}", "address": f"10.213.77.{30 + number}"}
-            for number in range(1, 5)
-        ]
-        (self.clone / "stacks/Pulumi.four.yaml").write_text(yaml.safe_dump(lab), encoding="utf-8")
+        (pool,) = lab["config"]["slipway:platform"]["pools"].values()
+        first = next(iter(pool["hosts"].values()))
+        pool["hosts"] = {f"four-{number}": first | {"address": f"10.213.77.{40 + number}"} for number in range(1, 5)}
+        (self.clone / "stacks/Pulumi.four.yaml").write_text(yaml.safe_dump(lab, sort_keys=False), encoding="utf-8")
         self.timed(["make", "up", "STACK=four"])
         return min(self.pulumi("four", "preview", "--refresh") for _ in range(REPEATS))
 

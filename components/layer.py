@@ -1,57 +1,45 @@
-"""The base of every layer's component: one `Playbook` per step."""
+"""One layer over the machines: a `Playbook` per step."""
 
-from collections.abc import Sequence
-from typing import Any, ClassVar
+from collections.abc import Mapping, Sequence
 
 import pulumi
 
-from components.wiring import host_args, to_inputs
+from components.wiring import Wiring
 from provider.resource import Playbook
-from slipway.layers.step import Step
+from slipway.layers import Layer
+from slipway.layers.step import RECORDS, Step
 
 
-class Layer(pulumi.ComponentResource):
-    """One layer over its hosts; the subclass names it.
-
-    ``playbooks`` maps each host's name to the layer's `Playbook` there.
-    """
-
-    layer: ClassVar[str]
+class LayerComponent(pulumi.ComponentResource):
+    """The resources of one layer, by the keys of its steps."""
 
     def __init__(
         self,
+        layer: Layer,
         *,
         steps: Sequence[Step],
-        after: Sequence[pulumi.Resource] = (),
-        triggers: Sequence[pulumi.Input[Any]] = (),
+        below: Mapping[str, Playbook],
+        wiring: Wiring,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        """Run `steps` once everything in `after` has succeeded, and again when one of `triggers` changes."""
-        super().__init__(f"slipway:layers:{self.layer.title()}", self.layer, {}, opts)
-        self.playbooks = {
-            step.host.name: Playbook(
-                f"{step.host.name}/{step.role}",
-                host=host_args(step.host),
-                role=step.role,
-                variables=to_inputs(step.variables),
-                timeout=step.timeout_s,
-                triggers=list(triggers) or None,
-                opts=pulumi.ResourceOptions(parent=self, depends_on=list(after)),
-            )
-            for step in steps
-        }
+        """Run each of `steps` once the steps that it comes after have succeeded, and again when it has to.
+
+        `below` holds the playbooks of the layers below, by the keys of their steps.
+        """
+        super().__init__(f"slipway:layers:{layer.title}", layer.name, {}, opts)
+        self.playbooks = {step.key: self._playbook(step, below, wiring) for step in steps}
         self.register_outputs({})
 
-    def on(self, *hosts: str) -> list[Playbook]:
-        """The layer's playbooks on `hosts`, for what must wait for just those."""
-        return [self.playbooks[host] for host in hosts if host in self.playbooks]
-
-    @property
-    def all(self) -> list[Playbook]:
-        """The layer's playbooks on all its hosts."""
-        return list(self.playbooks.values())
-
-    @property
-    def generations(self) -> list[pulumi.Output[int]]:
-        """One value per host that changes whenever the layer is applied there."""
-        return [playbook.generation for playbook in self.playbooks.values()]
+    def _playbook(self, step: Step, below: Mapping[str, Playbook], wiring: Wiring) -> Playbook:
+        return Playbook(
+            step.key,
+            host=wiring.host(step.machine),
+            role=step.role,
+            instance=step.instance,
+            playbooks=step.playbooks,
+            variables=wiring.inputs(step.variables),
+            timeout=step.timeout_s,
+            records=RECORDS,
+            triggers=[below[key].generation for key in step.again_after] or None,
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[below[key] for key in step.after]),
+        )

@@ -5,94 +5,111 @@ from typing import Any
 
 import pulumi
 
-from components.acceptance import Acceptance
-from components.base import Base
-from components.engine import Engine
-from components.front import Front
-from components.gateway import Gateway
-from components.preflight import Preflight
-from slipway import client
-from slipway.checks.actual import Comparison, compare, deviation, planned
-from slipway.layers import acceptance, base, engine, front, gateway, preflight
-from slipway.settings import Settings
-from slipway.sizing.result import Sizing
+from components.layer import LayerComponent
+from components.targets.registry import addresses
+from components.wiring import Wiring
+from provider.resource import Playbook
+from slipway import clients
+from slipway.deployment.actual import Comparison, compare, deviation, planned
+from slipway.deployment.types import Deployment, Instance
+from slipway.layers import LAYERS, acceptance
+from slipway.layers.step import step_key
 
 
 class Platform(pulumi.ComponentResource):
-    """A private LLM service on hosts one owns."""
+    """A private LLM service on the machines of a deployment."""
 
     def __init__(
         self,
         name: str,
         *,
-        settings: Settings,
-        sizing: Sizing | None = None,
+        deployment: Deployment,
         declaration: Mapping[str, Any] | None = None,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        """Build the layers of `settings`, in which nothing is left to be looked up.
+        """Build the layers of `deployment`.
 
-        `sizing` is the plan that the engines are compared with once they run; None where nothing could be computed.
-        `declaration` (`slipway.checks.declaration`) becomes the component's inputs, which policies judge.
+        `declaration` (`slipway.deployment.declaration`) becomes the component's inputs, which policies judge. Each pool's target
+        has its machines there before (`components.targets`), beside this component.
 
-        Every host's preflight comes before any host's base, so that one refused host leaves all untouched. Engine,
+        Every machine's preflight comes before any machine's base, so that one refused machine leaves all untouched. Engines,
         gateway and front don't wait for one another; acceptance waits for all.
-
-        Raises:
-            SettingsError: an adapter refused a setting.
         """
-        super().__init__("slipway:index:Platform", name, dict(declaration or {}), opts)
-        self._settings = settings
-        self._plan = planned(sizing)
-        child = pulumi.ResourceOptions(parent=self)
-
-        self.preflight = Preflight(steps=preflight.steps(settings), opts=child)
-        self.base = Base(steps=base.steps(settings), after=self.preflight.all, opts=child)
-        engine_hosts = [host.name for host in settings.engine_hosts]
-        self.engine = Engine(steps=engine.steps(settings), after=self.base.on(*engine_hosts), opts=child)
-        self.gateway = Gateway(
-            steps=gateway.steps(settings), after=self.base.on(settings.gateway_host.name), opts=child
-        )
-        self.front = Front(steps=front.steps(settings), after=self.base.on(settings.front_host.name), opts=child)
-        self.acceptance = Acceptance(
-            steps=acceptance.steps(settings),
-            after=[*self.engine.all, *self.gateway.all, *self.front.all],
-            triggers=[*self.engine.generations, *self.gateway.generations, *self.front.generations],
-            opts=child,
-        )
-        self.register_outputs({"endpoint": settings.endpoint})
+        # The inputs below hold addresses: were machines its children, each would wait for the other.
+        beside = pulumi.ResourceOptions(parent=None if opts is None else opts.parent)
+        self._wiring = Wiring(addresses(deployment, beside))
+        super().__init__("slipway:index:Platform", name, self._wiring.inputs(declaration or {}), opts)
+        self._deployment = deployment
+        self.playbooks: dict[str, Playbook] = {}
+        self.layers: dict[str, LayerComponent] = {}
+        for layer in LAYERS:
+            component = LayerComponent(
+                layer,
+                steps=layer.steps(deployment),
+                below=self.playbooks,
+                wiring=self._wiring,
+                opts=pulumi.ResourceOptions(parent=self),
+            )
+            self.layers[layer.name] = component
+            self.playbooks |= component.playbooks
+        self.register_outputs({"endpoint": self._wiring.text(deployment.front.endpoint)})
 
     def stack_outputs(self) -> dict[str, Any]:
         """What `pulumi stack output` shows: no secret among it."""
-        settings = self._settings
+        deployment, inputs = self._deployment, self._wiring.inputs
         return {
-            "endpoint": settings.endpoint,
-            "models": [settings.model.name],
-            "ca_certificate": self._ca_certificate(),
-            "client": client.configuration(settings),
-            "acceptance": self.acceptance.figures,
-            "sizing": {host: self._compared(host) for host in self.engine.playbooks},
-            "hosts": {
-                host.name: {
-                    "address": host.address,
-                    "runs": [str(service) for service in settings.services(host)],
+            "endpoint": inputs(deployment.front.endpoint),
+            "models": {
+                route.name: {
+                    "task": str(route.task),
+                    "context_window": route.context_window,
+                    "max_output_tokens": route.max_output_tokens,
+                    "instances": {
+                        step_key(each.machine, each.name): {
+                            "gpus": list(each.gpus),
+                            "port": each.port,
+                            "sizing": self._compared(each),
+                        }
+                        for each in deployment.of(route.name)
+                    },
                 }
-                for host in settings.hosts
+                for route in deployment.routes.values()
+            },
+            "ca_certificate": self._ca_certificate(),
+            "clients": {
+                team: inputs(clients.configuration(deployment, team)) for team in deployment.settings.gateway.teams
+            },
+            "acceptance": self._acceptance(),
+            "machines": {
+                machine.name: {"address": inputs(self._public(machine.name)), "runs": deployment.runs(machine)}
+                for machine in deployment.machines.values()
             },
         }
 
-    def _compared(self, host: str) -> pulumi.Output[Comparison]:
-        """Planned and actual of the engine on `host`; a large difference is a warning in the engine's log."""
+    def _public(self, machine: str) -> pulumi.Input[str]:
+        return self._wiring.host(self._deployment.machines[machine]).address or ""
+
+    def _compared(self, instance: Instance) -> pulumi.Output[Comparison]:
+        """Planned and actual of one engine; a large difference is a warning in Pulumi's log."""
+        plan, key = planned(instance.served.measured.figures), step_key(instance.machine, instance.name)
 
         def side_by_side(results: dict[str, Any] | None) -> Comparison:
-            comparison = compare(self._plan, results or {})
-            if said := deviation(host, comparison):
-                pulumi.warn(said, resource=self.engine)
+            comparison = compare(plan, results or {})
+            if said := deviation(key, comparison):
+                pulumi.warn(said, resource=self.layers["engines"])
             return comparison
 
-        return self.engine.playbooks[host].results.apply(side_by_side)
+        return self.playbooks[key].results.apply(side_by_side)
+
+    def _acceptance(self) -> pulumi.Output[Any]:
+        """What was measured, by model."""
+        key = step_key(self._deployment.front.machine, acceptance.NAME)
+        return self.playbooks[key].results.apply(lambda results: (results or {}).get("models", {}))
 
     def _ca_certificate(self) -> pulumi.Input[str]:
         """What clients must trust (PEM): the private CA, the site's own, or nothing beyond what they trust anyway."""
-        ca_file = self._settings.front.ca_file
-        return self.front.ca_certificate if ca_file is None else ca_file.read_text(encoding="ascii")
+        front = self._deployment.settings.front
+        if front.ca_file is not None:
+            return front.ca_file.read_text(encoding="ascii")
+        key = step_key(self._deployment.front.machine, self._deployment.front.name)
+        return self.playbooks[key].results.apply(lambda results: str((results or {}).get("ca_certificate", "")))

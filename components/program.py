@@ -1,4 +1,4 @@
-"""The Pulumi program: settings in, checked; one `Platform` out."""
+"""The Pulumi program: settings in, resolved and checked; one `Platform` out."""
 
 import json
 from collections.abc import Callable
@@ -7,12 +7,17 @@ from typing import TypeVar
 import pulumi
 
 from components.platform import Platform
-from slipway.checks import Finding, Severity, Subject, catalog_of, examine, findings
-from slipway.checks.declaration import declaration
+from components.state import holdings
+from slipway.checks.rules import findings
+from slipway.deployment.claims import Holdings
+from slipway.deployment.declaration import declaration
+from slipway.deployment.resolve import catalog_of, resolve
+from slipway.deployment.types import Deployment
+from slipway.findings import Finding, Severity
 from slipway.paths import ROOT
-from slipway.settings import Settings, SettingsError, check_files, parse
-from slipway.settings.errors import PREFIX
-from slipway.settings.load import read_raw, refuse_misplaced_secrets
+from slipway.settings.errors import PREFIX, SettingsError
+from slipway.settings.load import check_files, in_order_of, parse, read_raw, refuse_misplaced_secrets
+from slipway.settings.platform import Settings
 
 _T = TypeVar("_T")
 
@@ -23,32 +28,33 @@ def main() -> None:
     Raises:
         pulumi.RunError: the settings or the checks refused it; one line per mistake, no traceback, no resource.
     """
-    subject = _refusing(lambda: checked(_read(), _source()))
+    deployment = _refusing(lambda: checked(_read(), _source(), holdings()))
     platform = _refusing(
-        lambda: Platform(
-            "platform", settings=subject.settings, sizing=subject.sizing, declaration=declaration(subject, _raw())
-        )
+        lambda: Platform("platform", deployment=deployment, declaration=declaration(deployment, _raw()))
     )
     for name, value in platform.stack_outputs().items():
         pulumi.export(name, value)
 
 
-def checked(settings: Settings, source: str) -> Subject:
-    """The settings with what the catalogue and the sizing fill in; warnings go to the engine's log.
+def checked(settings: Settings, source: str, had: Holdings | None = None) -> Deployment:
+    """What follows from the settings and from what instances had; warnings and where models are placed go to Pulumi's log.
 
     Raises:
-        SettingsError: a name that is not in the catalogue.
+        SettingsError: a name that is not in the catalogue, or models that find no room.
         pulumi.RunError: what the settings ask for would fail; one line per finding.
     """
-    subject = examine(settings, catalog_of(settings), source)
-    found = findings(subject)
+    deployment = resolve(settings, catalog_of(settings), source, had)
+    found = findings(deployment)
     errors = [finding for finding in found if finding.severity is Severity.ERROR]
     if errors:
         raise pulumi.RunError(_report(errors, source))
     for finding in found:
         if finding.severity is Severity.WARNING:
             pulumi.warn(finding.line)
-    return subject
+    for instance in deployment.instances:
+        if instance.gpus:
+            pulumi.info(f"{instance.machine.name}: {instance.name} gets GPU {', '.join(map(str, instance.gpus))}")
+    return deployment
 
 
 def _report(errors: list[Finding], source: str) -> str:
@@ -70,7 +76,8 @@ def _raw() -> object:
 
 def _read() -> Settings:
     source = _source()
-    refuse_misplaced_secrets(_raw(), source)
+    raw = _raw()
+    refuse_misplaced_secrets(raw, source)
     # The raw text, since Config.get_object shows an undecodable value, secrets included, in its error.
     text = pulumi.runtime.get_config(PREFIX)
     try:
@@ -79,7 +86,7 @@ def _read() -> Settings:
         raise SettingsError(
             [f"{PREFIX}: is not a section with keys; nothing can be deployed; correct it"], source
         ) from None
-    settings = parse(document, source)
+    settings = parse(in_order_of(document, raw), source)
     check_files(settings, source)
     return settings
 

@@ -12,11 +12,11 @@ from typing import Any
 
 from policies.configuration import Configuration
 from policies.node import Node, Secret, UnknownValueError
+from policies.readers.scripts.shell import decoded
+from policies.readers.secrets.texts import in_clear
 from policies.registry import rules_for
 from policies.resources import Resource, Stack
 from policies.rule import About, Level, PolicyException, Rule, Scope, Violation
-from policies.subjects.scripts import decoded
-from policies.subjects.secrets import in_clear
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +32,7 @@ class Found:
 
     @property
     def line(self) -> str:
-        """As a person reads it; the resource's name apart."""
+        """The whole message, without the resource's name."""
         return self.rule.line(self.violation)
 
 
@@ -46,7 +46,7 @@ class Open:
 
     @property
     def line(self) -> str:
-        """As a person reads it; the resource's name apart."""
+        """The whole message, without the resource's name."""
         return f"{self.where}: not known yet, so the rule could not be asked here; it is asked again at `up`"
 
 
@@ -60,7 +60,7 @@ class Judgement:
 
     @classmethod
     def of(cls, parts: Iterable[Judgement]) -> Judgement:
-        """All of them in one."""
+        """One judgement that holds what all the parts say."""
         each = list(parts)
         return cls(
             violations=tuple(found for part in each for found in part.violations),
@@ -156,7 +156,7 @@ class _Hider:
         return _forms(in_clear(self._resource))
 
     def __call__(self, found: Violation, rule: Rule) -> Violation:
-        """The violation without them."""
+        """The violation without any secret in its words."""
         # The rule's own words give nothing away.
         words = self._words(found.where) - set(_ANY_WORD.findall(f"{rule.title} {rule.reason} {rule.mend}"))
         hidden = self._hidden

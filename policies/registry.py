@@ -14,7 +14,7 @@ _FOLDER = Path(__file__).parent / "rules"
 
 @cache
 def rules() -> tuple[Rule, ...]:
-    """Every rule, by group and then by id."""
+    """Every rule, sorted by group and then by id."""
     names = sorted(file.stem for file in _FOLDER.glob("[!_]*.py"))
     found: list[Rule] = [import_module(f"policies.rules.{name}").RULE for name in names]
     groups = list(Group)

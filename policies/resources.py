@@ -11,7 +11,7 @@ from typing import Any, Self, TypeVar, cast
 from policies.node import Node, UnknownValueError
 
 PLATFORM = "slipway:index:Platform"
-"""Slipway's own component; its inputs are `slipway.checks.declaration`."""
+"""Slipway's own component; its inputs are those of `slipway.deployment.declaration`."""
 PLAYBOOK = "playbook:index:Playbook"
 STACK = "pulumi:pulumi:Stack"
 """The root of every stack; rules that judge a stack as a whole are asked about it."""
@@ -39,10 +39,10 @@ class Provider:
     inputs: Node
 
 
-class Remembering:
-    """What many rules ask the same questions about."""
+class Memoized:
+    """Answers questions about itself that many rules ask, and keeps the answers."""
 
-    def once(self, question: Callable[[Self], T]) -> T:
+    def cached(self, question: Callable[[Self], T]) -> T:
         """The answer to a question about it, such as an index of a stack; worked out the first time only."""
         if question not in self._answers:
             self._answers[question] = question(self)
@@ -54,7 +54,7 @@ class Remembering:
 
 
 @dataclass(frozen=True)
-class Resource(Remembering):
+class Resource(Memoized):
     """One resource. Names of properties are the provider's own (camelCase), as the engine has them."""
 
     type: str
@@ -81,7 +81,7 @@ class Resource(Remembering):
 
 
 @dataclass(frozen=True)
-class Stack(Remembering):
+class Stack(Memoized):
     """All resources of a stack, and what is known of the stack itself."""
 
     name: str = "stack"

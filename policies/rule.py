@@ -126,14 +126,14 @@ class About:
 
 
 Check = Callable[[Any, About], Iterable[Violation]]
-"""Gets what the rule's `items` yield: a `Node`, or one of its kinds in `policies.subjects`."""
+"""Gets what the rule's `items` yield: a `Node`, or one of its kinds in `policies.readers`."""
 Items = Callable[[Resource], Iterable[Node | UnknownValueError]]
 """An `UnknownValueError` in the place of an item says that nobody knows whether there is one; it does not end the others."""
 Remediation = Callable[[Resource, Mapping[str, Any]], Iterable[Change]]
 
 
 def whole(resource: Resource) -> Iterator[Node]:
-    """All inputs, as one item."""
+    """Yields the inputs of the resource, as one item."""
     yield resource.inputs
 
 
@@ -172,7 +172,7 @@ class Rule:
         return {name: schema["default"] for name, schema in self.parameters.items()}
 
     def line(self, found: Violation) -> str:
-        """A violation as a person reads it: where, what, what may follow, what to do."""
+        """The whole message of a violation: where, what, what may follow, what to do."""
         value = f" ({found.value})" if found.value else ""
         where = f"{found.where}{value}: " if found.where else ""
         return f"{where}{found.what}; {self.reason}: {found.mend or self.mend}"

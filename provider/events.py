@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 from provider.redaction import Scrubber
 from provider.run import Failure, FailureKind, Host, Outcome, Request, Task
 
-LAYER_FAILED = "{label}: layer {role}: {message} {mend}"
-TASK_FAILED = "{label}: layer {role}, task '{task}': {message}"
+LAYER_FAILED = "{label}: layer {instance}: {message} {mend}"
+TASK_FAILED = "{label}: layer {instance}, task '{task}': {message}"
 TASK_MEND = "Mend the cause and run the command again: what is done stays done."
 TASK_HIDDEN = (
     "it failed, and its output is hidden because it handles a secret. "
@@ -125,6 +125,11 @@ _DIFF_LINES = 6
 _DIFF_LINE = 120
 
 
+def _action(data: Mapping[str, Any]) -> str:
+    """The module of a task, without its collection."""
+    return str(data.get("task_action", "")).rsplit(".", 1)[-1]
+
+
 class Recorder:
     """Takes the events of one run as they come, and makes its outcome at the end."""
 
@@ -141,6 +146,8 @@ class Recorder:
         self._said: list[str] = []
         self._changed_items: set[str] = set()
         self._touched = False
+        self._reached = False
+        """Whether a task has come back from the host."""
         self.current = ""
         """The task under way, as messages name it."""
 
@@ -156,6 +163,8 @@ class Recorder:
             case "runner_on_failed" if not data.get("ignore_errors"):
                 return self._failed(data)
             case "runner_on_unreachable":
+                # Lost on the way, in the middle of a task that may have done a part of its work.
+                self._touched = self._touched or self._reached
                 self._unreachable = self._access(_text(data.get("res")), (*_SSH, *_HOST), _UNREACHABLE)
             case "runner_item_on_ok":
                 # The result of a hidden task says `changed` only in what is printed.
@@ -192,6 +201,8 @@ class Recorder:
 
     def _ended(self, event: Mapping[str, Any], data: Mapping[str, Any]) -> Task | None:
         self._ok += 1
+        action = _action(data)
+        self._reached = self._reached or not (action in _HARMLESS or action.startswith(("include_", "import_")))
         if not _changed(event, data) and str(data.get("task_uuid")) not in self._changed_items:
             return None
         self._touched = True
@@ -211,7 +222,7 @@ class Recorder:
 
     def _failed(self, data: Mapping[str, Any]) -> Task:
         result = data.get("res") or {}
-        action = str(data.get("task_action", "")).rsplit(".", 1)[-1]
+        action = _action(data)
         message = self._scrub(_message(result, str(data.get("task_path", ""))))
         # What a role asserts says itself what to do.
         advised = message if action in {"assert", "fail"} else f"{message}{_joint(message)}{TASK_MEND}"
@@ -223,7 +234,10 @@ class Recorder:
             failure = access or Failure(
                 kind="task",
                 message=TASK_FAILED.format(
-                    label=self._request.host.label, role=self._request.role, task=self._name(data), message=advised
+                    label=self._request.host.label,
+                    instance=self._request.instance,
+                    task=self._name(data),
+                    message=advised,
                 ),
             )
         self._failed_last = failure
@@ -255,25 +269,26 @@ class Recorder:
         return self._layer("internal", ENDED_SILENTLY.format(code=code), ENDED_SILENTLY_MEND)
 
     def _access(self, raw: str, known: Iterable[_Explanation], other: _Explanation | None = None) -> Failure | None:
-        """Explains why nothing can be run on the host, if that is what `raw` says."""
-        found = next((entry for entry in known if re.search(entry.pattern, raw)), other)
-        if found is None:
-            return None
-        words = _words(self._request.host, raw)
-        return self._layer(found.kind, self._scrub(found.said.format(**words)), found.mend.format(**words))
+        return _explained(self._request.host, self._request.instance, raw, known=known, other=other, scrub=self._scrub)
 
     def _layer(self, kind: FailureKind, message: str, mend: str) -> Failure:
-        return Failure(
-            kind=kind,
-            message=LAYER_FAILED.format(
-                label=self._request.host.label, role=self._request.role, message=message, mend=mend
-            ),
-        )
+        return _layer(self._request.host, self._request.instance, kind, message, mend)
 
     def _name(self, data: Mapping[str, Any]) -> str:
         name = str(data.get("task") or data.get("task_action") or "unnamed")
         role = data.get("role")
         return self._scrub(f"{role} : {name}" if role and role != self._request.role else name)
+
+
+def no_access(host: Host, instance: str, raw: str, *, connected: bool) -> Failure | None:
+    """Why ssh or sudo let nothing run on a host, as a run would say it; None if they said nothing of the kind."""
+    known, other = (_HOST, None) if connected else ((*_SSH, *_HOST), _UNREACHABLE)
+    return _explained(host, instance, raw, known=known, other=other, scrub=Scrubber(()))
+
+
+def interrupted(host: Host, instance: str) -> Failure:
+    """Of a look at a host that was broken off by a person or the engine."""
+    return _layer(host, instance, "interrupted", INTERRUPTED.format(task="none"), INTERRUPTED_MEND)
 
 
 def broken_off(
@@ -282,7 +297,7 @@ def broken_off(
     """The outcome of a run that can't tell itself: interrupted by the engine or a person, or killed by something else."""
     message, mend = (INTERRUPTED, INTERRUPTED_MEND) if by_intent else (KILLED, KILLED_MEND)
     text = LAYER_FAILED.format(
-        label=request.host.label, role=request.role, message=message.format(task=current or "none"), mend=mend
+        label=request.host.label, instance=request.instance, message=message.format(task=current or "none"), mend=mend
     )
     kind: FailureKind = "interrupted" if by_intent else "internal"
     changed = sum(task.result == "changed" for task in tasks)
@@ -293,6 +308,28 @@ def broken_off(
         failure=Failure(kind=kind, message=text),
         touched=bool(current),
     )
+
+
+def _explained(
+    host: Host,
+    instance: str,
+    raw: str,
+    *,
+    known: Iterable[_Explanation],
+    other: _Explanation | None,
+    scrub: Scrubber,
+) -> Failure | None:
+    """Explains why nothing can be run on the host, if that is what `raw` says."""
+    found = next((entry for entry in known if re.search(entry.pattern, raw)), other)
+    if found is None:
+        return None
+    words = _words(host, raw)
+    return _layer(host, instance, found.kind, scrub(found.said.format(**words)), found.mend.format(**words))
+
+
+def _layer(host: Host, instance: str, kind: FailureKind, message: str, mend: str) -> Failure:
+    text = LAYER_FAILED.format(label=host.label, instance=instance, message=message, mend=mend)
+    return Failure(kind=kind, message=text)
 
 
 def _words(host: Host, raw: str) -> dict[str, Any]:

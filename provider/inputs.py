@@ -17,9 +17,13 @@ TIMEOUT = 1800
 
 PLAYBOOKS = "playbooks"
 
-KEYS = ("host", "role", "playbooks", "variables", "timeout", "removal", "triggers")
+RECORDS = "/var/lib/playbook"
+"""Where hosts keep what was applied, unless told otherwise."""
+
+KEYS = ("host", "role", "instance", "playbooks", "variables", "timeout", "removal", "triggers", "records", "deep")
 
 _ROLE = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
+_INSTANCE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?")
 _ADDRESS = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._:%-]*[A-Za-z0-9])?|::[A-Fa-f0-9:]*")
 _USER = re.compile(r"[a-z_][a-z0-9_.-]*\$?")
@@ -42,11 +46,16 @@ class Inputs:
 
     host: Host
     role: str
+    instance: str
+    """What this application of the role is called: the role's name, unless a host has the role several times."""
     playbooks: Path
     """Absolute."""
     variables: dict[str, Any] = field(repr=False)
     timeout: float = TIMEOUT
     removal: dict[str, Any] = field(default_factory=dict, repr=False)
+    records: str = RECORDS
+    """The folder on the host; its parent has to be there."""
+    deep: bool = False
 
     @property
     def removing(self) -> dict[str, Any]:
@@ -71,6 +80,13 @@ def _whole(low: int, high: int) -> Callable[[Any], bool]:
 
 def _some_text(value: Any) -> bool:
     return isinstance(value, str) and bool(value.strip()) and "\0" not in value and "\n" not in value
+
+
+def _absolute(value: Any) -> bool:
+    """A path below the root that says where it is; None is the default."""
+    return value is None or (
+        _some_text(value) and value.startswith("/") and ".." not in value.split("/") and bool(value.strip("/"))
+    )
 
 
 _HOST: dict[str, _Field] = {
@@ -101,6 +117,7 @@ def problems(given: Properties) -> list[Problem]:
     for key, part in (
         ("host", _host_problems(given)),
         ("role", _role_problems(given)),
+        ("instance", _instance_problems(given)),
         ("variables", _map_problems("variables", given)),
         ("removal", _map_problems("removal", given)),
     ):
@@ -116,6 +133,12 @@ def problems(given: Properties) -> list[Problem]:
     triggers = given.get("triggers")
     if triggers is not None and not is_unknown(triggers) and not isinstance(triggers.value, tuple | list | None):
         found.append(Problem("triggers", "must be a list"))
+    records = given.get("records")
+    if records is not None and not is_unknown(records) and not _absolute(plain(records)):
+        found.append(Problem("records", "must be the absolute path of a folder on the host, such as /var/lib/playbook"))
+    deep = given.get("deep")
+    if deep is not None and not is_unknown(deep) and not isinstance(deep.value, bool | None):
+        found.append(Problem("deep", "must be true or false"))
     return found
 
 
@@ -140,9 +163,12 @@ def parse(given: Properties, *, cwd: Path) -> Inputs:
     return Inputs(
         host=Host(**values),
         role=role,
+        instance=str(plain(given.get("instance")) or role),
         playbooks=_path(plain(given.get("playbooks")) or PLAYBOOKS, cwd),
         variables=plain(given.get("variables")) or {},
         timeout=float(plain(given.get("timeout")) or TIMEOUT),
+        records=str(plain(given.get("records")) or RECORDS),
+        deep=bool(plain(given.get("deep"))),
         removal={state_variable(role): "absent"} if removal is None else removal,
     )
 
@@ -226,6 +252,14 @@ def _role_problems(given: Properties) -> Iterator[Problem]:
         there = sorted(entry.name for entry in (folder / "roles").glob("*") if entry.is_dir())
         roles = f"; there are: {', '.join(there)}" if there else ""
         yield Problem("role", f"{folder / 'roles' / name} doesn't exist{roles}")
+
+
+def _instance_problems(given: Properties) -> Iterator[Problem]:
+    instance = given.get("instance")
+    if instance is not None and instance.value is not None and not is_unknown(instance):
+        value = plain(instance)
+        if not isinstance(value, str) or not _INSTANCE.fullmatch(value):
+            yield Problem("instance", "must be a name of letters, digits, dots, dashes and underscores")
 
 
 def _map_problems(key: str, given: Properties) -> Iterator[Problem]:

@@ -23,6 +23,7 @@ def record(file: Path, request: Request, outcome: Outcome) -> None:
             "mode": request.mode,
             "host": request.host.name,
             "role": request.role,
+            "instance": request.instance,
             "urn": request.urn,
             "status": outcome.failure.kind if outcome.failure else "ok",
             "seconds": round(outcome.seconds, 2),

@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -17,10 +17,12 @@ from pulumi.provider.experimental import provider as base
 from pulumi.provider.experimental.property_value import PropertyValue
 
 from provider import digest, inputs
+from provider.changes import compare, same_machine
+from provider.records import Look, Records
 from provider.redaction import Scrubber
-from provider.run import Host, Mode, Outcome, Progress, Request, Task
+from provider.run import Mode, Outcome, Progress, Request, Task
 from provider.runner import Runner
-from provider.values import COMPUTED, Properties, fields, has_unknown, is_unknown, plain, secrets, wrap
+from provider.values import COMPUTED, Properties, is_unknown, plain, secrets, wrap
 
 TYPE = "playbook:index:Playbook"
 
@@ -34,21 +36,25 @@ class Tell(Protocol):
         """Returns when the engine has it."""
 
 
-UNDER_WAY = "{host}: {role}: {task}"
+UNDER_WAY = "{host}: {instance}: {task}"
 CHANGED = "changed: {task}{where} ({seconds:.1f} s)"
-DRIFTED = "{label}: layer {role} has drifted: task '{task}'{where}"
-DRIFT = "{role}: {task}{where}"
-DRIFT_FAILS = "{role}: {task} (can't be checked: {reason})"
+DRIFTED = "{label}: layer {instance} has drifted: task '{task}'{where}"
+DRIFT = "{instance}: {task}{where}"
+DRIFT_FAILS = "{instance}: {task} (can't be checked: {reason})"
 NOT_CHECKED_FILES = (
-    "{label}: layer {role} was not checked for drift: the role's files have changed since it was applied, "
+    "{label}: layer {instance} was not checked for drift: the role's files have changed since it was applied, "
     "and the next `pulumi up` applies all of it anyway."
 )
 NOT_CHECKED_INCOMPLETE = (
-    "{label}: layer {role} was not checked for drift: its last run did not finish, "
+    "{label}: layer {instance} was not checked for drift: its last run did not finish, "
     "and the next `pulumi up` applies all of it again."
 )
 NOT_REMOVED = (
-    "{label}: layer {role} was applied by this very command, as this resource or another one, "
+    "{label}: layer {instance} was applied by this very command, as this resource or another one, "
+    "so nothing is removed from the host."
+)
+NOT_REMOVED_RENAMED = (
+    "{label}: layer {instance} was applied since to the same machine under the name {owner}, "
     "so nothing is removed from the host."
 )
 NO_IMPORT = (
@@ -56,7 +62,7 @@ NO_IMPORT = (
     "Declare it and run `pulumi up`: applying a role to a host that is configured already changes nothing there."
 )
 ROLE_GONE = (
-    "{label}: layer {role}: {folder} doesn't exist, so nothing can be {done}. Bring the role's files back; "
+    "{label}: layer {instance}: {folder} doesn't exist, so nothing can be {done}. Bring the role's files back; "
     "or, if the host is gone too, forget the resource: pulumi state delete '{urn}'"
 )
 HOST_GONE = " If the machine no longer exists, forget the resource: pulumi state delete '{urn}'"
@@ -64,9 +70,16 @@ HOST_GONE = " If the machine no longer exists, forget the resource: pulumi state
 INCOMPLETE = ""
 """The digest in the state of a role whose last run did not finish: equal to that of no role."""
 
-_COMPUTED = ("digest", "drift", "results", "changed", "generation")
-_WITHOUT_RUN = frozenset({"playbooks", "timeout", "removal"})
-"""Inputs whose change the state has to learn, but no host."""
+NOT_RECORDED = "a refresh will check layer {instance} with Ansible: {reason}."
+NOT_FORGOTTEN = (
+    "{label}: layer {instance} is removed, but not the record of it in {folder}: {reason}. Remove it by hand."
+)
+LOOKS_OTHERWISE = "layer {instance} looks otherwise than recorded ({first}); Ansible checks it."
+
+DEEP = "SLIPWAY_DEEP"
+"""The environment's wish that every refresh runs the roles in check mode."""
+
+_COMPUTED = ("digest", "drift", "results", "changed", "generation", "managed")
 
 
 class Refused(Exception):  # noqa: N818 -- not an error of the plugin
@@ -84,33 +97,13 @@ class Unfinished(Exception):  # noqa: N818 -- not an error of the plugin
         self.given = given
 
 
-@dataclass
-class _Change:
-    """What separates the state from the inputs."""
-
-    details: dict[str, base.PropertyDiffKind] = field(default_factory=dict)
-    replaces: list[str] = field(default_factory=list)
-    runs: bool = False
-
-    def add(self, path: str, old: PropertyValue | None, new: PropertyValue | None, *, replaces: bool = False) -> None:
-        kinds = base.PropertyDiffKind
-        if old is None:
-            kind = kinds.ADD_REPLACE if replaces else kinds.ADD
-        elif new is None:
-            kind = kinds.DELETE_REPLACE if replaces else kinds.DELETE
-        else:
-            kind = kinds.UPDATE_REPLACE if replaces else kinds.UPDATE
-        self.details[path] = kind
-        if replaces:
-            self.replaces.append(path)
-
-
 class PlaybookProvider(base.Provider):
     """The plugin's one provider."""
 
-    def __init__(self, runner: Runner, tell: Tell) -> None:
-        """Takes what runs roles, and what shows messages."""
+    def __init__(self, runner: Runner, records: Records, tell: Tell) -> None:
+        """Takes what runs roles, what asks hosts, and what shows messages."""
         self._runner = runner
+        self._records = records
         self._tell = tell
         self._applied: set[tuple[str, int, str]] = set()
 
@@ -135,12 +128,12 @@ class PlaybookProvider(base.Provider):
 
     async def diff(self, request: base.DiffRequest) -> base.DiffResponse:
         """Compares inputs with the state; drift found by a refresh is a change too."""
-        change = _compare(request.old_state, request.new_inputs, request.ignore_changes)
+        change = compare(request.old_state, request.new_inputs, request.ignore_changes)
         return base.DiffResponse(
             changes=bool(change.details),
             replaces=change.replaces,
             # Removing the old name's layer from the very machine that the new name has just configured would undo it.
-            delete_before_replace=bool(change.replaces) and _same_machine(request.old_state, request.new_inputs),
+            delete_before_replace=bool(change.replaces) and same_machine(request.old_state, request.new_inputs),
             diffs=sorted({path.split(".")[0].split("[")[0] for path in change.details}),
             detailed_diff={
                 path: base.PropertyDiff(kind, input_diff=path != "drift") for path, kind in change.details.items()
@@ -152,34 +145,39 @@ class PlaybookProvider(base.Provider):
         given = request.properties
         if request.preview:
             return base.CreateResponse(
-                None, {**given, "drift": wrap([]), "results": COMPUTED, "changed": COMPUTED, "generation": wrap(0)}
+                None,
+                {
+                    **given,
+                    "drift": wrap([]),
+                    **dict.fromkeys(("results", "changed", "managed"), COMPUTED),
+                    "generation": wrap(0),
+                },
             )
         parsed = inputs.parse(given, cwd=Path.cwd())
-        resource_id = f"{parsed.host.name}/{parsed.role}"
-        properties = await self._apply(request.urn, resource_id, given, 0, request.timeout)
+        resource_id = f"{parsed.host.name}/{parsed.instance}"
+        properties = await self._apply(request.urn, resource_id, given, {}, request.timeout)
         return base.CreateResponse(resource_id, properties)
 
     async def update(self, request: base.UpdateRequest) -> base.UpdateResponse:
         """Applies the role again, unless only the state has to learn something."""
-        change = _compare(request.olds, request.news, list(request.ignore_changes))
+        change = compare(request.olds, request.news, list(request.ignore_changes))
         old = {key: request.olds[key] for key in _COMPUTED if key in request.olds}
         if not change.runs:
             return base.UpdateResponse({**old, **request.news})
         if request.preview:
-            unknown = dict.fromkeys(("results", "changed", "generation"), COMPUTED)
+            unknown = dict.fromkeys(("results", "changed", "generation", "managed"), COMPUTED)
             return base.UpdateResponse({**request.news, "drift": wrap([]), **unknown})
-        generation = int(plain(request.olds.get("generation")) or 0) + 1
         return base.UpdateResponse(
-            await self._apply(request.urn, request.resource_id, request.news, generation, request.timeout)
+            await self._apply(request.urn, request.resource_id, request.news, request.olds, request.timeout)
         )
 
     async def read(self, request: base.ReadRequest) -> base.ReadResponse:
-        """Looks for drift: runs the role in check mode and keeps what it would change."""
+        """Looks for drift: where the host doesn't look as recorded, keeps what the role would change in check mode."""
         state = request.properties
         if "host" not in state:
             raise Refused(NO_IMPORT)
         parsed = inputs.parse(state, cwd=Path.cwd())
-        words = {"label": parsed.host.label, "role": parsed.role}
+        words = {"label": parsed.host.label, "instance": parsed.instance}
         same = base.ReadResponse(request.resource_id, state, request.inputs)
         if plain(state.get("digest")) == INCOMPLETE:
             await self._tell("info", NOT_CHECKED_INCOMPLETE.format(**words), request.urn)
@@ -188,33 +186,77 @@ class PlaybookProvider(base.Provider):
         if plain(self._digest(state)) != plain(state.get("digest")):
             await self._tell("info", NOT_CHECKED_FILES.format(**words), request.urn)
             return same
+        look = await self._look(parsed, state)
+        if look.failure:
+            raise Refused(look.failure.message)
+        if look.as_recorded:
+            return base.ReadResponse(request.resource_id, {**state, "drift": wrap([])}, request.inputs)
+        if look.differing:
+            said = LOOKS_OTHERWISE.format(instance=parsed.instance, first=", ".join(look.differing))
+            await self._tell("debug", said, request.urn)
         outcome = await self._run("check", request.urn, parsed, state)
         if outcome.failure and outcome.failure.kind != "task":
             raise Refused(outcome.failure.message)
-        drift = [_drift(parsed.role, task) for task in outcome.tasks]
+        drift = [_drift(parsed.instance, task) for task in outcome.tasks]
         for task in outcome.tasks:
             message = DRIFTED.format(**words, task=task.name, where=_where(task))
             await self._tell("warning", "\n  ".join([message, *task.detail.splitlines()]), request.urn)
+        if look.as_recorded is False and not outcome.tasks and outcome.failure is None:
+            # What differs is of no interest to the role, an upgraded package for instance: the next look knows.
+            await self._records.renew(parsed, str(plain(state["digest"])))
         return base.ReadResponse(request.resource_id, {**state, "drift": wrap(drift)}, request.inputs)
 
     async def delete(self, request: base.DeleteRequest) -> None:
         """Runs the role's removal."""
         parsed = inputs.parse(request.properties, cwd=Path.cwd())
-        if _machine(parsed.host, parsed.role) in self._applied:
-            words = {"label": parsed.host.label, "role": parsed.role}
+        words = {"label": parsed.host.label, "instance": parsed.instance}
+        if _machine(parsed) in self._applied:
             await self._tell("warning", NOT_REMOVED.format(**words), request.urn)
+            return
+        owner = await self._records.owner(parsed) if plain(request.properties.get("managed")) else ""
+        if owner not in {"", parsed.host.name}:
+            await self._tell("warning", NOT_REMOVED_RENAMED.format(**words, owner=owner), request.urn)
             return
         self._expect_role(parsed, request.urn, "removed")
         outcome = await self._run("remove", request.urn, parsed, request.properties, request.timeout)
         if outcome.failure:
             gone = HOST_GONE.format(urn=request.urn) if outcome.failure.kind in {"unreachable", "access"} else ""
             raise Refused(outcome.failure.message + gone)
+        if plain(request.properties.get("managed")):
+            await self._forget(parsed, request.urn)
 
     async def cancel(self) -> None:
         """Breaks off what runs; the requests under way answer that they were interrupted."""
         self._runner.cancel()
 
-    async def _apply(self, urn: str, resource_id: str, given: Properties, generation: int, limit: float) -> Properties:
+    async def _look(self, parsed: inputs.Inputs, state: Properties) -> Look:
+        """Asks the host, unless that can't spare a run of the role, or there is nothing to ask it."""
+        managed = plain(state.get("managed"))
+        if managed is None or parsed.deep or os.environ.get(DEEP, "").lower() in {"1", "true", "yes"}:
+            return Look()
+        if managed == 0:
+            return Look(as_recorded=True)
+        return await self._records.look(parsed, str(plain(state["digest"])))
+
+    async def _keep(
+        self, parsed: inputs.Inputs, given: Properties, old: Properties, outcome: Outcome, urn: str
+    ) -> int | None:
+        """Has the host record what is managed; returns how many things that are, None if a refresh can't look at them."""
+        earlier = inputs.parse(old, cwd=Path.cwd()) if plain(old.get("managed")) else None
+        if earlier and (not outcome.managed or earlier.records != parsed.records):
+            await self._forget(earlier, urn)
+        reason = await self._records.keep(parsed, str(plain(given["digest"])), outcome)
+        if reason:
+            await self._tell("debug", NOT_RECORDED.format(instance=parsed.instance, reason=reason), urn)
+        return None if reason or outcome.managed is None else len(outcome.managed)
+
+    async def _forget(self, parsed: inputs.Inputs, urn: str) -> None:
+        reason = await self._records.forget(parsed)
+        if reason:
+            words = {"label": parsed.host.label, "instance": parsed.instance, "folder": parsed.records}
+            await self._tell("warning", NOT_FORGOTTEN.format(**words, reason=reason), urn)
+
+    async def _apply(self, urn: str, resource_id: str, given: Properties, old: Properties, limit: float) -> Properties:
         parsed = inputs.parse(given, cwd=Path.cwd())
         self._expect_role(parsed, urn, "applied")
         outcome = await self._run("apply", urn, parsed, given, limit)
@@ -226,10 +268,12 @@ class PlaybookProvider(base.Provider):
             "drift": wrap([]),
             "results": results,
             "changed": wrap(outcome.changed),
-            "generation": wrap(generation),
+            "generation": wrap(int(plain(old.get("generation")) or 0) + 1 if old else 0),
+            "managed": wrap(plain(old.get("managed"))),
         }
         if outcome.failure is None:
-            self._applied.add(_machine(parsed.host, parsed.role))
+            properties["managed"] = wrap(await self._keep(parsed, given, old, outcome, urn))
+            self._applied.add(_machine(parsed))
             return properties
         if not outcome.touched:
             raise Refused(outcome.failure.message)
@@ -239,10 +283,19 @@ class PlaybookProvider(base.Provider):
     async def _run(
         self, mode: Mode, urn: str, parsed: inputs.Inputs, properties: Properties, limit: float = 0
     ) -> Outcome:
-        request = Request(
+        request = self._request(mode, urn, parsed, properties, limit)
+        if mode != "check":
+            self._records.outdated(parsed.host)
+        async with self._telling(request) as listener:
+            return await self._runner.run(request, listener)
+
+    @staticmethod
+    def _request(mode: Mode, urn: str, parsed: inputs.Inputs, properties: Properties, limit: float = 0) -> Request:
+        return Request(
             mode=mode,
             host=parsed.host,
             role=parsed.role,
+            instance=parsed.instance,
             playbooks=str(parsed.playbooks),
             variables=parsed.removing if mode == "remove" else parsed.variables,
             secrets=tuple(secrets(*properties.values())),
@@ -251,8 +304,6 @@ class PlaybookProvider(base.Provider):
             run_id=0,
             scratch="",
         )
-        async with self._telling(request) as listener:
-            return await self._runner.run(request, listener)
 
     @contextlib.asynccontextmanager
     async def _telling(self, request: Request) -> AsyncIterator[Callable[[Progress], None]]:
@@ -263,7 +314,7 @@ class PlaybookProvider(base.Provider):
             while (progress := await queue.get()) is not None:
                 task = progress.ended
                 if task is None:
-                    text = UNDER_WAY.format(host=request.host.name, role=request.role, task=progress.task)
+                    text = UNDER_WAY.format(host=request.host.name, instance=request.instance, task=progress.task)
                     await self._tell("info", text, request.urn, ephemeral=True)
                 elif task.result == "changed" and request.mode != "check":
                     text = CHANGED.format(task=task.name, where=_where(task), seconds=task.seconds)
@@ -289,7 +340,7 @@ class PlaybookProvider(base.Provider):
         folder = parsed.playbooks / "roles" / parsed.role
         if not folder.is_dir():
             raise Refused(
-                ROLE_GONE.format(label=parsed.host.label, role=parsed.role, folder=folder, urn=urn, done=done)
+                ROLE_GONE.format(label=parsed.host.label, instance=parsed.instance, folder=folder, urn=urn, done=done)
             )
 
 
@@ -307,56 +358,16 @@ def _without_nulls(given: Properties) -> Properties:
     return kept
 
 
-def _compare(state: Properties, given: Properties, ignored: list[str]) -> _Change:
-    change = _Change()
-    for key in (*inputs.KEYS, "digest"):
-        old, new = state.get(key), given.get(key)
-        if key in ignored or old == new:
-            continue
-        entries = (
-            _entries(key, old, new)
-            if key in {"host", "variables", "removal"} and not is_unknown(new)
-            else [(key, old, new)]
-        )
-        for path, before, after in entries:
-            if path not in ignored:
-                change.add(path, before, after, replaces=path in {"host.name", "role"} and not has_unknown(after))
-        # A value that has become a secret is the same value: the state has to encrypt it, and no host cares.
-        change.runs |= key not in _WITHOUT_RUN and (has_unknown(new) or plain(old) != plain(new))
-    if "drift" not in ignored and plain(state.get("drift")):
-        change.add("drift", state.get("drift"), wrap([]))
-        change.runs = True
-    return change
-
-
-def _entries(
-    key: str, old: PropertyValue | None, new: PropertyValue | None
-) -> list[tuple[str, PropertyValue | None, PropertyValue | None]]:
-    """The differing entries of two maps; the maps themselves if they differ in being secret or in being there."""
-    if old is None or new is None or old.is_secret or new.is_secret:
-        return [(key, old, new)]
-    before, after = fields(old), fields(new)
-    names = sorted(before.keys() | after.keys())
-    return [
-        (f"{key}.{name}", before.get(name), after.get(name)) for name in names if before.get(name) != after.get(name)
-    ] or [(key, old, new)]
-
-
-def _machine(host: Host, role: str) -> tuple[str, int, str]:
-    return (host.address or host.name, host.port, role)
-
-
-def _same_machine(state: Properties, given: Properties) -> bool:
-    old, new = fields(state.get("host")), fields(given.get("host"))
-    return all(plain(old.get(key)) == plain(new.get(key)) for key in ("address", "port", "connection"))
+def _machine(parsed: inputs.Inputs) -> tuple[str, int, str]:
+    return (parsed.host.address or parsed.host.name, parsed.host.port, parsed.instance)
 
 
 def _where(task: Task) -> str:
     return f" ({task.where})" if task.where else ""
 
 
-def _drift(role: str, task: Task) -> str:
+def _drift(instance: str, task: Task) -> str:
     if task.result == "failed":
         reason = task.detail.splitlines()[0] if task.detail else "it fails"
-        return DRIFT_FAILS.format(role=role, task=task.name, reason=reason)
-    return DRIFT.format(role=role, task=task.name, where=_where(task))
+        return DRIFT_FAILS.format(instance=instance, task=task.name, reason=reason)
+    return DRIFT.format(instance=instance, task=task.name, where=_where(task))

@@ -20,7 +20,7 @@ from typing import Any
 
 import pulumi
 
-_COMPUTED = ("digest", "drift", "results", "changed", "generation")
+_COMPUTED = ("digest", "drift", "results", "changed", "generation", "managed")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,11 +71,14 @@ class Playbook(pulumi.CustomResource):
         *,
         host: HostArgs | pulumi.Input[Mapping[str, Any]],
         role: pulumi.Input[str],
+        instance: pulumi.Input[str] | None = None,
         playbooks: pulumi.Input[str] | None = None,
         variables: pulumi.Input[Mapping[str, Any]] | None = None,
         timeout: pulumi.Input[float] | None = None,
         removal: pulumi.Input[Mapping[str, Any]] | None = None,
         triggers: pulumi.Input[Sequence[Any]] | None = None,
+        records: pulumi.Input[str] | None = None,
+        deep: pulumi.Input[bool] | None = None,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         """Declares the resource.
@@ -84,22 +87,30 @@ class Playbook(pulumi.CustomResource):
             resource_name: the resource's name in the stack.
             host: the machine.
             role: a folder below `roles/` of the playbooks folder.
+            instance: what this application of the role is called, where a host has the role several times; the role's
+                name unless given. Another one is another thing on the host: the resource is replaced.
             playbooks: the folder with `roles/`, relative to the project; `playbooks` unless given.
             variables: the role's variables. Values are taken as they are: `{{ }}` in them is text, not a template.
             timeout: seconds that a run may take; 1800 unless given.
             removal: variables that make the role remove what it made, on top of `variables`;
                 `{"<role>_state": "absent"}` unless given.
             triggers: values whose change applies the role again.
+            records: the folder on the host in which it is kept what the role manages; /var/lib/playbook unless given. Its
+                parent has to be there.
+            deep: whether a refresh runs the role in check mode even where the host looks as recorded.
             opts: the usual options.
         """
         properties: dict[str, Any] = {
             "host": host.properties() if isinstance(host, HostArgs) else host,
             "role": role,
+            "instance": instance,
             "playbooks": playbooks,
             "variables": variables,
             "timeout": timeout,
             "removal": removal,
             "triggers": triggers,
+            "records": records,
+            "deep": deep,
             **dict.fromkeys(_COMPUTED),
         }
         super().__init__("playbook:index:Playbook", resource_name, properties, opts)
@@ -111,7 +122,7 @@ class Playbook(pulumi.CustomResource):
 
     @property
     def drift(self) -> pulumi.Output[list[str]]:
-        """What the last refresh found changed on the host: `role: task (path)` each."""
+        """What the last refresh found changed on the host: `instance: task (path)` each."""
         return self._output("drift")
 
     @property
@@ -128,6 +139,11 @@ class Playbook(pulumi.CustomResource):
     def generation(self) -> pulumi.Output[int]:
         """How often the role was applied after the first time."""
         return self._output("generation")
+
+    @property
+    def managed(self) -> pulumi.Output[int | None]:
+        """How many things on the host a refresh looks at; None where it has to run the role in check mode."""
+        return self._output("managed")
 
     def _output(self, name: str) -> pulumi.Output[Any]:
         value: pulumi.Output[Any] = pulumi.get(self, name)

@@ -42,6 +42,8 @@ class Request:
     mode: Mode
     host: Host
     role: str
+    instance: str
+    """What messages call this layer of the host."""
     playbooks: str
     """Absolute path of the folder with `roles/`."""
     variables: dict[str, Any] = field(repr=False)
@@ -86,6 +88,9 @@ class Outcome:
     tasks: tuple[Task, ...] = ()
     results: dict[str, Any] = field(default_factory=dict, repr=False)
     failure: Failure | None = None
+    managed: tuple[dict[str, Any], ...] | None = None
+    """What an apply manages on the host, as `record` looks at it; None where that can't be told, see `unrecordable`."""
+    unrecordable: str = ""
     touched: bool = False
     """Whether the host may differ from what it was before."""
 

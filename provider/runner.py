@@ -78,6 +78,13 @@ class Runner:
         log.record(paths.log_file(), request, outcome)
         return outcome
 
+    def scratch(self) -> Path:
+        """The plugin's private folder; whatever runs below this process ends with it."""
+        if self._scratch is None:
+            self._scratch = paths.make_scratch()
+            processes.become_subreaper()
+        return self._scratch
+
     def cancel(self) -> None:
         """Kills everything that runs, and refuses to run more."""
         self.cancelled = True
@@ -97,9 +104,7 @@ class Runner:
             shutil.rmtree(self._scratch, ignore_errors=True)
 
     def _start(self) -> tuple[ProcessPoolExecutor, Path]:
-        if self._scratch is None:
-            self._scratch = paths.make_scratch()
-            processes.become_subreaper()
+        scratch = self.scratch()
         if self._pool is None:
             context = multiprocessing.get_context("spawn")
             self._progress = context.SimpleQueue()
@@ -107,11 +112,11 @@ class Runner:
                 WORKERS,
                 mp_context=context,
                 initializer=worker.start,
-                initargs=(self._progress, str(self._scratch)),
+                initargs=(self._progress, str(scratch)),
             )
             loop = asyncio.get_running_loop()
             threading.Thread(target=self._listen, args=(self._progress, loop), daemon=True).start()
-        return self._pool, self._scratch
+        return self._pool, scratch
 
     def _listen(self, progress: SimpleQueue[Progress | None], loop: asyncio.AbstractEventLoop) -> None:
         while (item := progress.get()) is not None:

@@ -31,7 +31,9 @@ from pulumi.runtime.proto import (
 )
 
 from provider import paths
+from provider.looker import Looker
 from provider.plugin import PlaybookProvider, Refused, Severity, Unfinished
+from provider.records import Records
 from provider.runner import Runner
 
 VERSION = "0.1.0"
@@ -156,7 +158,7 @@ async def serve(engine_address: str) -> None:
     runner = Runner()
     engine = _Engine(engine_address)
     server = grpc.aio.server(options=_GRPC_CHANNEL_OPTIONS)
-    servicer = Servicer([], VERSION, PlaybookProvider(runner, engine.tell), engine_address)
+    servicer = Servicer([], VERSION, PlaybookProvider(runner, Records(Looker(runner)), engine.tell), engine_address)
     provider_pb2_grpc.add_ResourceProviderServicer_to_server(servicer, server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()

@@ -20,6 +20,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from multiprocessing.connection import wait
 from multiprocessing.queues import SimpleQueue
 from pathlib import Path
@@ -27,7 +28,7 @@ from typing import Any
 
 import yaml
 
-from provider import bytecode, events, paths, processes
+from provider import bytecode, events, managed, paths, processes
 from provider.redaction import Scrubber
 from provider.run import Host, Outcome, Progress, Request
 
@@ -36,6 +37,9 @@ CONNECT_TIMEOUT = 10
 
 _MASTER_IDLE = 60
 """Seconds an ssh master lives on between two runs of one command; it is killed with the plugin anyway."""
+
+_NOTES = "managed"
+"""The file in a run's folder to which the callback of that name writes what tasks were about."""
 
 _PLUGIN_FOLDERS = {
     "library": "ANSIBLE_LIBRARY",
@@ -56,6 +60,11 @@ _KEPT = re.compile(
 """Variables of the engine's environment that a run keeps."""
 
 
+def without_secrets() -> dict[str, str]:
+    """The environment of this process, without anything that a run has no need of: secrets may be among it."""
+    return {name: value for name, value in os.environ.items() if _KEPT.fullmatch(name)}
+
+
 def start(progress: SimpleQueue[Progress | None], scratch: str) -> None:
     """Readies a worker: it reports to `progress`, and ends with all it started when the plugin ends."""
     global _progress  # noqa: PLW0603 -- a pool hands its workers nothing else
@@ -64,7 +73,7 @@ def start(progress: SimpleQueue[Progress | None], scratch: str) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     processes.become_subreaper()
     bytecode.keep()
-    for name in [name for name in os.environ if not _KEPT.fullmatch(name)]:
+    for name in os.environ.keys() - without_secrets().keys():
         # Whatever secrets the engine's environment holds are none of Ansible's business: all it needs are its variables.
         del os.environ[name]
     threading.Thread(target=_end_with_parent, args=(scratch,), daemon=True).start()
@@ -120,15 +129,23 @@ def run(request: Request) -> Outcome:
                 suppress_env_files=True,
                 quiet=True,
             )
-        return recorder.outcome(
+        outcome = recorder.outcome(
             code=int(ran.rc if ran.rc is not None else -1),
             seconds=time.monotonic() - began,
             timed_out=deadline.is_set(),
         )
+        return _with_things(outcome, folder, scrub) if request.mode == "apply" and not outcome.failure else outcome
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         processes.reap_orphans()
         _report(Progress(run_id=request.run_id, task=recorder.current, last=True))
+
+
+def _with_things(outcome: Outcome, folder: Path, scrub: Scrubber) -> Outcome:
+    try:
+        return replace(outcome, managed=managed.things(managed.read(folder / _NOTES), scrub))
+    except managed.Unrecordable as reason:
+        return replace(outcome, unrecordable=str(reason))
 
 
 def _report(progress: Progress) -> None:
@@ -206,8 +223,13 @@ def environment(request: Request, folder: Path) -> dict[str, str]:
         config.touch()
     collections = [str(playbooks / "collections"), "~/.ansible/collections", "/usr/share/ansible/collections"]
     found = {name: str(playbooks / sub) for sub, name in _PLUGIN_FOLDERS.items() if (playbooks / sub).is_dir()}
+    notes = {
+        "ANSIBLE_CALLBACK_PLUGINS": str(Path(__file__).parent / "callback"),
+        "PLAYBOOK_MANAGED": str(folder / _NOTES),
+    }
     return {
         **found,
+        **(notes if request.mode == "apply" else {}),
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
         "ANSIBLE_CONFIG": str(config),
         "ANSIBLE_HOME": str(folder / "home"),

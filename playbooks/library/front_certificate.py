@@ -59,7 +59,14 @@ reasons:
   description: Why files were, or in check mode would be, written.
   type: list
   returned: always
+manages:
+  description: What there is to look at on the host, for the plugin's record (docs/reference/playbook-resource.md).
+  type: list
+  returned: success
 """
+
+RENEWED_BEFORE = 30 * 24 * 3600
+"""Seconds before a certificate's end in which certificate.py has something to do, or something to say."""
 
 NOTHING: dict[str, Any] = {"changed": True, "ca_certificate": "", "not_after": "", "digest": ""}
 
@@ -90,7 +97,14 @@ def main() -> None:
         module.fail_json(msg=said[-1] if said else f"{program} ended with status {result.returncode}")
         return
     outcome: dict[str, Any] = json.loads(result.stdout)
-    module.exit_json(**outcome, diff=difference(outcome["reasons"]))
+    things = manages(Path(module.params["settings"]["folder"]))
+    module.exit_json(**outcome, manages=things, diff=difference(outcome["reasons"]))
+
+
+def manages(folder: Path) -> list[dict[str, Any]]:
+    """The files, and whether the certificate's end has come close."""
+    soon = ["openssl", "x509", "-noout", "-checkend", str(RENEWED_BEFORE), "-in", str(folder / "server.pem")]
+    return [{"kind": "tree", "path": str(folder), "content": True}, {"kind": "command", "argv": soon}]
 
 
 def difference(reasons: list[str]) -> dict[str, str]:

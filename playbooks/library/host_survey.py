@@ -7,6 +7,7 @@ fail is the role's. Problems with the login itself (no SSH, no sudo) show before
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import os
 import re
@@ -36,7 +37,8 @@ options:
     type: float
     default: 0
   ports:
-    description: Ports that have to be free or taken by the given unit, as C(port) and C(unit).
+    description: Ports that have to be free or taken by the given unit, as C(port) and C(unit); C(purpose) and C(setting) are for
+      the message.
     type: list
     elements: dict
     default: []
@@ -49,6 +51,14 @@ options:
     type: list
     elements: dict
     default: []
+  hosts_setting:
+    description: The setting that names the host, for messages.
+    type: str
+    default: hosts
+  gpus_setting:
+    description: The setting that gives the number of GPUs, for messages; empty where it is the hardware tier's.
+    type: str
+    default: ""
   time:
     description: The controller's clock, in seconds since 1970; 0 for no comparison.
     type: float
@@ -73,6 +83,10 @@ host:
   description: Facts that do not change from run to run.
   type: dict
   returned: always
+manages:
+  description: Nothing, so a refresh that looks at the host has nothing to look at here.
+  type: list
+  returned: success
 """
 
 GIB = 1024**3
@@ -84,13 +98,8 @@ MEMORY_TOLERANCE = 0.93
 # Certificates are made some minutes back, and a slow connection takes its seconds too.
 MAX_SKEW = 300
 NVIDIA = "0x10de"
+HOSTS = "hosts"
 LISTENING = "0A"
-# What needs a port, and the setting that moves it.
-LAYERS = {
-    "slipway-nginx.service": ("the front", "front.port"),
-    "slipway-litellm.service": ("the gateway", "gateway.port"),
-    "slipway-vllm.service": ("the engine", "engine.port"),
-}
 FOLDERS = ("/opt/slipway", "/var/lib/slipway")
 
 
@@ -156,16 +165,28 @@ class Host:
     def holders(self, inodes: set[str]) -> list[Listener]:
         """Processes that hold one of the sockets."""
         wanted = {f"socket:[{inode}]" for inode in inodes}
-        found = []
-        for process in self.processes():
-            handles = self.root / "proc" / str(process) / "fd"
-            try:
-                links = {str(handle.readlink()) for handle in handles.iterdir()}
-            except OSError:  # it has just ended, or is not ours to look into
-                continue
-            if links & wanted:
-                found.append(Listener(process, self.text(f"/proc/{process}/comm").strip() or "a program"))
+        return [
+            Listener(process, self.text(f"/proc/{process}/comm").strip() or "a program")
+            for process in self.processes()
+            if self.handles(process) & wanted
+        ]
+
+    def handles(self, process: int) -> set[str]:
+        """What a process has open; nothing where it has ended, or is not ours to look into.
+
+        A busy process closes some while they are read; those alone are left out.
+        """
+        found = set()
+        with contextlib.suppress(OSError):
+            for handle in (self.root / "proc" / str(process) / "fd").iterdir():
+                with contextlib.suppress(OSError):
+                    found.add(str(handle.readlink()))
         return found
+
+    def instances(self) -> set[str]:
+        """Units of role `service` that are on the host."""
+        files = self.glob("/etc/systemd/system/slipway-*.service")
+        return {file.name for file in files if "\nX-Slipway-Claims=" in self.text(f"/etc/systemd/system/{file.name}")}
 
     def processes(self) -> Iterator[int]:
         """Numbers of all processes."""
@@ -188,7 +209,7 @@ class Host:
         return main_pid > 1 and main_pid in self.parents(pid)
 
 
-def check_system(host: Host) -> Iterator[str]:
+def check_system(host: Host, hosts: str = HOSTS) -> Iterator[str]:
     """Distribution and init."""
     release = host.release()
     name = release.get("PRETTY_NAME", "an unknown system")
@@ -199,22 +220,22 @@ def check_system(host: Host) -> Iterator[str]:
     if oldest is None or version < oldest:
         yield (
             f"the system is {name}; Slipway needs Debian 12 or later, or Ubuntu 24.04 or later: "
-            f"install one of them or name another host in hosts"
+            f"install one of them or name another host in {hosts}"
         )
     if not (host.root / "run/systemd/system").is_dir():
         yield (
             "systemd does not run here, and every layer is a systemd unit: "
-            "boot the host with systemd or name another one in hosts"
+            f"boot the host with systemd or name another one in {hosts}"
         )
 
 
-def check_python(version: tuple[int, ...], *, venv: bool) -> Iterator[str]:
+def check_python(version: tuple[int, ...], *, venv: bool, hosts: str = HOSTS) -> Iterator[str]:
     """The system's own Python, which the environments are made from."""
     if version < PYTHON:
         have = ".".join(str(number) for number in version) if version else "none"
         yield (
             f"/usr/bin/python3 is {have}; the layers need Python {'.'.join(map(str, PYTHON))} or later: "
-            f"upgrade the system or name another host in hosts"
+            f"upgrade the system or name another host in {hosts}"
         )
     elif not venv:
         yield (
@@ -234,12 +255,12 @@ def check_disk(need_gib: float, spaces: list[tuple[str, int, int]]) -> Iterator[
         )
 
 
-def check_memory(need_gib: float, have: int) -> Iterator[str]:
+def check_memory(need_gib: float, have: int, hosts: str = HOSTS) -> Iterator[str]:
     """Memory, with a tolerance for what firmware and kernel keep."""
     if have < need_gib * GIB * MEMORY_TOLERANCE:
         yield (
             f"the host has {have / GIB:.1f} GiB of memory; the stack needs {need_gib:g} GiB: "
-            f"add memory, choose a smaller model or name another host in hosts"
+            f"add memory, choose a smaller model or name another host in {hosts}"
         )
 
 
@@ -255,34 +276,39 @@ def check_clock(there: float, here: float) -> Iterator[str]:
         )
 
 
-def check_gpus(need: int, seen: int, who: str) -> Iterator[str]:
+def check_gpus(need: int, seen: int, who: str, setting: str = "") -> Iterator[str]:
     """GPUs promised against GPUs seen."""
     if seen < need:
         mend = "look at nvidia-smi and dmesg" if who == "the driver" else "check the hardware (lspci -d 10de:)"
-        setting = (
-            f"set hardware.gpus to {seen} in the stack" if seen else "choose a hardware tier without GPUs in the stack"
-        )
+        choice = f"set {setting} to {seen}" if seen and setting else "choose a hardware tier with fewer GPUs"
         yield (
             f"{who} shows {seen} NVIDIA {'GPU' if seen == 1 else 'GPUs'}, the stack promises {need}: "
-            f"{mend} or {setting}"
+            f"{mend} or {choice} in the stack"
         )
 
 
 def check_ports(host: Host, ports: list[dict[str, Any]], main_pid: dict[str, int]) -> Iterator[str]:
-    """Ports that something else than our own unit listens on."""
-    sockets = host.sockets()
+    """Ports that something else than our own units listens on."""
+    sockets, instances = host.sockets(), host.instances()
     for wanted in ports:
         port, unit = int(wanted["port"]), str(wanted["unit"])
         if port not in sockets:
             continue
         holders = host.holders(sockets[port])
-        strangers = [holder for holder in holders if not host.belongs(holder.pid, unit, main_pid.get(unit, 0))]
+        # Our own instances make way for one another; role vacate sees to that.
+        ours = {unit, *instances}
+        strangers = [
+            holder
+            for holder in holders
+            if not any(host.belongs(holder.pid, name, main_pid.get(name, 0)) for name in ours)
+        ]
         # A stranger beside our own process has inherited the socket from it.
         if holders and len(strangers) < len(holders):
             continue
         who = strangers[0] if strangers else Listener(0, "an unknown program")
-        what, setting = LAYERS.get(unit, (unit, "its port"))
-        yield f"port {port} is already used by {who}; {what} needs it: stop that program or set {setting} in the stack"
+        what, setting = wanted.get("purpose") or unit, wanted.get("setting")
+        mend = f"set {setting} in the stack" if setting else "choose another port in the stack"
+        yield f"port {port} is already used by {who}; {what} needs it: stop that program or {mend}"
 
 
 def check_paths(host: Host, paths: list[dict[str, Any]]) -> Iterator[str]:
@@ -291,7 +317,7 @@ def check_paths(host: Host, paths: list[dict[str, Any]]) -> Iterator[str]:
         path = str(wanted["path"])
         if not (host.root / path.lstrip("/")).exists():
             purpose = wanted.get("purpose") or "the model's files"
-            setting = wanted.get("setting") or "model.source.host_path"
+            setting = wanted.get("setting") or "its path"
             yield f"{path} is not there; it is needed for {purpose}: put it there or change {setting} in the stack"
 
 
@@ -370,27 +396,34 @@ def main() -> None:
             "ports": {"type": "list", "elements": "dict", "default": []},
             "gpus": {"type": "int", "default": 0},
             "paths": {"type": "list", "elements": "dict", "default": []},
+            "hosts_setting": {"type": "str", "default": HOSTS},
+            "gpus_setting": {"type": "str", "default": ""},
             "time": {"type": "float", "default": 0},
         },
         supports_check_mode=True,
     )
     arguments: dict[str, Any] = module.params
-    host = Host()
+    host, hosts = Host(), arguments["hosts_setting"]
     seen, who = host.gpus()
     problems = [
-        *check_system(host),
-        *check_python(python_version(), venv=venv_possible()),
+        *check_system(host, hosts),
+        *check_python(python_version(), venv=venv_possible(), hosts=hosts),
         *check_disk(arguments["min_disk_gib"], spaces(arguments["min_disk_gib"])),
-        *check_memory(arguments["min_memory_gib"], host.memory()),
-        *check_ports(host, arguments["ports"], main_pids({str(wanted["unit"]) for wanted in arguments["ports"]})),
+        *check_memory(arguments["min_memory_gib"], host.memory(), hosts),
+        *check_ports(
+            host,
+            arguments["ports"],
+            main_pids({str(wanted["unit"]) for wanted in arguments["ports"]} | host.instances()),
+        ),
         *check_clock(time.time(), arguments["time"]),
-        *check_gpus(arguments["gpus"], seen, who),
+        *check_gpus(arguments["gpus"], seen, who, arguments["gpus_setting"]),
         *check_paths(host, arguments["paths"]),
     ]
     if os.geteuid() != 0:
         problems.insert(
             0,
-            "the login does not become root: allow it to use sudo without a password, or set another user for the host in hosts",
+            "the login does not become root: allow it to use sudo without a password, "
+            f"or set another user for the host in {hosts}",
         )
     facts = {
         "system": host.release().get("PRETTY_NAME", ""),
@@ -398,7 +431,7 @@ def main() -> None:
         "memory_gib": round(host.memory() / GIB, 1),
         "gpus": seen,
     }
-    module.exit_json(changed=False, problems=problems, host=facts)
+    module.exit_json(changed=False, manages=[], problems=problems, host=facts)
 
 
 if __name__ == "__main__":

@@ -85,6 +85,10 @@ removed:
   description: Packages that were, or in check mode would be, purged.
   type: list
   returned: always
+manages:
+  description: What there is to look at on the host, for the plugin's record (docs/reference/playbook-resource.md).
+  type: list
+  returned: always
 """
 
 POLICY = Path("/usr/sbin/policy-rc.d")
@@ -475,6 +479,7 @@ def absent(folder: Path, owner: str, *, dry: bool) -> Outcome:
         outcome.removed = candidates & garbage
         if outcome.removed:
             apt("purge", *sorted(outcome.removed))
+        hand_over(folder, owner, (set(record.packages) | set(record.planned)) & installed())
         purge_leftovers(set(record.packages))
         set_masks(set(record.masked), masked=False)
         sweep(record.leftovers)
@@ -487,12 +492,30 @@ def absent(folder: Path, owner: str, *, dry: bool) -> Outcome:
     return outcome
 
 
+def hand_over(folder: Path, owner: str, names: set[str]) -> None:
+    """Give packages that stay to the owners who asked for one of them, so that the last one to go takes them away."""
+    for path in sorted(folder.glob("*.json")):
+        record = Record.load(path) if path.stem != owner else None
+        if record and names & {*record.requested, *record.packages, *record.planned}:
+            record.packages = sorted({*record.packages, *names})
+            record.save(path)
+
+
 def purge_leftovers(names: set[str]) -> None:
     """Purge the configuration of our packages that somebody removed by hand."""
     listing = run("dpkg-query", "-W", "-f", "${db:Status-Abbrev}\t${Package}\n").stdout
     left = {line.split("\t")[1] for line in listing.splitlines() if line[1] == "c"} & names
     if left:
         run("dpkg", "--purge", *sorted(left))
+
+
+def manages(folder: Path, arguments: dict[str, Any]) -> list[dict[str, Any]]:
+    """What shows whether all is as it was left: the packages with their holds, the record and the masks."""
+    things: list[dict[str, Any]] = [{"kind": "path", "path": str(folder / f"{arguments['owner']}.json")}]
+    if arguments["state"] == "present":
+        things.append({"kind": "packages", "names": sorted({*arguments["names"], *arguments["hold"]})})
+        things += [{"kind": "path", "path": str(UNITS / unit)} for unit in arguments["mask"]]
+    return things
 
 
 def main() -> None:
@@ -536,6 +559,7 @@ def main() -> None:
         changed=outcome.changed,
         installed=sorted(outcome.installed),
         removed=sorted(outcome.removed),
+        manages=manages(folder, arguments),
         diff={
             "before_header": f"packages of {arguments['owner']}",
             "after_header": f"packages of {arguments['owner']}",

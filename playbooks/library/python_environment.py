@@ -72,6 +72,10 @@ reason:
   description: Why the environment was, or in check mode would be, changed.
   type: str
   returned: always
+manages:
+  description: What there is to look at on the host, for the plugin's record (docs/reference/playbook-resource.md).
+  type: list
+  returned: always
 """
 
 STAMP = "slipway.json"
@@ -216,6 +220,22 @@ def with_pip(path: Path, lock: Path, arguments: dict[str, Any]) -> None:
     )
 
 
+def manages(path: Path, state: str) -> list[dict[str, Any]]:
+    """What `reason` looks at; not the many files of the distributions, which it doesn't look at either."""
+    if state == "absent":
+        return [{"kind": "path", "path": str(path), "look": "presence"}]
+    return [
+        {"kind": "path", "path": str(path / STAMP)},
+        {"kind": "path", "path": str(path / "bin" / "python")},
+        {
+            "kind": "names",
+            "paths": [f"{path}/lib/python3*/site-packages"],
+            "patterns": ["*.dist-info"],
+            "type": "any",
+        },
+    ]
+
+
 def main() -> None:
     """Entry point of the module."""
     module = AnsibleModule(
@@ -249,6 +269,7 @@ def main() -> None:
     module.exit_json(
         changed=bool(why),
         reason=why,
+        manages=manages(path, arguments["state"]),
         diff={
             "before_header": str(path),
             "after_header": str(path),

@@ -83,6 +83,10 @@ facts:
   description: What the documents under C(also) and the patterns under C(journal) gave, by name; absent when they gave nothing.
   type: dict
   returned: success
+manages:
+  description: Nothing, so a refresh that looks at the host has nothing to look at here.
+  type: list
+  returned: success
 """
 
 INTERVAL = 0.5
@@ -307,7 +311,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     if module.check_mode:
-        module.exit_json(changed=False, skipped=True, facts={})
+        module.exit_json(changed=False, manages=[], skipped=True, facts={})
         return
     arguments: dict[str, Any] = module.params
     try:
@@ -315,7 +319,7 @@ def main() -> None:
     except NotReadyError as failure:
         module.fail_json(msg=str(failure))
         return
-    module.exit_json(changed=False, seconds=round(seconds, 2), facts=facts(arguments))
+    module.exit_json(changed=False, manages=[], seconds=round(seconds, 2), facts=facts(arguments))
 
 
 if __name__ == "__main__":

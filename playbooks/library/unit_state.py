@@ -80,6 +80,10 @@ actions:
   description: What was, or in check mode would be, done to the unit.
   type: list
   returned: always
+manages:
+  description: What there is to look at on the host, for the plugin's record (docs/reference/playbook-resource.md).
+  type: list
+  returned: always
 """
 
 UNITS = Path("/etc/systemd/system")
@@ -226,6 +230,15 @@ def remove(name: str, arguments: dict[str, Any], *, dry: bool) -> list[str]:
     return done
 
 
+def manages(arguments: dict[str, Any]) -> list[dict[str, Any]]:
+    """What shows whether the unit still runs what it was started from."""
+    name, record, state = arguments["name"], arguments["record"], arguments["state"]
+    paths = [str(UNITS / name), str(UNITS / f"{name}.d")] if state == "absent" else sorted(arguments["files"])
+    paths += [record] if record else []
+    unit = {"kind": "unit", "name": name, "running": state != "loaded"}
+    return [unit, *({"kind": "path", "path": path} for path in paths)]
+
+
 def main() -> None:
     """Entry point of the module."""
     module = AnsibleModule(
@@ -261,6 +274,7 @@ def main() -> None:
     module.exit_json(
         changed=bool(actions),
         actions=actions,
+        manages=manages(arguments),
         diff={
             "before_header": name,
             "after_header": name,

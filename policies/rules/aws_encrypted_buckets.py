@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 
 from policies.node import Node
+from policies.readers.unknown import same
 from policies.resources import Resource, Stack
 from policies.rule import About, Group, Level, Rule, Scope, Severity, Violation, violation
-from policies.subjects.doubt import same
 
 _BUCKETS = ("aws:s3/bucket:Bucket", "aws:s3/bucketV2:BucketV2")
 _CONFIGURATIONS = (

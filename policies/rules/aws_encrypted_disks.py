@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from policies.node import UNKNOWN, Key, Node, UnknownValueError
+from policies.readers.kubernetes.karpenter import NODE_CLASS, is_node_class
+from policies.readers.unknown import each, known
 from policies.resources import Resource
 from policies.rule import About, Change, Group, Rule, Severity, Violation, violation
-from policies.subjects.doubt import each, known
-from policies.subjects.karpenter import NODE_CLASS, is_node_class
 
 _AT_REST = ("atRestEncryptionEnabled",)
 _WHOLE: dict[str, tuple[Key, ...]] = {
@@ -51,7 +51,7 @@ class Place(Node):
 
 
 def items(resource: Resource) -> Iterator[Place | UnknownValueError]:
-    """Each disk."""
+    """The places that encrypt each disk, or would."""
     inputs = resource.inputs
     if resource.type == _VOLUME:
         yield Place(inputs, (), "encrypted")

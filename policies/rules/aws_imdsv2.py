@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from policies.node import Key, Node
+from policies.readers.kubernetes.karpenter import NODE_CLASS, is_node_class
 from policies.resources import Resource
 from policies.rule import About, Change, Group, Rule, Severity, Violation, violation
-from policies.subjects.karpenter import NODE_CLASS, is_node_class
 
 _DEFAULTS = "aws:ec2/instanceMetadataDefaults:InstanceMetadataDefaults"
 

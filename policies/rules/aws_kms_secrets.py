@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from policies.node import Node
+from policies.readers.secrets.values import literal, says_secret
 from policies.rule import About, Group, Rule, Severity, Violation, violation
-from policies.subjects.secret_values import literal, says_secret
 
 _SECRET = "aws:secretsmanager/secret:Secret"  # noqa: S105 -- a type
 _CLUSTER = "aws:eks/cluster:Cluster"
@@ -13,7 +13,7 @@ _AWS_OWN = ("alias/aws/secretsmanager", "alias/aws/ssm")
 
 
 def check(inputs: Node, about: About) -> Iterator[Violation]:
-    """Each of the three in its own way."""
+    """A secret, a cluster and a parameter are encrypted with a key of one's own."""
     if about.resource.type == _SECRET:
         yield from _keyed(inputs, "kmsKeyId")
     elif about.resource.type == _CLUSTER:

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from fnmatch import fnmatchcase
 
 from policies.node import Node, UnknownValueError
+from policies.readers.aws.iam import ROLE, bounds, reaches_all, spelled, statements
+from policies.readers.unknown import any_known, each, partition_known, texts
 from policies.resources import Resource
 from policies.rule import About, Group, Rule, Severity, Violation, violation
-from policies.subjects.doubt import any_sure, each, sure, texts
-from policies.subjects.iam import ROLE, bounds, reaches_all, spelled, statements
 
 _DOCUMENTS = {
     "aws:iam/policy:Policy": "policy",
@@ -62,7 +62,7 @@ def items(resource: Resource) -> Iterator[Node | UnknownValueError]:
 
 
 def check(item: Node, about: About) -> Iterator[Violation]:
-    """Whichever of them it is."""
+    """Neither a statement of a policy nor a managed policy gives everything away."""
     if about.resource.type == _ACCESS:
         yield from _access(item)
     elif about.resource.type in _ATTACHMENTS or item.path.startswith("managedPolicyArns"):
@@ -92,7 +92,7 @@ def _access(association: Node) -> Iterator[Violation]:
 
 def _allowed(statement: Node) -> Iterator[Violation]:
     """Wide actions matter on all resources only; so resources and conditions are asked for after them."""
-    wide, doubt = sure(texts(statement, "Action"), lambda action: _service(action) is not None)
+    wide, unknown = partition_known(texts(statement, "Action"), lambda action: _service(action) is not None)
     everything = [action for action in wide if _service(action) == "*"]
     if len(everything) < len(wide) and bounds(statement):
         # A condition may bound a service as well as resources do. It does not bound everything.
@@ -101,8 +101,8 @@ def _allowed(statement: Node) -> Iterator[Violation]:
     if wide:
         names = ", ".join(sorted({str(action.get()) for action in wide}))
         yield violation(statement, "Action", what=f"{names} is allowed on all resources")
-    elif doubt is not None and _everywhere(statement, "*"):
-        raise doubt
+    elif unknown is not None and _everywhere(statement, "*"):
+        raise unknown
     if statement.has("NotAction") and _everywhere(statement, "*"):
         yield violation(statement, "NotAction", what="all but a few actions are allowed on all resources")
 
@@ -119,7 +119,7 @@ def _service(action: Node) -> str | None:
 
 def _everywhere(statement: Node, service: str) -> bool:
     # All but some resources are all for whoever looks for a way in.
-    return statement.has("NotResource") or any_sure(
+    return statement.has("NotResource") or any_known(
         texts(statement, "Resource"), lambda resource: reaches_all(str(resource.get()), service)
     )
 

@@ -6,10 +6,10 @@ Not judged: multi-region access points, access grants, and snapshots of volumes.
 from collections.abc import Iterator
 
 from policies.node import Node, UnknownValueError
+from policies.readers.aws.iam import everybody, statements
+from policies.readers.unknown import each
 from policies.resources import Resource
 from policies.rule import About, Group, Rule, Severity, Violation, violation
-from policies.subjects.doubt import each
-from policies.subjects.iam import everybody, statements
 
 _BLOCKS = (
     "aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock",
@@ -48,7 +48,7 @@ def items(resource: Resource) -> Iterator[Node | UnknownValueError]:
 
 
 def check(item: Node, about: About) -> Iterator[Violation]:
-    """Whichever of them it is."""
+    """Nothing opens the bucket to everybody."""
     if about.resource.type in _BLOCKS:
         # AWS takes a flag that is not there for false.
         if item.get() is not True:

@@ -6,10 +6,10 @@ Not judged: services without aws:SourceArn; SAML providers; OpenSearch, whose op
 from collections.abc import Iterator
 
 from policies.node import Node, UnknownValueError
+from policies.readers.aws.iam import ROLE, everybody, names_bearer, statements
+from policies.readers.unknown import any_known, texts
 from policies.resources import Resource
 from policies.rule import About, Group, Rule, Severity, Violation, violation
-from policies.subjects.doubt import any_sure, texts
-from policies.subjects.iam import ROLE, everybody, names_bearer, statements
 
 _IMAGE = "aws:ec2/amiLaunchPermission:AmiLaunchPermission"
 _DOCUMENTS = {
@@ -64,7 +64,7 @@ def check(item: Node, about: About) -> Iterator[Violation]:
 
 
 def _by_tokens(statement: Node) -> bool:
-    return any_sure(
+    return any_known(
         texts(statement, "Principal", "Federated"), lambda provider: ":oidc-provider/" in str(provider.get())
     )
 

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Iterator, Mapping
 
 from policies.node import Node
+from policies.readers.aws.backups import BACKUP_POLICY, in_a_plan, policy_of
+from policies.readers.aws.tags import is_scratch
 from policies.resources import Resource
 from policies.rule import About, Group, Rule, Scope, Severity, Violation, violation
-from policies.subjects.backups import BACKUP_POLICY, in_a_plan, policy_of
-from policies.subjects.tags import is_scratch
 
 INSTANCE = "aws:rds/instance:Instance"
 TABLE = "aws:dynamodb/table:Table"

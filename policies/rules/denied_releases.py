@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
+from policies.readers.releases import TYPES, Place, denied, releases
 from policies.rule import About, Group, Rule, Severity, Violation
-from policies.subjects.releases import TYPES, Place, denied, releases
 
 
 def check(place: Place, about: About) -> Iterator[Violation]:

@@ -10,9 +10,9 @@ for the region; where it has none for that region, the dearest that it knows.
 from collections.abc import Iterable, Iterator
 
 from policies.node import Node, UnknownValueError
+from policies.readers.aws.gpu_groups import AUTOSCALING_GROUP, INSTANCE, NODE_GROUP, RESERVATION, Cost, cost
 from policies.resources import STACK
 from policies.rule import About, Group, Rule, Scope, Severity, Violation, violation
-from policies.subjects.gpu_groups import AUTOSCALING_GROUP, INSTANCE, NODE_GROUP, RESERVATION, Cost, cost
 
 _RUNNING = (INSTANCE, AUTOSCALING_GROUP, NODE_GROUP)
 

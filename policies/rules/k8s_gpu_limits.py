@@ -6,11 +6,11 @@ from decimal import Decimal
 from fnmatch import fnmatchcase
 from typing import Any
 
+from policies.readers.engines.programs import on_cpu, runs_engine
+from policies.readers.kubernetes.pods import ANY, GPU_RESOURCES, Container
+from policies.readers.kubernetes.workloads import is_patch, running_containers
 from policies.resources import Resource
 from policies.rule import About, Group, Rule, Severity, Violation, violation
-from policies.subjects.kubernetes import ANY, GPU_RESOURCES, Container
-from policies.subjects.programs import on_cpu, runs_engine
-from policies.subjects.workloads import is_patch, running_containers
 
 _ACCELERATORS = re.compile(r"gpu|tpu|neuron|npu|gaudi|ascend|cuda|mlu|i915")
 _SHARES = ("gpu-fraction", "gpu-memory")

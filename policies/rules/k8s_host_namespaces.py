@@ -6,12 +6,12 @@ In the values of a Helm release the settings count by their usual names. Not jud
 from collections.abc import Iterator
 
 from policies.node import Node, UnknownValueError
+from policies.readers.kubernetes.charts import switches
+from policies.readers.kubernetes.pods import ANY, Container
+from policies.readers.kubernetes.workloads import containers_with_image, running
+from policies.readers.unknown import known_first, unknown_as_item
 from policies.resources import Resource
 from policies.rule import About, Group, Rule, Severity, Violation, violation
-from policies.subjects.charts import switches
-from policies.subjects.kubernetes import ANY, Container
-from policies.subjects.unknowns import in_place, known_first
-from policies.subjects.workloads import containers_with_image, running
 
 _WHAT = {
     "hostNetwork": "the pod is on the node's network, where no NetworkPolicy holds",
@@ -32,10 +32,10 @@ _OF_PODS = ("hostNetwork", "hostPID", "hostIPC")
 
 def items(resource: Resource) -> Iterator[Node | UnknownValueError]:
     """Each place where one of the settings stands, or would."""
-    yield from in_place(switches(resource, *_OF_PODS))
+    yield from unknown_as_item(switches(resource, *_OF_PODS))
     for pod in running(resource):
         yield from (pod.node(key) for key in _OF_PODS)
-        yield from in_place(known_first(map(_ports, containers_with_image(pod))))
+        yield from unknown_as_item(known_first(map(_ports, containers_with_image(pod))))
 
 
 def _ports(container: Container) -> Iterator[Node]:

@@ -7,9 +7,9 @@ read secrets or start pods, which operators of all kinds have to.
 from collections.abc import Iterator
 
 from policies.node import Node, UnknownValueError
+from policies.readers.unknown import any_known, each, partition_known, texts
 from policies.resources import Resource
 from policies.rule import About, Group, Rule, Severity, Violation, violation
-from policies.subjects.doubt import any_sure, each, sure, texts
 
 _API = "kubernetes:rbac.authorization.k8s.io/*"
 _WIDE = {"verbs": {"*"}, "resources": {"*"}, "apiGroups": {"*", "", "rbac.authorization.k8s.io"}}
@@ -29,16 +29,18 @@ def items(resource: Resource) -> Iterator[Node | UnknownValueError]:
 
 
 def check(item: Node, about: About) -> Iterator[Violation]:
-    """Whichever of them it is."""
+    """Neither a rule of a role nor a binding gives everything away."""
     inputs = about.resource.inputs
     if inputs.has("roleRef"):
         yield from _bound(item, inputs)
         return
-    narrow, doubt = sure(_WIDE, lambda key: not any_sure(texts(item, key), lambda text: text.get() in _WIDE[key]))
+    narrow, unknown = partition_known(
+        _WIDE, lambda key: not any_known(texts(item, key), lambda text: text.get() in _WIDE[key])
+    )
     if narrow or item.has("resourceNames"):
         return
-    if doubt is not None:
-        raise doubt
+    if unknown is not None:
+        raise unknown
     yield violation(item, "resources", what="all verbs on all resources are allowed")
 
 

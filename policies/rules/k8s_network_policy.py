@@ -5,14 +5,14 @@ Not judged: selectors and rules of Cilium and Calico, besides whether they are f
 
 from collections.abc import Iterator
 
+from policies.readers.engines.programs import runs_engine, runs_litellm
+from policies.readers.kubernetes.network_policies import covering, lets_everybody_in, may_let_everybody_in
+from policies.readers.kubernetes.pods import ANY, Pod
+from policies.readers.kubernetes.selection import labels_place
+from policies.readers.kubernetes.workloads import containers_with_image, is_patch, running
+from policies.readers.unknown import any_known, partition_known
 from policies.resources import Resource
 from policies.rule import About, Group, Rule, Scope, Severity, Violation, violation
-from policies.subjects.doubt import any_sure, sure
-from policies.subjects.kubernetes import ANY, Pod
-from policies.subjects.network_policies import covering, lets_everybody_in, may_let_everybody_in
-from policies.subjects.programs import runs_engine, runs_litellm
-from policies.subjects.selection import labels_place
-from policies.subjects.workloads import containers_with_image, is_patch, running
 
 
 def items(resource: Resource) -> Iterator[Pod]:
@@ -23,11 +23,11 @@ def items(resource: Resource) -> Iterator[Pod]:
 
 def check(pod: Pod, about: About) -> Iterator[Violation]:
     """A policy for ingress means the pods of an engine or gateway, and does not let everybody in."""
-    if not any_sure(containers_with_image(pod), lambda container: runs_engine(container) or runs_litellm(container)):
+    if not any_known(containers_with_image(pod), lambda container: runs_engine(container) or runs_litellm(container)):
         return
     place = labels_place(about.resource, pod)
-    found, doubts = covering(about.resource, pod, about.stack)
-    wide, doubt = sure(found, lets_everybody_in)
+    found, undecided = covering(about.resource, pod, about.stack)
+    wide, first_unknown = partition_known(found, lets_everybody_in)
     for policy in wide:
         yield violation(
             place,
@@ -35,9 +35,9 @@ def check(pod: Pod, about: About) -> Iterator[Violation]:
             mend="name in its ingress rules who may call: from and ports",
         )
     # One that is not known yet may be the one that covers the pod, or lets everybody in.
-    open_ = [unknown for policy, unknown in doubts if not found or may_let_everybody_in(policy)]
-    if doubt is not None:
-        raise doubt
+    open_ = [unknown for policy, unknown in undecided if not found or may_let_everybody_in(policy)]
+    if first_unknown is not None:
+        raise first_unknown
     if open_:
         raise open_[0]
     if not found:

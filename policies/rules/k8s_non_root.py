@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from typing import Any
 
+from policies.readers.kubernetes.pods import ANY, Container
+from policies.readers.kubernetes.workloads import is_patch, is_windows, running_containers
 from policies.resources import Resource
 from policies.rule import About, Group, Rule, Severity, Violation, violation
-from policies.subjects.kubernetes import ANY, Container
-from policies.subjects.workloads import is_patch, is_windows, running_containers
 
 
 def items(resource: Resource) -> Iterator[Container]:

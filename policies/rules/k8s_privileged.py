@@ -7,12 +7,12 @@ import posixpath
 from collections.abc import Callable, Iterator
 
 from policies.node import Node, UnknownValueError
+from policies.readers.kubernetes.charts import switches
+from policies.readers.kubernetes.pods import ANY, Container, Pod
+from policies.readers.kubernetes.workloads import containers_with_image, is_patch, is_windows, running
+from policies.readers.unknown import known_first, unknown_as_item
 from policies.resources import Resource
 from policies.rule import About, Group, Rule, Severity, Violation, violation
-from policies.subjects.charts import switches
-from policies.subjects.kubernetes import ANY, Container, Pod
-from policies.subjects.unknowns import in_place, known_first
-from policies.subjects.workloads import containers_with_image, is_patch, is_windows, running
 
 
 class Question(Node):
@@ -27,12 +27,12 @@ class Question(Node):
 
 def items(resource: Resource) -> Iterator[Question | UnknownValueError]:
     """Each place where a privilege is given, or not taken away."""
-    yield from in_place(Question(setting, _privileged) for setting in switches(resource, "privileged"))
+    yield from unknown_as_item(Question(setting, _privileged) for setting in switches(resource, "privileged"))
     patch = is_patch(resource)
     for pod in running(resource):
-        yield from in_place(Question(volume.node("hostPath"), _host_path) for volume in pod.each("volumes"))
+        yield from unknown_as_item(Question(volume.node("hostPath"), _host_path) for volume in pod.each("volumes"))
         containers = containers_with_image(pod)
-        yield from in_place(known_first(_of_container(container, pod, patch=patch) for container in containers))
+        yield from unknown_as_item(known_first(_of_container(container, pod, patch=patch) for container in containers))
 
 
 def _of_container(container: Container, pod: Pod, *, patch: bool) -> Iterator[Question]:
@@ -61,7 +61,7 @@ def _omissions(context: Node, pod: Pod, *, patch: bool) -> Iterator[Question]:
 
 
 def check(question: Question, about: About) -> Iterator[Violation]:
-    """As the place asks."""
+    """What is asked of the place holds."""
     return question.ask(question, about)
 
 

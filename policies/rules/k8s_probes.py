@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
+from policies.readers.engines.programs import serves_model
+from policies.readers.kubernetes.pods import Container
+from policies.readers.kubernetes.workloads import is_patch, running
 from policies.resources import Resource
 from policies.rule import About, Group, Rule, Severity, Violation, violation
-from policies.subjects.kubernetes import Container
-from policies.subjects.programs import serves_model
-from policies.subjects.workloads import is_patch, running
 
 
 def items(resource: Resource) -> Iterator[Container]:

@@ -6,9 +6,10 @@ does not start; rule model-fits tells that where the sizing knows.
 
 from collections.abc import Iterator
 
+from policies.readers.engines.launch import Launch
+from policies.readers.engines.launches import SIZED_TYPES, sized_launches
+from policies.readers.engines.sources import called
 from policies.rule import About, Group, Level, Rule, Severity, Violation, violation
-from policies.subjects.launch import Launch
-from policies.subjects.launches import TYPES, launches
 
 
 def check(launch: Launch, about: About) -> Iterator[Violation]:
@@ -22,7 +23,7 @@ def check(launch: Launch, about: About) -> Iterator[Violation]:
     if room < longest:
         yield violation(
             launch,
-            what=f"the KV cache holds {room:,} tokens, less than one request of {longest:,}",
+            what=f"the KV cache of {called(launch)} holds {room:,} tokens, less than one request of {longest:,}",
             mend=f"lower the context window to {room} tokens, or give the engine more memory",
         )
     # Only what somebody asked for can disappoint; the engine's own default is generous on purpose.
@@ -30,9 +31,9 @@ def check(launch: Launch, about: About) -> Iterator[Violation]:
     if most is not None and room < most * usual:
         yield violation(
             launch,
-            what=f"{most} requests at once of {usual:,} tokens each need {most * usual:,} in the KV cache, which holds "
-            f"{room:,}",
-            mend=f"lower max-num-seqs to {max(1, room // usual)}, or give the engine more memory",
+            what=f"{most} requests at once of {usual:,} tokens each need {most * usual:,} in the KV cache of "
+            f"{called(launch)}, which holds {room:,}",
+            mend=f"lower {launch.terms.slots} to {max(1, room // usual)}, or give the engine more memory",
         )
 
 
@@ -46,8 +47,8 @@ RULE = Rule(
     mend="lower max-num-seqs, or give the engine more memory",
     source="vLLM documentation, Optimization and Tuning, Preemption",
     url="https://docs.vllm.ai/en/stable/configuration/optimization/",
-    types=TYPES,
-    items=launches,
+    types=SIZED_TYPES,
+    items=sized_launches,
     check=check,
     parameters={
         "share": {

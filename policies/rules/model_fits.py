@@ -7,10 +7,10 @@ GPU by a node selector or a required node affinity, and its model by a name that
 from collections.abc import Iterator
 
 from policies.node import UnknownValueError
+from policies.readers.engines.launch import Launch
+from policies.readers.engines.launches import SIZED_TYPES, sized_launches
+from policies.readers.engines.sources import called
 from policies.rule import About, Group, Rule, Severity, Violation, violation
-from policies.subjects.launch import Launch
-from policies.subjects.launches import TYPES, launches
-from policies.subjects.sources import called
 
 _SPREAD = "tensor parallel"
 """How the sizing's errors begin that rule tensor-parallel tells."""
@@ -70,8 +70,8 @@ RULE = Rule(
     mend="use more or larger GPUs, a smaller or quantized model, or a shorter context",
     source="vLLM documentation, Conserving Memory; Slipway documentation, Sizing",
     url="https://docs.vllm.ai/en/stable/configuration/conserving_memory/",
-    types=TYPES,
-    items=launches,
+    types=SIZED_TYPES,
+    items=sized_launches,
     check=check,
     parameters={
         "margin": {

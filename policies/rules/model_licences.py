@@ -2,16 +2,16 @@
 
 from collections.abc import Iterator
 
-from policies.resources import PLATFORM
+from policies.readers.engines.launch import Launch
+from policies.readers.engines.launches import TYPES, launches
+from policies.readers.engines.platform import PlatformLaunch
+from policies.readers.engines.sources import called
 from policies.rule import About, Group, Rule, Severity, Violation
-from policies.subjects.launch import Launch
-from policies.subjects.launches import TYPES, launches
-from policies.subjects.sources import called
 
 
 def check(launch: Launch, about: About) -> Iterator[Violation]:
     """The licence is one of those allowed; without a list, one that allows commercial use."""
-    licence, commercial, where = _licence(launch, platform=about.resource.type == PLATFORM)
+    licence, commercial, where = _licence(launch)
     allowed = [str(each).casefold() for each in about.parameters["allowed"]]
     if licence is None:
         if not about.parameters["unknownAllowed"]:
@@ -24,12 +24,12 @@ def check(launch: Launch, about: About) -> Iterator[Violation]:
         yield Violation(where, licence, f"the licence of {called(launch)} forbids commercial use")
 
 
-def _licence(launch: Launch, *, platform: bool) -> tuple[str | None, bool, str]:
+def _licence(launch: Launch) -> tuple[str | None, bool, str]:
     """Licence, whether it allows commercial use, and where that is said."""
-    if platform:
+    if isinstance(launch, PlatformLaunch):
         # Nothing said about commercial use is a model that the catalogue does not know, or a partial declaration.
-        commercial = launch.get("model", "commercialUse", default=True)
-        return launch.get("model", "licence"), bool(commercial), launch.at("model", "licence")
+        commercial = launch.get("commercialUse", default=True)
+        return launch.get("licence"), bool(commercial), launch.at("licence")
     known = launch.known_model
     return (None, False, launch.path) if known is None else (known.licence, known.commercial_use, launch.path)
 

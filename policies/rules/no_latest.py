@@ -4,12 +4,13 @@ import re
 from collections.abc import Iterator
 
 from policies.node import Node, UnknownValueError
+from policies.readers import images
+from policies.readers.kubernetes import charts
+from policies.readers.kubernetes.pods import image
+from policies.readers.releases import CHARTS
+from policies.readers.unknown import unknown_as_item
 from policies.resources import Resource
 from policies.rule import About, Group, Rule, Severity, Violation, violation
-from policies.subjects import charts, images
-from policies.subjects.kubernetes import image
-from policies.subjects.releases import CHARTS
-from policies.subjects.unknowns import in_place
 
 _TEMPLATES: dict[str, tuple[str, ...]] = {
     "aws:ec2/instance:Instance": ("launchTemplate",),
@@ -48,13 +49,13 @@ def items(resource: Resource) -> Iterator[Node | UnknownValueError]:
     """Images, charts and templates, each alone."""
     if resource.type in CHARTS:
         yield _Chart(resource.inputs.raw, resource.inputs.path)
-        yield from in_place(charts.images(resource))
+        yield from unknown_as_item(charts.images(resource))
     for path in _TEMPLATES.get(resource.type, ()):
-        yield from in_place(_Template(each.raw, each.path) for each in _at(resource.inputs, path.split(".")))
+        yield from unknown_as_item(_Template(each.raw, each.path) for each in _at(resource.inputs, path.split(".")))
     if resource.type.startswith(_NODE_CLASSES):
         terms = resource.inputs.each("spec", "amiSelectorTerms")
-        yield from in_place(_Machine(each.raw, each.path) for each in terms)
-    yield from in_place(images.images(resource))
+        yield from unknown_as_item(_Machine(each.raw, each.path) for each in terms)
+    yield from unknown_as_item(images.images(resource))
 
 
 def _at(node: Node, keys: list[str]) -> Iterator[Node]:

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
+from policies.readers.engines.container import ContainerLaunch
+from policies.readers.engines.launch import Launch
+from policies.readers.engines.launches import SIZED_TYPES, sized_launches
+from policies.readers.engines.sources import called, hub_is_off, is_own_hub, says_no, variable
 from policies.rule import About, Group, Rule, Severity, Violation, violation
-from policies.subjects.container_launch import ContainerLaunch
-from policies.subjects.launch import Launch
-from policies.subjects.launches import TYPES, launches
-from policies.subjects.sources import called, hub_is_off, is_own_hub, says_no, variable
 
 
 def check(launch: Launch, about: About) -> Iterator[Violation]:
@@ -18,14 +18,14 @@ def check(launch: Launch, about: About) -> Iterator[Violation]:
             what = "the engine may ask a public hub for its model, its tokenizer or a newer revision"
             yield Violation(where=launch.path, value=called(launch), what=what)
         return
-    endpoint = launch.get("model", "source", "endpoint")
-    if launch.get("model", "source", "kind") == "hub" and not is_own_hub(endpoint):
-        mend = "give model.source.endpoint of a hub of your own, or take the model from path, host_path or mirror"
-        repository = launch.get("model", "source", "repository")
-        what = f"{repository} is fetched from a public hub"
-        yield violation(launch, "model", "source", "endpoint", what=what, mend=mend)
+    endpoint = launch.get("source", "endpoint")
+    if launch.get("source", "kind") == "hub" and not is_own_hub(endpoint):
+        mend = "give source.endpoint of a hub of your own, or take the model from path, host_path or mirror"
+        repository = launch.get("source", "repository")
+        what = f"{repository}, for {called(launch)}, is fetched from a public hub"
+        yield violation(launch, "source", "endpoint", what=what, mend=mend)
     if says_no(launch.get("engine", "environment", "HF_HUB_OFFLINE")):
-        what = "the engine's libraries are told to ask the hub"
+        what = f"the libraries of {called(launch)}'s engine are told to ask the hub"
         yield violation(launch, "engine", "environment", "HF_HUB_OFFLINE", what=what)
 
 
@@ -38,8 +38,8 @@ RULE = Rule(
     mend="set HF_HUB_OFFLINE to 1 and mount the model, or set HF_ENDPOINT to a hub of your own",
     source="Hugging Face Hub documentation, Environment variables, HF_HUB_OFFLINE and HF_ENDPOINT",
     url="https://huggingface.co/docs/huggingface_hub/package_reference/environment_variables",
-    types=TYPES,
-    items=launches,
+    types=SIZED_TYPES,
+    items=sized_launches,
     check=check,
     parameters={
         "offline": {

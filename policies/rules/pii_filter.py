@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 
 from policies.node import Node, UnknownValueError
+from policies.readers.gateways.litellm import TYPES, Configuration, configurations, is_true, names
 from policies.resources import PLATFORM
 from policies.rule import About, Group, Rule, Severity, Violation, violation
-from policies.subjects.litellm import TYPES, Configuration, configurations, is_true, names
 
 BEFORE = {"pre_call", "during_call"}
 """Modes in which a guardrail sees the prompt before an answer to it goes out."""
@@ -13,12 +13,14 @@ BEFORE = {"pre_call", "during_call"}
 
 def check(inputs: Node, about: About) -> Iterator[Violation]:
     """Where it is demanded, Slipway's gateway and every configuration of LiteLLM that names models have one."""
-    # Asked first: where nothing is demanded, no configuration is read, and none that is not known yet is told.
+    # Question first: where nothing is demanded, no configuration is read, and none that is not known yet is told.
     if not about.parameters["demanded"]:
         return
     if about.resource.type == PLATFORM:
         mend = "put a gateway with a filter before it, or grant an exception"
-        yield violation(inputs, "gateway", what="Slipway's gateway has no filter for personal data", mend=mend)
+        for gateway in inputs.each("gateways"):
+            what = f"Slipway's gateway {gateway.get('name')} has no filter for personal data"
+            yield violation(gateway, what=what, mend=mend)
         return
     filters = {*names("guardrails"), *about.parameters["guardrails"]}
     unknown: list[UnknownValueError] = []

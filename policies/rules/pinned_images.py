@@ -6,9 +6,9 @@ Not judged: images that the values of a Helm release name, since charts seldom t
 from collections.abc import Iterator
 
 from policies.node import Node
+from policies.readers.images import TYPES, images
+from policies.readers.kubernetes.pods import image
 from policies.rule import About, Group, Rule, Severity, Violation, violation
-from policies.subjects.images import TYPES, images
-from policies.subjects.kubernetes import image
 
 
 def check(place: Node, about: About) -> Iterator[Violation]:

@@ -8,24 +8,26 @@ import re
 from collections.abc import Iterator
 
 from policies.node import Node, UnknownValueError
+from policies.readers.engines.container import ContainerLaunch
+from policies.readers.engines.launch import Launch
+from policies.readers.engines.launches import TYPES, launches
+from policies.readers.engines.sources import called, fetched, hub_is_off
+from policies.readers.scripts.shell import clean
+from policies.readers.scripts.startup import Script, scripts
+from policies.readers.unknown import unknown_as_item
 from policies.resources import Resource
 from policies.rule import About, Group, Rule, Severity, Violation, violation
-from policies.subjects.container_launch import ContainerLaunch
-from policies.subjects.scripts import Script, clean, scripts
-from policies.subjects.sources import fetched, hub_is_off
-from policies.subjects.starts import TYPES, starts
-from policies.subjects.unknowns import in_place
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 def items(resource: Resource) -> Iterator[Node | UnknownValueError]:
     """Starts of engines, and scripts."""
-    yield from starts(resource)
-    yield from in_place(scripts(resource))
+    yield from launches(resource)
+    yield from unknown_as_item(scripts(resource))
 
 
-def check(item: Node, about: About) -> Iterator[Violation]:
+def check(item: Launch | Script, about: About) -> Iterator[Violation]:
     """Hubs give a commit, mirrors a digest for each file."""
     # A path, on whichever machine, fetches nothing. Object stores (s3://…) have no revision that an engine could ask for:
     # who may write there is what settles it, so rule model-sources is for them.
@@ -37,18 +39,18 @@ def check(item: Node, about: About) -> Iterator[Violation]:
         yield from _platform(item)
 
 
-def _platform(launch: Node) -> Iterator[Violation]:
-    kind = launch.get("model", "source", "kind")
+def _platform(launch: Launch) -> Iterator[Violation]:
+    kind = launch.get("source", "kind")
     if kind == "hub":
-        said = launch.get("model", "source", "revision")
+        said = launch.get("source", "revision")
         if not _is_commit(said):
-            what = f"{launch.get('model', 'source', 'repository')} is fetched from a hub {_by(said)}"
-            yield violation(launch, "model", "source", "revision", what=what)
-    elif kind == "mirror" and not launch.get("model", "source", "sha256"):
-        address = clean(launch.get("model", "source", "url", default=""))
-        what = f"the files of {address} are fetched without digests to compare them with"
-        mend = "list every file with its SHA-256 under model.source.sha256"
-        yield violation(launch, "model", "source", "sha256", what=what, mend=mend)
+            what = f"{launch.get('source', 'repository')}, for {called(launch)}, is fetched from a hub {_by(said)}"
+            yield violation(launch, "source", "revision", what=what)
+    elif kind == "mirror" and not launch.get("source", "sha256"):
+        address = clean(launch.get("source", "url", default=""))
+        what = f"the files of {called(launch)} are fetched from {address} without digests to compare them with"
+        mend = "list every file with its SHA-256 under source.sha256"
+        yield violation(launch, "source", "sha256", what=what, mend=mend)
 
 
 def _container(launch: ContainerLaunch) -> Iterator[Violation]:

@@ -1,9 +1,17 @@
-"""What a start-up script installs is pinned: Python packages by hash, others by an exact release."""
+"""What is installed is pinned.
+
+In start-up scripts Python packages by hash and others by an exact release; of a platform the programs of its engines by SHA-256.
+"""
 
 from collections.abc import Iterator
 
-from policies.rule import About, Group, Rule, Severity, Violation
-from policies.subjects.scripts import TYPES, Script, scripts
+from policies.node import Node, UnknownValueError
+from policies.readers.engines.platform import PlatformLaunch, served
+from policies.readers.engines.sources import called
+from policies.readers.scripts.shell import clean
+from policies.readers.scripts.startup import TYPES, Script, scripts
+from policies.resources import PLATFORM, Resource
+from policies.rule import About, Group, Rule, Severity, Violation, violation
 
 _SAID = {
     "pip": (
@@ -22,7 +30,27 @@ _SAID = {
 """By the kind of install: what is so, and what to do."""
 
 
-def check(script: Script, about: About) -> Iterator[Violation]:
+def items(resource: Resource) -> Iterator[Node | UnknownValueError]:
+    """The models of a platform; of other resources their scripts."""
+    yield from served(resource.inputs) if resource.type == PLATFORM else scripts(resource)
+
+
+def check(item: PlatformLaunch | Script, about: About) -> Iterator[Violation]:
+    """What it installs can't change by itself."""
+    yield from _program(item) if isinstance(item, PlatformLaunch) else _script(item)
+
+
+def _program(launch: PlatformLaunch) -> Iterator[Violation]:
+    """A program that machines fetch from an address has a digest; others come with Slipway's locked hashes, or from here."""
+    program = launch.node("engine", "program")
+    address = program.get("url")
+    if address is not None and not program.get("sha256"):
+        what = f"{launch.terms.shown}, for {called(launch)}, is fetched from {clean(address)} without a digest"
+        mend = "give its SHA-256 in engine.program.sha256"
+        yield violation(program, "sha256", what=what, mend=mend)
+
+
+def _script(script: Script) -> Iterator[Violation]:
     """Every install in it is pinned."""
     for install in script.installs():
         if not install.pinned:
@@ -34,14 +62,14 @@ def check(script: Script, about: About) -> Iterator[Violation]:
 
 RULE = Rule(
     id="pinned-packages",
-    title="What a start-up script installs is pinned by hash",
+    title="What a start-up script or a platform installs is pinned by hash",
     group=Group.SECURITY,
     severity=Severity.HIGH,
     reason="whoever takes over one package or its server runs code on the next machine that starts",
     mend="build what is needed into the image",
     source="pip documentation, Secure installs, Hash-checking Mode; BerriAI/litellm#24518",
     url="https://pip.pypa.io/en/stable/topics/secure-installs/",
-    types=TYPES,
-    items=scripts,
+    types=(PLATFORM, *TYPES),
+    items=items,
     check=check,
 )

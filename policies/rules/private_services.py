@@ -6,30 +6,32 @@ Not judged: Services that operators and charts make from values of their own, po
 from collections.abc import Iterator
 
 from policies.node import Node, UnknownValueError
+from policies.readers.aws.openings import OPENINGS, Door, doors
+from policies.readers.engines.platform import listeners
+from policies.readers.kubernetes.service_backends import private_backends
+from policies.readers.kubernetes.services import SERVICE, exposure
+from policies.readers.networks import is_public
+from policies.readers.service_ports import services_at
+from policies.readers.unknown import any_known
 from policies.resources import PLATFORM, Resource
 from policies.rule import About, Group, Rule, Scope, Severity, Violation, violation
-from policies.subjects.aws import OPENINGS, is_public
-from policies.subjects.behind import private_behind
-from policies.subjects.doubt import any_sure
-from policies.subjects.exposure import SERVICE, Door, doors, exposure, services_at
 
 _EVERYWHERE = {"0.0.0.0", "::", ""}  # noqa: S104 -- what is looked for, not what is bound
 _SHOWN = 3
 
 
-def items(resource: Resource) -> Iterator[Node]:
+def items(resource: Resource) -> Iterator[Node | UnknownValueError]:
     """Networks that are let in, ports of a Service, or where the platform's engines and gateway listen."""
     if resource.type == SERVICE:
         yield from resource.inputs.each("spec", "ports")
     elif resource.type == PLATFORM:
-        yield from resource.inputs.each("engine", "listens")
-        yield from resource.inputs.each("gateway", "listens")
+        yield from listeners(resource.inputs)
     else:
         yield from doors(resource)
 
 
 def check(item: Node, about: About) -> Iterator[Violation]:
-    """Whichever of them it is."""
+    """It is reached from within only."""
     if isinstance(item, Door):
         yield from _door(item, about)
     elif about.resource.type == SERVICE:
@@ -44,7 +46,7 @@ def _door(door: Door, about: About) -> Iterator[Violation]:
         return
     open_ = services_at(door.ports(), about.resource.name)
     # Only now does it matter who is let in.
-    if open_ and any_sure(door.networks(about.resource, about.stack), lambda network: is_public(str(network.get()))):
+    if open_ and any_known(door.networks(about.resource, about.stack), lambda network: is_public(str(network.get()))):
         yield violation(door, what=f"{_said(open_)} is open to {door.get()}")
 
 
@@ -57,7 +59,7 @@ def _port(port: Node, about: About) -> Iterator[Violation]:
         where = unknown
     if where is None:
         return
-    found = private_behind(port, about.resource, about.stack)
+    found = private_backends(port, about.resource, about.stack)
     if not found:
         return
     if isinstance(where, UnknownValueError):
@@ -76,8 +78,9 @@ def _listener(listener: Node) -> Iterator[Violation]:
         yield violation(
             listener,
             "address",
-            what=f"port {listener.get('port')} is bound to {address or 'every address'}",
-            mend="bind it to loopback, or to the host's private address",
+            what=f"port {listener.get('port')} of {listener.get('name')} on {listener.get('machine')} is bound to "
+            f"{address or 'every address'}",
+            mend="bind it to loopback, or to the machine's private address",
         )
 
 

@@ -1,7 +1,7 @@
 """In production what serves a model finishes its requests before it goes.
 
 Pods: enough time to end, a disruption budget, no Recreate. AWS target groups: a pause before connections are cut (the default
-is 300 s). Slipway's platform: the engine's own pause. Jobs serve nobody.
+is 300 s). Slipway's platform: what each engine's unit waits. Jobs serve nobody.
 
 Not judged: a budget that allows as many pods to go as there are; scripts of a preStop hook, besides a `sleep` in them.
 """
@@ -10,13 +10,15 @@ import re
 from collections.abc import Iterator
 
 from policies.node import Key, Node, UnknownValueError
+from policies.readers.engines.platform import PlatformLaunch, served
+from policies.readers.engines.sources import called
+from policies.readers.kubernetes.pods import ANY, Pod
+from policies.readers.kubernetes.selection import labels_place
+from policies.readers.kubernetes.serving import budgets, served_by, serves_engine
+from policies.readers.kubernetes.workloads import containers_with_image, running
+from policies.readers.unknown import Question, unknown_as_item
 from policies.resources import PLATFORM, Resource
 from policies.rule import About, Group, Rule, Scope, Severity, Violation, violation
-from policies.subjects.doubt import Asked
-from policies.subjects.kubernetes import ANY, Pod
-from policies.subjects.selection import labels_place
-from policies.subjects.serving import budgets, served_by, serves_engine
-from policies.subjects.workloads import containers_with_image, running
 
 _TARGET_GROUPS = ("aws:lb/targetGroup:TargetGroup", "aws:alb/targetGroup:TargetGroup")
 _JOBS = "kubernetes:batch/"
@@ -29,26 +31,36 @@ _SLEEP = re.compile(r"\bsleep\s+(\d+)")
 
 def items(resource: Resource) -> Iterator[Node | UnknownValueError]:
     """The resource, and then what is asked of each of its pods."""
-    yield Asked(resource.inputs, _strategy if resource.type.startswith("kubernetes:") else _pause)
+    if resource.type == PLATFORM:
+        for launch in unknown_as_item(served(resource.inputs)):
+            yield launch if isinstance(launch, UnknownValueError) else Question(launch, _drain)
+        return
+    yield Question(resource.inputs, _strategy if resource.type.startswith("kubernetes:") else _pause)
     if not resource.type.startswith(_JOBS):
         for pod in running(resource):
-            yield from (Asked(pod, question) for question in (_grace, _hooks, _budget))
+            yield from (Question(pod, question) for question in (_grace, _hooks, _budget))
 
 
-def check(asked: Asked, about: About) -> Iterator[Violation]:
-    """Whichever it is, it drains."""
+def check(asked: Question, about: About) -> Iterator[Violation]:
+    """What is asked of the item holds, in production."""
     if about.stack.production:
         yield from asked.answers(about)
 
 
-def _pause(node: Node, about: About) -> Iterator[Violation]:
-    """Of Slipway's platform, or of a target group."""
+def _drain(launch: PlatformLaunch, about: About) -> Iterator[Violation]:
+    """Of one model of Slipway's platform: what its units wait when they are stopped."""
     seconds = about.parameters["seconds"]
-    if about.resource.type == PLATFORM:
-        pause = node.number("engine", "drainSeconds", default=seconds)
-        if pause < seconds:
-            yield violation(node, "engine", "drainSeconds", what=f"the engine ends its requests after {pause} s")
-    elif node.number("deregistrationDelay", default=300) == 0:
+    pause = launch.number("engine", "drainSeconds", default=seconds)
+    if pause < seconds:
+        what = f"the engines of {called(launch)} end their requests after {pause} s"
+        yield violation(
+            launch, "engine", "drainSeconds", what=what, mend=f"raise gateway.request_timeout_s to {seconds} s"
+        )
+
+
+def _pause(node: Node, about: About) -> Iterator[Violation]:
+    """Of a target group."""
+    if node.number("deregistrationDelay", default=300) == 0:
         yield violation(node, "deregistrationDelay", what="the load balancer cuts connections at once")
 
 

@@ -1,15 +1,20 @@
 """A production stack has two or more replicas of each engine and gateway.
 
+Of Slipway's platform each model runs on two machines or more.
+
 An autoscaler that targets the workload decides, whatever `replicas` says. A workload that is switched off (0 replicas) serves
 nobody, and is left alone. Workloads in Helm charts are judged where the chart is rendered into resources.
 """
 
 from collections.abc import Iterator
 
-from policies.node import Node
-from policies.resources import PLATFORM
+from policies.node import Node, UnknownValueError
+from policies.readers.engines.platform import PlatformLaunch, served
+from policies.readers.engines.sources import called
+from policies.readers.kubernetes.serving import least_of_autoscaler, served_by
+from policies.readers.unknown import unknown_as_item
+from policies.resources import PLATFORM, Resource
 from policies.rule import About, Group, Rule, Scope, Severity, Violation, violation
-from policies.subjects.serving import least_of_autoscaler, served_by
 
 _INFERENCE_SERVICE = "kubernetes:serving.kserve.io/*:InferenceService"
 _KSERVE = "kubernetes:serving.kserve.io/"
@@ -21,16 +26,8 @@ def check(inputs: Node, about: About) -> Iterator[Violation]:
     resource = about.resource
     if not about.stack.production:
         return
-    if resource.type == PLATFORM:
-        count = inputs.number("engine", "replicas", default=_LEAST)
-        if count < _LEAST:
-            yield violation(
-                inputs,
-                "engine",
-                "replicas",
-                what=f"{count} host runs the engine",
-                mend="run the engine on a second host",
-            )
+    if isinstance(inputs, PlatformLaunch):
+        yield from _machines(inputs)
         return
     kind = served_by(resource)
     if kind is None:
@@ -48,6 +45,26 @@ def check(inputs: Node, about: About) -> Iterator[Violation]:
             )
     elif inputs.number(*keys, default=1) == 1:
         yield violation(inputs, *keys, what=f"one pod is the whole {kind}")
+
+
+def items(resource: Resource) -> Iterator[Node | UnknownValueError]:
+    """The models of a platform; of Kubernetes the resource."""
+    if resource.type == PLATFORM:
+        yield from unknown_as_item(served(resource.inputs))
+    else:
+        yield resource.inputs
+
+
+def _machines(launch: PlatformLaunch) -> Iterator[Violation]:
+    """Two replicas on one machine go together when that machine does."""
+    instances = list(launch.instances())
+    machines = sorted({instance.machine for instance in instances})
+    if instances and len(machines) < _LEAST:
+        number = "one replica runs" if len(instances) == 1 else f"all {len(instances)} replicas run"
+        what = f"{number} {called(launch)}, on machine {machines[0]}"
+        mend = "have a second machine of the pool serve it as well"
+        # The list itself would say too much.
+        yield Violation(where=launch.at("instances"), value="", what=what, mend=mend)
 
 
 RULE = Rule(
@@ -69,5 +86,6 @@ RULE = Rule(
         _INFERENCE_SERVICE,
     ),
     scope=Scope.STACK,
+    items=items,
     check=check,
 )

@@ -1,30 +1,25 @@
 """Prompts and answers are in no log, unless the site allows it.
 
-Not judged: engines other than vLLM, and what a program of one's own logs.
+Not judged: engines whose flags are not known here, and what a program of one's own logs.
 """
 
 import re
 from collections.abc import Iterator
 
 from policies.node import Node, UnknownValueError
+from policies.readers.engines.container import ContainerLaunch
+from policies.readers.engines.drivers import numbers
+from policies.readers.engines.flags import flags_of, is_on, place_of, server_words
+from policies.readers.engines.launch import Launch
+from policies.readers.engines.launches import TYPES, gateways, launches
+from policies.readers.engines.sources import called
+from policies.readers.engines.terms import Logging
+from policies.readers.gateways.litellm import Configuration, configurations, is_true, names
+from policies.readers.kubernetes.pods import Container, environment
 from policies.resources import Resource
 from policies.rule import About, Group, Rule, Severity, Violation, violation
-from policies.subjects.container_launch import ContainerLaunch
-from policies.subjects.drivers import numbers
-from policies.subjects.flags import flags_of, is_on, place_of, server_words
-from policies.subjects.kubernetes import Container, environment
-from policies.subjects.launch import Launch
-from policies.subjects.launches import TYPES, launches
-from policies.subjects.litellm import Configuration, configurations, gateways, is_true, names
 
 BEDROCK = "aws:bedrockmodel/invocationLoggingConfiguration:InvocationLoggingConfiguration"
-QUIET_SINCE = [0, 10, 1]
-"""vLLM's first release that logs requests only where it is told to (vllm-project/vllm#21739)."""
-FLAGS = {
-    "enable-log-requests": "the engine logs requests, and at log level DEBUG, or before 0.11.2 always, their prompts",
-    "enable-log-outputs": "the engine logs its answers",
-}
-RESPONSES = "VLLM_DEBUG_LOG_API_SERVER_RESPONSE"
 DEBUG = {"LITELLM_LOG": "debug", "DETAILED_DEBUG": "true|1|yes|on"}
 """Variables of LiteLLM's, with the values at which it logs whole requests."""
 
@@ -40,37 +35,29 @@ def items(resource: Resource) -> Iterator[Node | UnknownValueError]:
 
 
 def _engine(launch: Launch) -> Iterator[Violation]:
-    """No flag or variable turns it on; releases that log by themselves are told not to."""
+    """No flag or variable of its engine turns it on; releases that log by themselves are told not to."""
+    terms = launch.terms
     flags = {name.replace("_", "-"): value for name, value in launch.flags.items()}
-    for name, what in FLAGS.items():
+    for name, logging in terms.logging_flags.items():
         if is_on(flags.get(name)):
-            yield _flag(launch, name, what)
-    yield from _responses(launch)
-    old = launch.release is not None and numbers(launch.release) < QUIET_SINCE
+            # The flag alone is shown: words beside it may be keys.
+            yield Violation(where=launch.place_of_flag(name), value=f"--{name}", what=_said(launch, logging))
+    for name, node in launch.environment():
+        found = terms.logging_variables.get(name)
+        if found is not None and re.fullmatch(found.values, str(node.get(default="")), re.IGNORECASE):
+            yield violation(node, what=_said(launch, found))
     # Whatever stands in the place of a word that is not known may be one of them.
     if isinstance(launch, ContainerLaunch):
-        launch.need_flags(*FLAGS, "disable-log-requests")
-    if old and "disable-log-requests" not in flags:
-        place = ("image",) if isinstance(launch, ContainerLaunch) else ("engine", "release")
-        what = f"vLLM {launch.release} logs every prompt unless it has the flag --disable-log-requests"
-        yield violation(launch, *place, what=what, mend="set the flag, or use a newer release")
+        launch.need_flags(*terms.logging_flags, *filter(None, [terms.quiet_flag]))
+    release = launch.release
+    if release is not None and tuple(numbers(release)) < terms.quiet_since and terms.quiet_flag not in flags:
+        what = f"{terms.shown} {release}, of {called(launch)}, logs every prompt unless it has the flag --{terms.quiet_flag}"
+        mend = "set the flag, or use a newer release"
+        yield Violation(where=launch.place("release").path, value=release, what=what, mend=mend)
 
 
-def _flag(launch: Launch, name: str, what: str) -> Violation:
-    """The flag alone is shown: words beside it may be keys."""
-    if isinstance(launch, ContainerLaunch):
-        return Violation(where=launch.at(*launch.place_of(name)), value=f"--{name}", what=what)
-    return violation(launch, "engine", "flags", name, what=what)
-
-
-def _responses(launch: Launch) -> Iterator[Violation]:
-    if isinstance(launch, ContainerLaunch):
-        entries = [(name, entry.node("value")) for name, entry in environment(launch.container)]
-    else:
-        entries = list(launch.entries("engine", "environment"))
-    for name, node in entries:
-        if name == RESPONSES and is_true(node.get(default="")):
-            yield violation(node, what="the engine logs its answers")
+def _said(launch: Launch, logging: Logging) -> str:
+    return f"{logging.what} ({called(launch)})"
 
 
 def _gateway(container: Container) -> Iterator[Violation]:

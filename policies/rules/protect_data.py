@@ -7,8 +7,8 @@ deletes one.
 from collections.abc import Iterator, Mapping
 
 from policies.node import Node
+from policies.readers.aws.tags import is_scratch
 from policies.rule import About, Group, Rule, Scope, Severity, Violation, violation
-from policies.subjects.tags import is_scratch
 
 KEY = "aws:kms/key:Key"
 CLAIM = "kubernetes:core/v1:PersistentVolumeClaim"

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from policies.node import Node
+from policies.readers.aws.tags import added, missing
 from policies.resources import Resource
 from policies.rule import About, Change, Group, Level, Rule, Severity, Violation, violation
-from policies.subjects.tags import added, missing
 
 TYPES = (
     "aws:autoscaling/group:Group",

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 
 from policies.node import UNKNOWN, Node, UnknownValueError
+from policies.readers.secrets.texts import Text, texts, texts_of
 from policies.resources import PLATFORM, STACK, Resource
 from policies.rule import About, Group, Rule, Severity, Violation
-from policies.subjects.secrets import Text, texts, texts_of
 
 _HIDDEN = "[hidden]"
 _PLATFORM_CONFIG = "slipway:platform"

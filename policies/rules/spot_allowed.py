@@ -9,12 +9,12 @@ Not judged: pods that may run on spot nodes but do not demand them (the pools ar
 from collections.abc import Iterator
 
 from policies.node import Node
+from policies.readers.aws import gpu_groups as aws
+from policies.readers.kubernetes.karpenter import NODE_POOL, has_gpus, is_pool, spot_requirement
+from policies.readers.kubernetes.pods import ANY, Pod, containers_of
+from policies.readers.kubernetes.workloads import running
 from policies.resources import Resource
 from policies.rule import About, Group, Rule, Scope, Severity, Violation, violation
-from policies.subjects import gpu_groups as aws
-from policies.subjects.karpenter import NODE_POOL, has_gpus, is_pool, spot_requirement
-from policies.subjects.kubernetes import ANY, Pod, containers_of
-from policies.subjects.workloads import running
 
 _AFFINITY = ("affinity", "nodeAffinity", "requiredDuringSchedulingIgnoredDuringExecution", "nodeSelectorTerms")
 _SPOT_LABELS = {

@@ -6,10 +6,10 @@ Not judged: network ACLs, Lightsail; several networks that only together are wid
 from collections.abc import Iterator
 
 from policies.node import Node
+from policies.readers.aws.openings import OPENINGS, Door, doors
+from policies.readers.networks import is_wider
+from policies.readers.unknown import any_known
 from policies.rule import About, Group, Rule, Scope, Severity, Violation, violation
-from policies.subjects.aws import OPENINGS, is_wider
-from policies.subjects.doubt import any_sure
-from policies.subjects.exposure import Door, doors
 
 _PORTS = {22: "SSH", 3389: "RDP"}
 
@@ -25,7 +25,7 @@ def check(door: Door, about: About) -> Iterator[Violation]:
         return
     open_ = [f"{name} (port {port})" for port, name in _PORTS.items() if port in door.ports()]
     # Only now does it matter who is let in.
-    if open_ and any_sure(door.networks(about.resource, about.stack), wide):
+    if open_ and any_known(door.networks(about.resource, about.stack), wide):
         yield violation(door, what=f"{' and '.join(open_)} is open to {door.get()}")
 
 

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterable, Iterator
 from fnmatch import fnmatchcase
 
 from policies.node import Key, Node, UnknownValueError
+from policies.readers.kubernetes.ingresses import INGRESSES, group_of, parameters_of
+from policies.readers.tables import table
+from policies.readers.unknown import Question, any_known, texts
 from policies.resources import PLATFORM, Resource
 from policies.rule import About, Group, Rule, Scope, Severity, Violation, violation, whole
-from policies.subjects.doubt import Asked, any_sure, texts
-from policies.subjects.exposure import table
-from policies.subjects.ingresses import INGRESSES, group_of, parameters_of
 
 _GOOD = ("TLSv1.2", "TLSv1.3")
 _OLD_ISTIO = {"TLSV1_0", "TLSV1_1"}
@@ -30,7 +30,7 @@ def _listener(listener: Node, about: About) -> Iterator[Violation]:
     """Of an application or network load balancer. TCP goes through to whoever ends TLS behind it."""
     # A gateway load balancer has neither protocol nor port; elsewhere HTTP is what an absent protocol means.
     protocol = str(listener.get("protocol", default="HTTP" if listener.has("port") else "GENEVE")).upper()
-    if protocol == "HTTP" and any_sure(_actions(listener, about), _answers):
+    if protocol == "HTTP" and any_known(_actions(listener, about), _answers):
         yield violation(
             listener,
             "protocol",
@@ -122,7 +122,7 @@ def _ingress(ingress: Node, about: About) -> Iterator[Violation]:
     given = any(ingress.has(*_SAID, name) for name in annotations["given"])
     if given or any(ingress.each("spec", "tls")) or _certified(ingress, about):
         return
-    if not any_sure(annotations["saying"].items(), lambda said: said[1] in str(ingress.get(*_SAID, said[0]))):
+    if not any_known(annotations["saying"].items(), lambda said: said[1] in str(ingress.get(*_SAID, said[0]))):
         yield violation(
             ingress,
             *("spec", "tls"),
@@ -168,9 +168,9 @@ def _redirects(ingress: Node, about: About) -> bool:
     if ingress.has(*_SAID, f"{_ALB}ssl-redirect"):
         return True
     actions = (node for name, node in ingress.entries(*_SAID) if name.startswith(f"{_ALB}actions."))
-    if any_sure(actions, lambda action: '"HTTPS"' in str(action.get())):
+    if any_known(actions, lambda action: '"HTTPS"' in str(action.get())):
         return True
-    if any_sure(group_of(ingress, about.stack), lambda other: other.has(*_SAID, f"{_ALB}ssl-redirect")):
+    if any_known(group_of(ingress, about.stack), lambda other: other.has(*_SAID, f"{_ALB}ssl-redirect")):
         return True
     return any(parameters.has("spec", "sslRedirectPort") for parameters in parameters_of(ingress, about.stack))
 
@@ -303,12 +303,12 @@ def items(resource: Resource) -> Iterator[Node | UnknownValueError]:
     for where, question in asked:
         try:
             for item in where(resource):
-                yield Asked(item, question)
+                yield Question(item, question)
         except UnknownValueError as unknown:
             yield unknown
 
 
-def check(asked: Asked, about: About) -> Iterator[Violation]:
+def check(asked: Question, about: About) -> Iterator[Violation]:
     """TLS 1.2 or newer, and nothing without TLS but a redirect."""
     yield from asked.answers(about)
 

@@ -6,22 +6,21 @@ Not judged: models that a chart's values name, so that its flag stands for itsel
 from collections.abc import Iterator
 
 from policies.node import Node, UnknownValueError
+from policies.readers.engines.launch import Launch
+from policies.readers.engines.launches import TYPES, launches
+from policies.readers.engines.sources import called
+from policies.readers.kubernetes.charts import trusting
+from policies.readers.unknown import unknown_as_item
 from policies.resources import Resource
 from policies.rule import About, Group, Rule, Severity, Violation
-from policies.subjects.charts import trusting
-from policies.subjects.container_launch import ContainerLaunch
-from policies.subjects.launch import Launch
-from policies.subjects.sources import called
-from policies.subjects.starts import TYPES, starts
-from policies.subjects.unknowns import in_place
 
 _WHAT = "trust_remote_code runs the Python code that the model brings"
 
 
 def items(resource: Resource) -> Iterator[Node | UnknownValueError]:
     """Starts of engines, and the flag in values of charts."""
-    yield from starts(resource)
-    yield from in_place(trusting(resource))
+    yield from launches(resource)
+    yield from unknown_as_item(trusting(resource))
 
 
 def check(item: Node, about: About) -> Iterator[Violation]:
@@ -30,8 +29,7 @@ def check(item: Node, about: About) -> Iterator[Violation]:
         item.get()  # an unknown word may be the flag
         yield Violation(where=item.path, value="trust_remote_code", what=_WHAT)
     elif item.trust_remote_code and item.model not in about.parameters["allowed"]:
-        where = item.path if isinstance(item, ContainerLaunch) else item.at("model", "trustRemoteCode")
-        yield Violation(where=where, value=called(item), what=_WHAT)
+        yield Violation(where=item.place("remote_code").path, value=called(item), what=_WHAT)
 
 
 RULE = Rule(

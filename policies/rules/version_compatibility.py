@@ -2,11 +2,19 @@
 
 from collections.abc import Iterator
 
+from policies.readers.engines.container import ContainerLaunch
+from policies.readers.engines.drivers import (
+    carries_its_own,
+    container_needs,
+    in_release_table,
+    installed,
+    older,
+    selected,
+)
+from policies.readers.engines.launch import Launch
+from policies.readers.engines.launches import SIZED_TYPES, sized_launches
+from policies.readers.engines.sources import called
 from policies.rule import About, Group, Rule, Scope, Severity, Violation, violation
-from policies.subjects.container_launch import ContainerLaunch
-from policies.subjects.drivers import carries_its_own, container_needs, installed, known_needs, older, selected
-from policies.subjects.launch import Launch
-from policies.subjects.launches import TYPES, launches
 
 
 def _platform(launch: Launch) -> Iterator[Violation]:
@@ -14,8 +22,9 @@ def _platform(launch: Launch) -> Iterator[Violation]:
     release = launch.release
     if release is None or launch.get("engine", "build") != "cuda":
         return
-    if known_needs(str(launch.get("engine", "name", default="vllm")), release) is None:
-        what = f"release {release} is not in the compatibility table, so nobody knows which driver it needs"
+    if not in_release_table(launch.engine, release):
+        engine = f"{launch.terms.shown} {release}"
+        what = f"{engine}, of {called(launch)}, is in no table of releases, so nobody knows which driver it needs"
         yield violation(launch, "engine", "release", what=what, mend="use a release of the table, or add a row to it")
 
 
@@ -24,7 +33,7 @@ def _container(launch: ContainerLaunch, about: About) -> Iterator[Violation]:
     need = container_needs(launch)
     if need is None or not any(name.startswith("nvidia.com/") for name in launch.container.gpus()):
         return
-    engine = f"{launch.engine} {launch.release}"
+    engine = f"{launch.terms.shown} {launch.release}"
     gpu = launch.gpu
     has = None if gpu is None else gpu.nvidia_capability
     if has is not None and has < need.capability:
@@ -38,7 +47,7 @@ def _container(launch: ContainerLaunch, about: About) -> Iterator[Violation]:
 
 
 def check(launch: Launch, about: About) -> Iterator[Violation]:
-    """As far as the table and the stack say."""
+    """The table of releases and the drivers that the stack says go with the engine."""
     if isinstance(launch, ContainerLaunch):
         yield from _container(launch, about)
     else:
@@ -52,10 +61,10 @@ RULE = Rule(
     severity=Severity.HIGH,
     reason="the engine would fail at its first CUDA call, on nodes that are paid for",
     mend="install a newer driver, or use a release that is built with an older CUDA",
-    source="NVIDIA CUDA Compatibility, Minor Version Compatibility; slipway/checks/data/compatibility.yaml",
+    source="NVIDIA CUDA Compatibility, Minor Version Compatibility; slipway/engines/NAME/releases.yaml",
     url="https://docs.nvidia.com/deploy/cuda-compatibility/minor-version-compatibility.html",
-    types=TYPES,
+    types=SIZED_TYPES,
     scope=Scope.STACK,
-    items=launches,
+    items=sized_launches,
     check=check,
 )

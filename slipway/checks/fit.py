@@ -2,9 +2,8 @@
 
 from collections.abc import Iterator
 
-from slipway.checks.findings import Finding, Severity, key
-from slipway.checks.subject import Subject
-from slipway.settings.engine import Build
+from slipway.deployment.types import Served
+from slipway.findings import Finding, Severity
 from slipway.sizing.parallel import GPUS_OF_A_HOST
 from slipway.sizing.result import Sizing
 from slipway.sizing.size import size
@@ -14,49 +13,49 @@ SUGGESTIONS = 3
 """Changes that make it fit, in one line."""
 NOTHING_FITS = "use more or larger GPUs, or a smaller or quantized model"
 """The mend where no single change was found."""
-MORE_ROOM = "raise engine.cpu_kv_cache_gib, or lower model.max_model_len"
+MORE_ROOM = "raise engine.cpu_kv_cache_gib, or lower max_model_len"
 """The same on the CPU, where the room is given."""
 
 _KEYS = {
     "tensor parallel": "engine.tensor_parallel",
     "pipeline parallel": "engine.pipeline_parallel",
     "gpu_memory_utilization": "engine.gpu_memory_utilization",
-    "of context": "model.max_model_len",
-    "a context of": "model.max_model_len",
+    "of context": "max_model_len",
+    "a context of": "max_model_len",
 }
 """Words of the sizing's messages, with the setting that they speak of; the others speak of the model on this hardware."""
 
 
-def gaps(subject: Subject) -> Iterator[Finding]:
+def gaps(served: Served) -> Iterator[Finding]:
     """What could not be computed, and why."""
-    yield from subject.gaps
+    yield from served.measured.gaps
 
 
-def fits(subject: Subject) -> Iterator[Finding]:
+def fits(served: Served) -> Iterator[Finding]:
     """Why the engine would not start, with the nearest change that lets it, and what the sizing warns of."""
-    sizing = subject.sizing
+    sizing = served.measured.sizing
     if sizing is None:
         return
-    most = max(GPUS_OF_A_HOST, subject.settings.hardware.gpus)
-    tried = suggestions(sizing, subject.catalog.gpus.values() if sizing.request.gpu else ())
-    copies = subject.settings.data_parallel
+    most = max(GPUS_OF_A_HOST, served.gpus)
+    tried = suggestions(sizing, served.catalog.gpus.values() if sizing.request.gpu else ())
+    copies = served.parallelism.data
     which = " for each copy" if copies > 1 else ""
     possible = [f"{each.change}{which} ({each.effect})" for each in tried if each.request.count * copies <= most]
-    mends = "; ".join([*_fewer_copies(subject, sizing), *possible][:SUGGESTIONS]) or _no_change(sizing)
+    mends = "; ".join([*_fewer_copies(served, sizing), *possible][:SUGGESTIONS]) or _no_change(sizing)
     for error in sizing.errors:
         yield Finding(
             id="sizing.fit",
             severity=Severity.ERROR,
-            where=_where(error),
+            where=_where(served, error),
             message=f"{error}; what would do: {mends}" if mends else error,
         )
     for warning in sizing.warnings:
-        yield Finding(id="sizing.warning", severity=Severity.WARNING, where=_where(warning), message=warning)
+        yield Finding(id="sizing.warning", severity=Severity.WARNING, where=_where(served, warning), message=warning)
 
 
-def _fewer_copies(subject: Subject, sizing: Sizing) -> Iterator[str]:
+def _fewer_copies(served: Served, sizing: Sizing) -> Iterator[str]:
     """The most copies that fit, where those that are asked for do not: each has more GPUs then."""
-    gpus, copies = subject.settings.hardware.gpus, subject.settings.data_parallel
+    gpus, copies = served.gpus, served.parallelism.data
     if sizing.fits:
         return
     for fewer in range(copies - 1, 0, -1):
@@ -77,42 +76,44 @@ def _no_change(sizing: Sizing) -> str:
     return MORE_ROOM if sizing.request.gpu is None and sizing.kv_bytes_per_token else ""
 
 
-def _where(text: str) -> str:
+def _where(served: Served, text: str) -> str:
     lowered = text.casefold()
-    return key(next((path for word, path in _KEYS.items() if word in lowered), "model"))
+    return served.at(next((path for word, path in _KEYS.items() if word in lowered), ""))
 
 
-def idle_gpus(subject: Subject) -> Iterator[Finding]:
-    """GPUs that the hosts have and the engine does not use."""
-    settings = subject.settings
-    used = settings.tensor_parallel * settings.pipeline_parallel * settings.data_parallel
-    idle = settings.hardware.gpus - used
-    if settings.build is Build.CUDA and idle > 0:
-        yield Finding(
-            id="sizing.idle-gpus",
-            severity=Severity.WARNING,
-            where=key("engine.tensor_parallel"),
-            message=f"{settings.tensor_parallel} x pipeline_parallel {settings.pipeline_parallel} x data_parallel "
-            f"{settings.data_parallel} uses {used} of {settings.hardware.gpus} GPUs; {idle} would be idle on every host: raise "
-            "one of them, or lower hardware.gpus",
-        )
-
-
-def concurrency(subject: Subject) -> Iterator[Finding]:
-    """More requests at once than the KV cache holds completions of the length that clients are told."""
-    sizing, settings = subject.sizing, subject.settings
-    if sizing is None or not sizing.fits:
+def idle_gpus(served: Served) -> Iterator[Finding]:
+    """GPUs that a replica is given and does not use."""
+    parallel = served.parallelism
+    idle = served.gpus - parallel.ranks
+    if not served.on_gpus or idle <= 0:
         return
-    wanted, tokens = settings.engine.max_num_seqs, settings.model.output_tokens
+    used = f"{parallel.ranks} of {served.gpus} GPUs; {idle} would be idle in every replica"
+    if "tensor_parallel" in type(served.settings.engine).model_fields:
+        where = "engine.tensor_parallel"
+        message = (
+            f"{parallel.tensor} x pipeline_parallel {parallel.pipeline} x data_parallel {parallel.data} uses {used}: "
+            "raise one of them, or lower gpus"
+        )
+    else:
+        where, message = "gpus", f"{served.settings.engine.engine} uses {used}: use {parallel.ranks}"
+    yield Finding(id="sizing.idle-gpus", severity=Severity.WARNING, where=served.at(where), message=message)
+
+
+def concurrency(served: Served) -> Iterator[Finding]:
+    """More requests at once than the KV cache holds completions of the length that clients are told."""
+    sizing, settings = served.measured.sizing, served.settings
+    if sizing is None or not sizing.fits or not settings.task.generates:
+        return
+    wanted, tokens = settings.engine.slots, settings.output_tokens
     room = sizing.kv_cache_tokens // tokens
-    each = " in each copy" if settings.data_parallel > 1 else ""
+    each = " in each copy" if served.parallelism.data > 1 else ""
     if room < wanted:
         yield Finding(
             id="sizing.concurrency",
             # The default is generous on purpose; only what somebody asked for can disappoint.
-            severity=Severity.WARNING if "max_num_seqs" in settings.engine.model_fields_set else Severity.NOTE,
-            where=key("engine.max_num_seqs"),
+            severity=Severity.WARNING if settings.engine.slots_given else Severity.NOTE,
+            where=served.at(f"engine.{settings.engine.SLOTS}"),
             message=f"{wanted} requests at once{each}, while the KV cache of {sizing.kv_cache_tokens:,} tokens holds {room} "
             f"of the {tokens:,} tokens that clients may ask for; beyond that the engine interrupts requests and computes them "
-            f"anew: use {max(1, room)}, or less model.max_output_tokens",
+            f"anew: use {max(1, room)}, or less max_output_tokens",
         )

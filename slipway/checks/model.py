@@ -2,20 +2,21 @@
 
 from collections.abc import Iterator
 
-from slipway.checks.findings import Finding, Severity, key, located
-from slipway.checks.subject import Subject
-from slipway.settings import SettingsError, check_files
+from slipway.deployment.types import Deployment, Served
+from slipway.findings import Finding, Severity, located
+from slipway.settings.errors import SettingsError
+from slipway.settings.load import check_files
 
 FREE_LICENCES = frozenset({"apache-2.0", "mit", "bsd-3-clause"})
 """Those that ask for nothing beyond a notice."""
 
 
-def licence(subject: Subject) -> Iterator[Finding]:
+def licence(served: Served) -> Iterator[Finding]:
     """Terms that somebody ought to have read."""
-    model = subject.model
+    model = served.entry
     if model is None or model.licence.casefold() in FREE_LICENCES:
         return
-    where = key("model.catalog" if subject.settings.model.catalog is not None else "model.source")
+    where = served.at("catalog" if served.settings.catalog is not None else "source")
     if model.commercial_use:
         yield Finding(
             id="model.licence",
@@ -33,24 +34,24 @@ def licence(subject: Subject) -> Iterator[Finding]:
         )
 
 
-def remote_code(subject: Subject) -> Iterator[Finding]:
+def remote_code(served: Served) -> Iterator[Finding]:
     """Models that the engine loads only with their own code."""
-    model = subject.model
-    if model is not None and model.trust_remote_code and not subject.settings.model.trust_remote_code:
+    model = served.entry
+    if model is not None and model.trust_remote_code and not served.settings.trust_remote_code:
         yield Finding(
             id="model.remote-code",
             severity=Severity.WARNING,
-            where=key("model.trust_remote_code"),
+            where=served.at("trust_remote_code"),
             message=f"{model.id} comes with Python code of its own; the engine would refuse to load it: read that code, "
             "then set this to true",
         )
 
 
-def files(subject: Subject) -> Iterator[Finding]:
+def files(deployment: Deployment) -> Iterator[Finding]:
     """Files that the deployment needs on the machine that it is run from; elsewhere, as in a review, they may be absent."""
-    said = {gap.where for gap in subject.gaps}
+    said = {gap.where for gap in deployment.gaps}
     try:
-        check_files(subject.settings, "")
+        check_files(deployment.settings, "")
     except SettingsError as error:
         for where, message in map(located, error.problems):
             if where not in said:

@@ -2,13 +2,12 @@
 
 from collections.abc import Callable, Iterator
 
-from slipway.catalog import Catalog
 from slipway.checks import compatibility, fit, flags, model
-from slipway.checks.findings import Finding, Severity
-from slipway.checks.subject import Subject, examine
-from slipway.settings import Settings
+from slipway.deployment.types import Deployment, Served
+from slipway.findings import Finding, Severity
 
-Rule = Callable[[Subject], Iterator[Finding]]
+Rule = Callable[[Served], Iterator[Finding]]
+"""What one rule says of one model that is served here."""
 
 RULES: tuple[Rule, ...] = (
     fit.fits,
@@ -24,22 +23,13 @@ RULES: tuple[Rule, ...] = (
     flags.parsers,
     model.remote_code,
     model.licence,
-    model.files,
 )
 
 _ORDER = list(Severity)
 
 
-def findings(subject: Subject) -> list[Finding]:
-    """What all rules say, the weighty first."""
-    found = [finding for rule in RULES for finding in rule(subject)]
-    return sorted(found, key=lambda finding: _ORDER.index(finding.severity))
-
-
-def check(settings: Settings, catalog: Catalog, source: str = "settings") -> list[Finding]:
-    """`examine`, then `findings`.
-
-    Raises:
-        SettingsError: as `examine`.
-    """
-    return findings(examine(settings, catalog, source))
+def findings(deployment: Deployment) -> list[Finding]:
+    """What all rules say of all models, the weighty first; what several replicas or models have in common is said once."""
+    found = [finding for rule in RULES for served in deployment.served.values() for finding in rule(served)]
+    found += model.files(deployment)
+    return sorted(dict.fromkeys(found), key=lambda finding: _ORDER.index(finding.severity))

@@ -1,11 +1,5 @@
-"""Inference engines, one adapter per file. To add one: a module here with `ADAPTER`, its role, its name in `Engine.name`."""
+"""Inference engines, one folder each: its options, how it is launched and, where it is known, how it counts memory.
 
-from importlib import import_module
-
-from slipway.engines.base import EngineAdapter
-
-
-def adapter(name: str) -> EngineAdapter:
-    """The adapter of the engine called `name` in the settings, which admit only names that exist here."""
-    found: EngineAdapter = import_module(f"slipway.engines.{name}").ADAPTER
-    return found
+To add one: a folder here with `options.py` (class `Options`) and `launch.py` (`ADAPTER`), and the role that installs its
+program. A distribution of somebody else's adds one by an entry point in the group `slipway.engines`.
+"""

@@ -1,20 +1,23 @@
 """What Slipway needs to know of a gateway."""
 
-from typing import Any, Protocol
+from __future__ import annotations
 
-from slipway.settings import Settings
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from slipway.deployment.types import Deployment, GatewayInstance
+    from slipway.engines.base import Launch, Program
 
 
 class GatewayAdapter(Protocol):
-    """One gateway: the role that installs it, and how that role's variables follow from the settings."""
-
-    @property
-    def role(self) -> str:
-        """The Ansible role; its unit is ``slipway-<role>.service``."""
+    """One gateway: what is installed, and how one of its processes is started."""
 
     @property
     def release(self) -> str:
-        """The release that the role installs."""
+        """The release that its role installs."""
 
-    def variables(self, settings: Settings) -> dict[str, Any]:
-        """The role's variables; secrets stay `Secret`s."""
+    def program(self) -> Program:
+        """What has to be installed."""
+
+    def launch(self, deployment: Deployment, gateway: GatewayInstance) -> Launch:
+        """How this process is started; secrets stay `Secret`s, addresses references."""

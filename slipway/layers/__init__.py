@@ -1,6 +1,32 @@
-"""The layers of a platform, bottom up: pure functions from the settings to the steps of each layer."""
+"""The layers of a machine, bottom up: pure functions from the deployment to steps. Their order is data."""
 
-from slipway.layers import acceptance, base, engine, front, gateway, preflight
+from collections.abc import Callable
+from dataclasses import dataclass
 
-LAYERS = (preflight, base, engine, gateway, front, acceptance)
-"""Each has `steps(settings)`."""
+from slipway.deployment.types import Deployment
+from slipway.layers import acceptance, base, engines, front, gateway, models, preflight, programs, vacate
+from slipway.layers.step import Step
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer: what it is called, and its steps."""
+
+    name: str
+    title: str
+    """In the type of its resource, ``slipway:layers:<title>``."""
+    steps: Callable[[Deployment], list[Step]]
+
+
+LAYERS = (
+    Layer("preflight", "Preflight", preflight.steps),
+    Layer("base", "Base", base.steps),
+    Layer("programs", "Programs", programs.steps),
+    Layer("models", "Models", models.steps),
+    Layer("vacate", "Vacate", vacate.steps),
+    Layer("engines", "Engines", engines.steps),
+    Layer("gateway", "Gateway", gateway.steps),
+    Layer("front", "Front", front.steps),
+    Layer("acceptance", "Acceptance", acceptance.steps),
+)
+"""Bottom up: a step names only steps of layers before its own."""

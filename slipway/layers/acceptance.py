@@ -1,33 +1,74 @@
-"""Acceptance: a real completion through the front, with a real key, after every change."""
+"""Acceptance: every model is asked through the front, and each gateway, by its task, with a real key, after every change."""
 
-from slipway.layers.step import Step
-from slipway.settings import Settings
-from slipway.settings.hosts import Service
+from typing import Any
+
+from slipway.deployment.names import UNIT
+from slipway.deployment.references import private, public
+from slipway.deployment.routes import proved
+from slipway.deployment.types import Deployment, Route
+from slipway.fronts import adapter as front_adapter
+from slipway.layers.step import Step, step_key
 
 MAX_TOKENS = 64
-PRIVATE_CA = "/etc/slipway/nginx/tls/authority.crt"
-"""Where role nginx keeps the certificate of the private CA."""
+NAME = "acceptance"
 
 
-def steps(settings: Settings) -> list[Step]:
-    """One step, on the front's host; it reaches the front as a client in that network does."""
-    engine = settings.engine_hosts[0]
-    variables: dict[str, object] = {
-        "acceptance_address": settings.front_host.internal_address or settings.front_host.address,
-        "acceptance_port": settings.front.port,
-        "acceptance_server_name": settings.server_name,
-        "acceptance_key": settings.gateway.keys[0].key,
-        "acceptance_model": settings.model.name,
-        "acceptance_max_tokens": min(MAX_TOKENS, settings.model.output_tokens),
+def steps(deployment: Deployment) -> list[Step]:
+    """One step, on the front's machine; it reaches the front as a client in that network does."""
+    front, settings = deployment.front, deployment.settings
+    team, *private_teams = deployment.acceptance
+    models = [_model(deployment, route) for route in proved(deployment.routes, deployment.served)]
+    variables: dict[str, Any] = {
+        "acceptance_address": _address(deployment),
+        "acceptance_port": front.port,
+        "acceptance_server_name": front.server_name,
+        "acceptance_front_unit": UNIT.format(front.name),
+        "acceptance_gateway_unit": UNIT.format(deployment.gateways[0].name),
+        "acceptance_key": team.key,
+        "acceptance_models": models,
     }
+    for each in private_teams:
+        # The second gateway is theirs; the front tells by the key who is asked.
+        variables["acceptance_private_key"] = each.key
+        variables["acceptance_private_gateway"] = UNIT.format(deployment.gateways[1].name)
     if settings.front.certificate_file is None:
-        variables["acceptance_ca_file"] = PRIVATE_CA
+        variables["acceptance_ca_file"] = front_adapter(settings.front.name).ca_file
     elif settings.front.ca_file is not None:
         variables["acceptance_ca_certificate"] = settings.front.ca_file.read_text(encoding="ascii")
-    # The engine can be asked directly only from a host that may call it.
-    if settings.front_host == settings.gateway_host:
-        address = settings.bind_address(Service.ENGINE, engine)
-        variables["acceptance_direct_url"] = f"http://{address}:{settings.engine.port}/v1"
-        if settings.engine.key is not None:
-            variables["acceptance_direct_key"] = settings.engine.key
-    return [Step(host=settings.front_host, role="acceptance", variables=variables, timeout_s=600)]
+    if settings.gateway.engine_key is not None and front.machine == deployment.gateways[0].machine:
+        variables["acceptance_direct_key"] = settings.gateway.engine_key
+    before = tuple(
+        step_key(machine, instance)
+        for machine, instance in (
+            *((each.machine, each.name) for each in deployment.instances),
+            *((each.machine, each.name) for each in deployment.gateways),
+            (front.machine, front.name),
+        )
+    )
+    return [
+        Step(
+            machine=front.machine,
+            instance=NAME,
+            role="acceptance",
+            variables=variables,
+            after=before,
+            again_after=before,
+            timeout_s=600 + 60 * len(deployment.routes) + 30 * len(models) * len(private_teams),
+        )
+    ]
+
+
+def _model(deployment: Deployment, route: Route) -> dict[str, Any]:
+    model: dict[str, Any] = {"name": route.name, "task": str(route.task)}
+    if route.task.generates and route.max_output_tokens is not None:
+        model["max_tokens"] = min(MAX_TOKENS, route.max_output_tokens)
+    # The engine can be asked directly only from a machine that may call it.
+    if deployment.front.machine == deployment.gateways[0].machine and route.name in deployment.served:
+        model["direct_url"] = deployment.of(route.name)[0].url
+    return model
+
+
+def _address(deployment: Deployment) -> str:
+    """Of the front's machine, as its peers reach it."""
+    machine = deployment.front.machine
+    return private(machine.name) if machine.has_private_address else public(machine.name)

@@ -1,9 +1,13 @@
 """Base: folders, the installer of Python environments, limits."""
 
-from slipway.layers.step import Step
-from slipway.settings import Settings
+from slipway.deployment.types import Deployment
+from slipway.layers import preflight
+from slipway.layers.step import Step, step_key
+
+NAME = "base"
 
 
-def steps(settings: Settings) -> list[Step]:
-    """One step per host."""
-    return [Step(host=host, role="base") for host in settings.hosts]
+def steps(deployment: Deployment) -> list[Step]:
+    """One step per machine, once every machine has passed its preflight: one that is refused leaves all untouched."""
+    passed = tuple(step_key(machine, preflight.NAME) for machine in deployment.machines.values())
+    return [Step(machine=machine, instance=NAME, role="base", after=passed) for machine in deployment.machines.values()]

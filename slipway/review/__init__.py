@@ -6,7 +6,8 @@ would do as the JSON of `pulumi preview`; nothing is asked of a host, a cloud or
 
 from slipway.review.changes import Changed, Changes, ChangesError, How, changes
 from slipway.review.comment import MARKER, comment
-from slipway.review.deployment import Capacity, MonthlyCost, capacity, monthly_cost
+from slipway.review.declared import Difference, Fact, Kind
+from slipway.review.deployment import Capacity, MonthlyCost, capacities, monthly_cost, pool_costs
 from slipway.review.preview import Preview, read_preview
 from slipway.review.stack import Review, Side
 
@@ -16,14 +17,18 @@ __all__ = [
     "Changed",
     "Changes",
     "ChangesError",
+    "Difference",
+    "Fact",
     "How",
+    "Kind",
     "MonthlyCost",
     "Preview",
     "Review",
     "Side",
-    "capacity",
+    "capacities",
     "changes",
     "comment",
     "monthly_cost",
+    "pool_costs",
     "read_preview",
 ]

@@ -42,7 +42,9 @@ CONFIGURATIONS = "policies/config"
 _NOT_OURS = re.compile(r"\.git|\.venv|\.ansible|\.hypothesis|\.\w+_cache|__pycache__|review-out|.*\.egg-info")
 """Folders that tools make; where git knows what belongs to the checkout, it is asked instead."""
 _OWN = re.compile(rf"(stacks/Pulumi\.[^/]*\.yaml|{CONFIGURATIONS}/[^/]*\.json)")
-_CATALOGUE = re.compile(r"(?!\.|(components|playbooks|policies|provider|slipway|tools)/|Pulumi\.yaml).*\.(ya?ml|json)")
+_CATALOGUE = re.compile(
+    r"(?!\.|(cli|components|playbooks|policies|provider|slipway|tools)/|Pulumi\.yaml).*\.(ya?ml|json)"
+)
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_-]{0,99}")
 _SECTION = "slipway:platform"
 

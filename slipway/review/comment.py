@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 
 from slipway.review.changes import CONFIGURATIONS, Changes, How
-from slipway.review.deployment import Capacity, MonthlyCost
+from slipway.review.figures import cell, changed, cost, listed, rooms, size
 from slipway.review.limit import LIMIT, Block, fitted
 from slipway.review.preview import KINDS, Preview, State
 from slipway.review.stack import Entry, Review, counted
@@ -17,7 +17,7 @@ MARKER = "<!-- slipway-review -->"
 """By which the comment is found again, to be updated in place."""
 
 _HEADER = """\
-| Stack | Verdict | Create | Update | Replace | Delete | Cost a month | Capacity |
+| Stack | Verdict | Create | Update | Replace | Delete | Cost a month | Size |
 | --- | --- | ---: | ---: | ---: | ---: | --- | --- |"""
 _WORDS = """\
 <details><summary>What the columns mean</summary>
@@ -25,16 +25,25 @@ _WORDS = """\
 - **Verdict**: ✔ means that the model fits, no check failed and no mandatory policy is violated, as far as is said beside it; \
 ✖ that a deployment would be refused, or would fail.
 - **Create, Update, Replace, Delete**: resources of the stack, from `pulumi preview`. A replaced one is removed and made anew.
-- **Cost a month**: of the engine's hosts, bought: a month's part of their price, upkeep and energy, as `slipway plan` reckons; \
-without staff. `~` stands before what rests on an estimated price.
+- **Cost a month**: of the pools' machines, bought: a month's part of their price, upkeep and energy, as `slipway plan` \
+reckons; without staff, and without what providers charge. `~` stands before what rests on an estimated price.
+- **Replicas**: engines that serve the model, each with GPUs of its own.
 - **KV cache**: the GPU memory in which running conversations are kept, in tokens.
 - **Full-length requests**: how many requests of the longest length allowed fit into it at once.
 - **At once**: how many requests are worked on at the same time; further ones wait.
 
 Both sides are computed by the Slipway of this change, so that what differs comes from settings alone.
 </details>"""
-_UNKNOWN = "not known"
-_RANKS = {"mandatory": 1, "errors": 1, "advisory": 2, "excepted": 2, "warnings": 3, "unknown": 4, "resources": 5}
+_RANKS = {
+    "mandatory": 1,
+    "errors": 1,
+    "advisory": 2,
+    "excepted": 2,
+    "warnings": 3,
+    "unknown": 4,
+    "changes": 5,
+    "resources": 6,
+}
 """What is cut first where there is no room: the highest."""
 
 
@@ -108,7 +117,7 @@ def _touched(changes: Changes) -> Iterator[Block]:
         # What a judge's verdict depends on is shown where there is no room for all.
         items=tuple(f"- {code_name(file)}" for file in (*changes.judges, *_but(changes.shared, changes.judges))),
         tail="\n</details>\n",
-        rank=6,
+        rank=7,
     )
 
 
@@ -123,11 +132,9 @@ def _row(review: Review) -> str:
     counts = [str(preview.count(kind)) if preview is not None and known else "?" for kind in KINDS]
     if review.changed.how is How.REMOVED:
         counts = ["-"] * len(KINDS)
-    return f"| {_cell(review.changed.name)} | {verdict(review)} | {' | '.join(counts)} | {_cost(review)} | {_capacity(review)} |"
-
-
-def _cell(text: str) -> str:
-    return code(text).replace("|", "\\|")
+    return (
+        f"| {cell(review.changed.name)} | {verdict(review)} | {' | '.join(counts)} | {cost(review)} | {size(review)} |"
+    )
 
 
 def verdict(review: Review) -> str:
@@ -147,50 +154,9 @@ def verdict(review: Review) -> str:
     return f"✔ {', '.join(words)}"
 
 
-def _cost(review: Review) -> str:
-    before, after = review.base.cost, review.head.cost
-    if review.changed.how is How.NEW:
-        return f"none → {_money(after)}"
-    if review.changed.how is How.REMOVED:
-        return f"{_money(before)} → none"
-    if before is None or after is None:
-        return _UNKNOWN if before is after else f"{_money(before)} → {_money(after)}"
-    change = after.total - before.total
-    if round(change) == 0:
-        return f"{_money(after)} (no change)"
-    return f"{_money(before)} → {_money(after)} ({change:+,.0f})"
-
-
-def _money(cost: MonthlyCost | None) -> str:
-    return _UNKNOWN if cost is None else f"{'~' if cost.estimated else ''}{cost.currency} {cost.total:,.0f}"
-
-
-def _capacity(review: Review) -> str:
-    before, after = review.base.capacity, review.head.capacity
-    figures: tuple[tuple[str, Callable[[Capacity], float | None], str], ...] = (
-        ("Engine hosts", lambda side: side.hosts, ",.0f"),
-        ("GPUs", lambda side: side.gpus, ",.0f"),
-        ("KV cache tokens", lambda side: side.kv_cache_tokens, ",.0f"),
-        ("Full-length requests", lambda side: side.full_requests, ",.1f"),
-        ("At once", lambda side: side.at_once, ",.0f"),
-    )
-    lines = []
-    for name, figure, form in figures:
-        sides = [
-            _UNKNOWN if side is None or (value := figure(side)) is None else format(value, form)
-            for side in (before, after)
-        ]
-        if review.changed.how is How.NEW:
-            sides[0] = "none"
-        if review.changed.how is How.REMOVED:
-            sides[1] = "none"
-        lines.append(f"{name}: {sides[1] if sides[0] == sides[1] else ' → '.join(sides)}")
-    return "<br>".join(lines)
-
-
 def _section(review: Review) -> Iterator[Block]:
     name = review.changed.name
-    blocks = list(chain(_notices(review), _judgements(review), _resources(review)))
+    blocks = list(chain(_notices(review), _judgements(review), changed(review), rooms(review), _resources(review)))
     if blocks:
         yield Block(head=f"\n### {code(name)}: {verdict(review)}")
         yield from blocks
@@ -224,34 +190,30 @@ def _notices(review: Review) -> Iterator[Block]:
 
 
 def _judgements(review: Review) -> Iterator[Block]:
-    yield from _listed("Refused settings", "errors", [f"- {code(problem)}" for problem in review.head.problems])
-    yield from _listed(
+    yield from listed("Refused settings", _RANKS["errors"], [f"- {code(problem)}" for problem in review.head.problems])
+    yield from listed(
         "Mandatory violations: the deployment is refused",
-        "mandatory",
+        _RANKS["mandatory"],
         [_policy(review, entry) for entry in review.mandatory],
     )
-    yield from _listed(
+    yield from listed(
         "Failed checks: it would not start, or not fit",
-        "errors",
+        _RANKS["errors"],
         [_finding(review, entry) for entry in review.findings("error")],
     )
     if review.preview is not None and review.preview.errors:
         told = [span for error in review.preview.errors for span in spans(error)]
-        yield from _listed("The preview failed", "errors", [f"- {span}" for span in told])
-    yield from _listed("Advice of the policies", "advisory", [_policy(review, entry) for entry in review.advisory])
-    yield from _listed("Warnings", "warnings", [_finding(review, entry) for entry in review.findings("warning")])
-    yield from _listed("Excepted", "excepted", [_exception(review, entry) for entry in review.excepted])
-    yield from _listed(
+        yield from listed("The preview failed", _RANKS["errors"], [f"- {span}" for span in told])
+    yield from listed(
+        "Advice of the policies", _RANKS["advisory"], [_policy(review, entry) for entry in review.advisory]
+    )
+    yield from listed("Warnings", _RANKS["warnings"], [_finding(review, entry) for entry in review.findings("warning")])
+    yield from listed("Excepted", _RANKS["excepted"], [_exception(review, entry) for entry in review.excepted])
+    yield from listed(
         "Not known before the deployment; asked again at `up`",
-        "unknown",
+        _RANKS["unknown"],
         [_open(review, entry) for entry in review.unknown],
     )
-
-
-def _listed(title: str, kind: str, lines: Iterable[str]) -> Iterator[Block]:
-    items = tuple(lines)
-    if items:
-        yield Block(head=f"\n**{title} ({len(items)})**\n", items=items, rank=_RANKS[kind])
 
 
 def _new(review: Review, entry: Entry) -> str:

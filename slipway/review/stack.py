@@ -8,7 +8,8 @@ from functools import cached_property
 from typing import Any
 
 from slipway.review.changes import Changed, How
-from slipway.review.deployment import Capacity, MonthlyCost
+from slipway.review.declared import Difference, differences
+from slipway.review.deployment import Capacity, MonthlyCost, capacities, together
 from slipway.review.preview import Preview, State
 
 NOT_SIZED = "sizing.not-checked"
@@ -24,13 +25,35 @@ class Side:
 
     checked: Mapping[str, Any] = field(default_factory=dict)
     """The stack's entry of `slipway check --json`; empty where there is no such stack on this side."""
-    capacity: Capacity | None = None
-    cost: MonthlyCost | None = None
+    costs: Mapping[str, MonthlyCost | None] = field(default_factory=dict)
+    """By pool; None where nothing is known."""
 
     @property
     def problems(self) -> tuple[str, ...]:
         """Settings or policy configuration that were refused."""
         return tuple(str(problem) for problem in self.checked.get("problems") or ())
+
+    @property
+    def declared(self) -> Entry:
+        """What will be deployed; empty where the settings were refused, and where there is no such stack on this side."""
+        found = self.checked.get("deployment")
+        return found if isinstance(found, Mapping) else {}
+
+    @cached_property
+    def capacities(self) -> Mapping[str, Capacity]:
+        """By model."""
+        return capacities(self.declared)
+
+    @property
+    def cost(self) -> MonthlyCost | None:
+        """Of all pools of which it is known; None where it is of none."""
+        known = [cost for cost in self.costs.values() if cost is not None]
+        return together(known) if known else None
+
+    @property
+    def unpriced(self) -> tuple[str, ...]:
+        """The pools that are not part of `cost`."""
+        return tuple(pool for pool, cost in self.costs.items() if cost is None)
 
     @property
     def findings(self) -> tuple[Entry, ...]:
@@ -52,6 +75,13 @@ class Review:
     head: Side
     preview: Preview | None = None
     """None where none was made."""
+
+    @cached_property
+    def differences(self) -> tuple[Difference, ...]:
+        """What the deployments before and after differ in; nothing where one of them could not be worked out."""
+        if self.changed.how is not How.NEW and not self.base.declared:
+            return ()
+        return differences(self.base.declared, self.head.declared) if self.head.declared else ()
 
     @cached_property
     def mandatory(self) -> tuple[Entry, ...]:

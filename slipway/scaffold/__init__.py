@@ -1,9 +1,9 @@
-"""Make a stack's file: work a deployment out, write it down, validate it, put it in its place.
+"""Make a stack's file: work out what it is to say, write it down, validate it, put it in its place.
 
-Nothing here asks a question, a host or a network; `slipway.cli.init` does the asking.
+Nothing here asks a question, a host or a network; `cli.init` does the asking.
 """
 
-from slipway.scaffold.deployment import Deployment, for_tier
+from slipway.scaffold.draft import Draft, for_tier
 from slipway.scaffold.errors import InitError
 from slipway.scaffold.file import Written, free_name, write
 from slipway.scaffold.from_plan import for_option, read_plan
@@ -12,7 +12,7 @@ from slipway.scaffold.text import stack_text
 
 __all__ = [
     "Access",
-    "Deployment",
+    "Draft",
     "InitError",
     "Written",
     "access",

@@ -6,9 +6,12 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from slipway.checks import Finding, Severity, Subject, catalog_of, examine, findings
+from slipway.checks.rules import findings
+from slipway.deployment.resolve import catalog_of, resolve
+from slipway.deployment.types import Deployment
+from slipway.findings import Finding, Severity
 from slipway.scaffold.errors import InitError
-from slipway.settings import SettingsError
+from slipway.settings.errors import SettingsError
 from slipway.settings.load import read_public, stack_file
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
@@ -22,7 +25,7 @@ class Written:
     """A stack that was made."""
 
     file: Path
-    subject: Subject
+    deployment: Deployment
     findings: tuple[Finding, ...]
     """Warnings and notes; an error would have been refused."""
 
@@ -60,7 +63,7 @@ def write(text: str, stack: str, root: Path, *, force: bool) -> Written:
     """
     file = free_name(stack, root, force=force)
     text += _state_keys(file)
-    subject, found = validated(text, stack)
+    deployment, found = validated(text, stack)
     file.parent.mkdir(exist_ok=True)
     part = file.with_name(f".{file.name}.{os.getpid()}")
     try:
@@ -76,7 +79,7 @@ def write(text: str, stack: str, root: Path, *, force: bool) -> Written:
         raise InitError(f"{file.relative_to(root)}: cannot be written: {error.strerror}; nothing was written") from None
     finally:
         part.unlink(missing_ok=True)
-    return Written(file=file, subject=subject, findings=found)
+    return Written(file=file, deployment=deployment, findings=found)
 
 
 def _state_keys(file: Path) -> str:
@@ -87,7 +90,7 @@ def _state_keys(file: Path) -> str:
     return "".join(f"{line}\n" for line in lines if line.startswith(_STATE_KEYS))
 
 
-def validated(text: str, stack: str) -> tuple[Subject, tuple[Finding, ...]]:
+def validated(text: str, stack: str) -> tuple[Deployment, tuple[Finding, ...]]:
     """What the checks say of a stack with this text.
 
     Raises:
@@ -101,14 +104,14 @@ def validated(text: str, stack: str) -> tuple[Subject, tuple[Finding, ...]]:
         source = str(file.relative_to(root))
         try:
             settings = read_public(stack, root)
-            subject = examine(settings, catalog_of(settings, root), source)
+            deployment = resolve(settings, catalog_of(settings, root), source)
         except SettingsError as error:
             raise InitError(_lines(list(error.problems), source)) from None
-    found = tuple(findings(subject))
+    found = tuple(findings(deployment))
     stopping = [finding.line for finding in found if finding.severity is Severity.ERROR or finding.id == _FILES]
     if stopping:
         raise InitError(_lines(stopping, source))
-    return subject, found
+    return deployment, found
 
 
 def _lines(problems: list[str], source: str) -> str:

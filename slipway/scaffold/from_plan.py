@@ -1,4 +1,4 @@
-"""Work a deployment out from an option of `slipway plan --json`."""
+"""Work out what a stack is to say from an option of `slipway plan --json`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from slipway.catalog import Catalog
 from slipway.catalog.load import find, find_or_none
 from slipway.performance.copies import SEVERAL_HOSTS, is_mixture
 from slipway.performance.plan_types import Option, Plan
-from slipway.scaffold.deployment import Deployment, Hardware, Planned, finished, hardware_of, longest, readable
+from slipway.scaffold.draft import Draft, Hardware, Planned, finished, hardware_of, longest, readable
 from slipway.scaffold.errors import InitError
 from slipway.sizing.architecture import Architecture
 from slipway.sizing.result import Request, Sizing, SizingError
@@ -32,7 +32,7 @@ def read_plan(file: Path) -> Plan:
         raise InitError(f"--from-plan: {file} is not the answer of `slipway plan --json` ({error}); {mend}") from None
 
 
-def for_option(plan: Plan, number: int | None, teams: int, catalog: Catalog) -> Deployment:
+def for_option(plan: Plan, number: int | None, teams: int, catalog: Catalog) -> Draft:
     """Option `number` of the plan, counted from 1, for so many teams; None takes the one that the plan chose.
 
     Raises:
@@ -75,7 +75,6 @@ def for_option(plan: Plan, number: int | None, teams: int, catalog: Catalog) -> 
         hardware,
         option.hosts,
         sizing,
-        None,
         copies=option.data_parallel,
         output_tokens=_output_tokens(planned, sizing),
         most=planned.at_once,

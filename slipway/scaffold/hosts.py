@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slipway.scaffold.errors import InitError
-from slipway.settings.hosts import Host
 from slipway.settings.types import address, host_name, private_address, user_name
+from slipway.targets.hosts.settings import Host
 
 USER = "ubuntu"
 TEAM = "platform"
@@ -92,7 +92,7 @@ def _given(hosts: Sequence[str], least: int) -> tuple[Place, ...]:
 
 
 def _host(place: Place) -> Host:
-    return Host(name="asked", address=place.address, private_address=place.private_address, user=USER)
+    return Host(address=place.address, private_address=place.private_address, user=USER)
 
 
 def _placeholders(count: int) -> tuple[Place, ...]:

@@ -1,7 +1,5 @@
-"""What a stack's YAML may say, validated before anything is touched."""
+"""What a stack's YAML may say, validated before anything is touched: one section a file.
 
-from slipway.settings.errors import SettingsError
-from slipway.settings.load import check_files, parse
-from slipway.settings.platform import Settings
-
-__all__ = ["Settings", "SettingsError", "check_files", "parse"]
+`slipway.settings.load` reads a stack, `slipway.settings.platform` holds the whole. Nothing is looked up or computed here;
+what follows from the settings is `slipway.deployment`.
+"""

@@ -1,18 +1,27 @@
-"""The front: TLS, and the only service that listens outside."""
+"""The front: TLS, who may reach it, and the only service that listens outside."""
 
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import Field, model_validator
 
+from slipway.fronts import DEFAULT, names
 from slipway.settings.base import Section
-from slipway.settings.types import Address, LocalPath, Port, PositiveCount
+from slipway.settings.types import Address, HostName, LocalPath, Network, Port, PositiveCount
+
+if TYPE_CHECKING:
+    FrontName = str
+else:
+    FrontName = Literal[names()]
+    """One of the folders of `slipway.fronts`."""
 
 
 class Front(Section):
     """The TLS front. Without a site certificate Slipway makes a private CA on the front's host."""
 
-    name: Literal["nginx"] = "nginx"
+    name: FrontName = DEFAULT
     """The front: one of Slipway's adapters."""
+    pool: HostName | None = None
+    """The pool on whose first machine it runs. Default: where the gateway runs."""
     server_name: Address | None = None
     """The name or address in the endpoint's URL and in its certificate. Default: the front host's `address`."""
     extra_names: tuple[Address, ...] = Field(default_factory=tuple)
@@ -27,8 +36,10 @@ class Front(Section):
     """The CA that signed the site certificate (PEM), where clients don't trust it anyway: acceptance and clients use it."""
     read_timeout_s: PositiveCount = 600
     """How long the front waits between two pieces of an answer, in seconds; long enough for a long prompt's first token."""
-    body_limit_mib: PositiveCount = 10
-    """The largest request, in MiB."""
+    body_limit_mib: PositiveCount = 64
+    """The largest request, in MiB: images and long contexts are part of it."""
+    allowed_networks: tuple[Network, ...] = ()
+    """Client networks that the front admits (CIDR). Default: all; a key is needed in any case."""
 
     @model_validator(mode="after")
     def _certificate_with_key(self) -> Self:

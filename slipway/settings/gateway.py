@@ -1,41 +1,59 @@
-"""The gateway: team keys, limits and routing."""
+"""The gateway: teams, their keys and limits."""
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
+from slipway.gateways import DEFAULT, names
 from slipway.settings.base import Section
-from slipway.settings.types import HostName, MemorySize, Port, PositiveCount, StrongSecret
+from slipway.settings.types import HostName, MemorySize, ModelName, Port, PositiveCount, StrongSecret
+
+OWN_TEAMS = "slipway-"
+"""What the names of Slipway's own teams begin with, those that acceptance asks as; no other team's does."""
+if TYPE_CHECKING:
+    GatewayName = str
+else:
+    GatewayName = Literal[names()]
+    """One of the folders of `slipway.gateways`."""
 
 
-class TeamKey(Section):
-    """One team's key and its limits."""
+class Team(Section):
+    """One team: its key, what it may ask for, and how much."""
 
-    team: HostName
-    """The team, as logs and limits name it."""
     key: StrongSecret
     """The bearer key."""
+    models: tuple[ModelName, ...] | None = Field(default=None, min_length=1)
+    """The models that it may ask for, by name or alias. Default: all."""
+    private: bool = False
+    """Nothing of its requests leaves for a provider, whatever fails."""
     requests_per_minute: PositiveCount | None = None
     """Requests that the team may start in a minute. Default: no limit."""
     tokens_per_minute: PositiveCount | None = None
     """Tokens, prompt and completion, that the team may use in a minute. Default: no limit."""
 
-    @property
-    def variable(self) -> str:
-        """The environment variable under which a client of this team keeps the key."""
-        return self.key.env or f"SLIPWAY_KEY_{self.team.upper().replace('-', '_')}"
+
+def key_variable(team: str, settings: Team | None = None) -> str:
+    """The environment variable under which a client of `team` keeps the key; the usual one where the settings name none."""
+    named = None if settings is None else settings.key.env
+    return named or f"SLIPWAY_KEY_{team.upper().replace('-', '_')}"
 
 
 class Gateway(Section):
     """What stands between the front and the engines."""
 
-    name: Literal["litellm"] = "litellm"
+    name: GatewayName = DEFAULT
     """The gateway: one of Slipway's adapters."""
+    pool: HostName | None = None
+    """The pool on whose first machine it runs. Default: the pool called `edge`, or the first one."""
     port: Port = 4000
-    """Its port, on loopback or, where the front is on another host, on the private network."""
-    keys: tuple[TeamKey, ...] = Field(min_length=1)
-    """The teams' keys; a request with none of them is answered 401."""
+    """Its port, on loopback or, where the front is on another machine, on the private network."""
+    private_port: Port = 4001
+    """The port of the second gateway that private teams have where there are providers too."""
+    teams: dict[HostName, Team] = Field(min_length=1)
+    """The teams, by the name that logs and limits give them; a request with no team's key is answered 401."""
+    engine_key: StrongSecret | None = None
+    """The key with which the gateway calls the engines. Needed as soon as an engine and the gateway are on different machines."""
     request_timeout_s: PositiveCount = 600
-    """How long one request may take, in seconds."""
+    """How long one request may take, in seconds. An engine that is stopped has as long to end what it has begun."""
     memory_max: MemorySize = "50%"
-    """systemd's memory limit for the gateway: a size (`4G`) or a part of the host's memory."""
+    """systemd's memory limit for the gateway: a size (`4G`) or a part of the machine's memory."""

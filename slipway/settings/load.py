@@ -7,9 +7,10 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from slipway.settings.errors import PREFIX, SettingsError, render
+from slipway.settings.errors import PREFIX, SettingsError, path, place, render
+from slipway.settings.models import ModelSource
 from slipway.settings.platform import Settings
-from slipway.settings.secrets import misplaced_secrets
+from slipway.settings.secrets import misplaced_secrets, places, values_at
 from slipway.settings.types import Secret, is_environment_variable
 
 
@@ -34,6 +35,20 @@ def parse(document: object, source: str) -> Settings:
         raise SettingsError(render(error, Settings), source) from None
 
 
+def in_order_of(document: Any, raw: Any) -> Any:
+    """`document` with the keys of its maps in the order of `raw`'s; those that `raw` does not have come last.
+
+    Pulumi hands a program its configuration with all keys sorted. The order of the stack's file has a meaning (models are
+    given GPUs in it, the first machine of a pool has the gateway), and is what `slipway check` goes by.
+    """
+    if isinstance(document, Mapping) and isinstance(raw, Mapping):
+        keys = [*(key for key in raw if key in document), *(key for key in document if key not in raw)]
+        return {key: in_order_of(document[key], raw.get(key)) for key in keys}
+    if isinstance(document, list) and isinstance(raw, list) and len(document) == len(raw):
+        return [in_order_of(inner, other) for inner, other in zip(document, raw, strict=True)]
+    return document
+
+
 def check_files(settings: Settings, source: str) -> None:
     """Check that the files which the settings name on this machine are there and of use.
 
@@ -41,25 +56,40 @@ def check_files(settings: Settings, source: str) -> None:
         SettingsError: with every missing file, one line each.
     """
     problems = []
-    for index, host in enumerate(settings.hosts):
-        if host.key_file is not None and not host.key_file.is_file():
+    told: set[tuple[str | int, ...]] = set()
+    for machine in settings.machines.values():
+        # Machines of one section have one key.
+        if machine.key_file is not None and not machine.key_file.is_file() and machine.keys not in told:
+            told.add(machine.keys)
             problems.append(
-                f"{PREFIX}.hosts[{index}].key_file: {host.key_file} does not exist; "
-                f"{host.name} could not be reached: correct the path, or make the key with ssh-keygen"
+                f"{place(*machine.keys, 'key_file')}: {machine.key_file} does not exist; "
+                f"{machine.name} could not be reached: correct the path, or make the key with ssh-keygen"
             )
-    folder = settings.model.source.path
-    if folder is not None and not (folder / "config.json").is_file():
-        what = "holds no config.json" if folder.is_dir() else "does not exist"
-        problems.append(
-            f"{PREFIX}.model.source.path: {folder} {what}; the engine would have nothing to load: "
-            "give the folder that holds the model's config.json"
-        )
+    for name, model in settings.served.items():
+        if (reason := _lacking(model.source)) is not None:
+            problems.append(f"{place('models', name, 'source', 'path')}: {model.source.path} {reason}")
     for key in ("certificate_file", "key_file", "ca_file"):
         file: Path | None = getattr(settings.front, key)
         if file is not None and (reason := _unreadable(file)):
-            problems.append(f"{PREFIX}.front.{key}: {file} {reason}; the front could not serve TLS: correct the path")
+            problems.append(f"{place('front', key)}: {file} {reason}; the front could not serve TLS: correct the path")
     if problems:
         raise SettingsError(problems, source)
+
+
+def _lacking(source: ModelSource) -> str | None:
+    """What is wrong with the files of `source` on this machine; None where nothing is, or none are meant to be here."""
+    given = source.path
+    if given is None:
+        return None
+    if source.gguf is not None:
+        file = given / source.gguf if given.is_dir() else given
+        if file.is_file():
+            return None
+        return "does not exist; the engine would have nothing to load: give the GGUF file, or the folder that holds it"
+    if (given / "config.json").is_file():
+        return None
+    what = "holds no config.json" if given.is_dir() else "does not exist"
+    return f"{what}; the engine would have nothing to load: give the folder that holds the model's config.json"
 
 
 def _unreadable(file: Path) -> str:
@@ -118,15 +148,14 @@ def stack_names(root: Path) -> list[str]:
     )
 
 
+_OWN = (("gateway", "engine_key"), ("gateway", "teams", "*", "key"))
+"""Secrets that are Slipway's own: it may make them up. All others are somebody's: providers' keys, hubs' tokens."""
+
+
 def made_secrets(document: object) -> Iterator[str]:
     """The variables among `secret_variables` whose values Slipway may make up: its own keys, and nobody else's tokens."""
-    sections = document if isinstance(document, Mapping) else {}
-    gateway, engine = sections.get("gateway"), sections.get("engine")
-    keys = gateway.get("keys") if isinstance(gateway, Mapping) else None
-    own = [entry.get("key") for entry in keys if isinstance(entry, Mapping)] if isinstance(keys, list) else []
-    if isinstance(engine, Mapping):
-        own.insert(0, engine.get("key"))
-    for variable in secret_variables(own):
+    own = [value for each in _OWN for _, value in values_at(document, each)]
+    for variable in dict.fromkeys(secret_variables(own)):
         # The name becomes a file's and a shell's: what can't name a variable is left to the settings to refuse.
         if is_environment_variable(variable):
             yield variable
@@ -163,11 +192,11 @@ def refuse_misplaced_secrets(raw: object, source: str) -> None:
     Raises:
         SettingsError: something is, one line each.
     """
-    kept = "gateway.keys[].key, engine.key or model.source.token"
+    kept = ", ".join(path(*each) for each in places())
     problems = [
-        f"{PREFIX}.{path}: is encrypted, and no secret is kept there: its value would be readable in the stack's state and on "
-        f"the hosts; keep secrets in {kept}, or have the host's own administration bring it"
-        for path in misplaced_secrets(raw)
+        f"{PREFIX}.{misplaced}: is encrypted, and no secret is kept there: its value would be readable in the stack's state and "
+        f"on the hosts; keep secrets in {kept}, or have the host's own administration bring it"
+        for misplaced in misplaced_secrets(raw)
     ]
     if problems:
         raise SettingsError(problems, source)

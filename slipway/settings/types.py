@@ -17,6 +17,7 @@ _IP_VERSION = 4
 _USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
 _MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:-]{0,127}")
 _FLAG = re.compile(r"[a-z][a-z0-9-]*")
+_PROVIDER = re.compile(r"[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?")
 _CATALOG_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._/+-]{0,127}")
 _METHOD = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _ENVIRONMENT_VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
@@ -97,6 +98,15 @@ def model_name(value: str) -> str:
     if not _MODEL_NAME.fullmatch(value):
         raise ValueError(
             f"{value!r} can't be a model id; clients send it in every request: use letters, digits and . _ / : -"
+        )
+    return value
+
+
+def provider_name(value: str) -> str:
+    """What the stack calls a provider; a kind of provider, such as azure_openai, is one."""
+    if not _PROVIDER.fullmatch(value):
+        raise ValueError(
+            f"{value!r} can't be a provider's name; routes and logs carry it: use a-z, 0-9, _ and inner hyphens, up to 63"
         )
     return value
 
@@ -267,11 +277,13 @@ def not_boolean(value: object) -> object:
 
 
 HostName = Annotated[str, AfterValidator(host_name)]
+HostKey = Annotated[str, Field(pattern=r"^(ssh|ecdsa|sk)-[a-z0-9@.-]+ [A-Za-z0-9+/=]+( .*)?$")]
 Address = Annotated[str, AfterValidator(address)]
 PrivateAddress = Annotated[str, AfterValidator(private_address)]
 Network = Annotated[str, AfterValidator(network)]
 UserName = Annotated[str, AfterValidator(user_name)]
 ModelName = Annotated[str, AfterValidator(model_name)]
+ProviderName = Annotated[str, AfterValidator(provider_name)]
 Flag = Annotated[str, AfterValidator(flag)]
 CatalogName = Annotated[str, AfterValidator(catalog_name)]
 Method = Annotated[str, AfterValidator(method)]
@@ -279,6 +291,8 @@ EnvironmentVariable = Annotated[str, AfterValidator(environment_variable)]
 Sha256 = Annotated[str, AfterValidator(sha256)]
 Revision = Annotated[str, AfterValidator(revision)]
 MemorySize = Annotated[str, AfterValidator(memory_size)]
+HostPath = Annotated[str, Field(pattern=r"^/.+$")]
+Repository = Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.-]*/[\w.-]+$")]
 LocalPath = Annotated[Path, AfterValidator(expanded)]
 Port = Annotated[int, BeforeValidator(not_boolean), Field(ge=1, le=65535)]
 Count = Annotated[int, BeforeValidator(not_boolean), Field(ge=0)]

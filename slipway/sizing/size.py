@@ -21,6 +21,8 @@ FIRST_SNAPSHOT = GiB(0.51)
 
 TIGHT = GiB(0.25)
 """Less free memory than this is worth a warning."""
+HOST_OVERHEAD = GiB(1.5)
+"""Our allowance for interpreter and activations beside weights and KV cache on a CPU; an estimate on the safe side."""
 
 
 def size(request: Request) -> Sizing:
@@ -156,12 +158,12 @@ def _host_errors(request: Request, room: GiB) -> list[str]:
     if request.host_memory is None:
         return []
     weights = GiB.of_bytes(_weights(request)[0])
-    if weights + room <= request.host_memory:
+    if weights + room + HOST_OVERHEAD <= request.host_memory:
         return []
     return [
         (
-            f"weights {weights:.2f} and a KV cache of {room:.2f} are more than the host's {request.host_memory:.2f} of memory; "
-            "the engine would be ended for want of it"
+            f"weights {weights:.2f}, a KV cache of {room:.2f} and {HOST_OVERHEAD:.2f} for the program itself are more than the "
+            f"host's {request.host_memory:.2f} of memory; the engine would be ended for want of it"
         )
     ]
 

@@ -6,7 +6,7 @@ import secrets
 import ssl
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,8 @@ UNUSED_ADDRESS = "10.213.77.250"
 _NOT_OURS = [
     *("/proc", "/sys", "/run", "/dev"),
     *("/var/log", "/var/cache", "/var/lib/apt", "/var/lib/dpkg", "/var/lib/systemd"),
+    # What dpkg keeps of its own files, each midnight.
+    "/var/backups",
     *("/tmp/systemd-private-*", "/var/tmp/systemd-private-*"),
 ]
 LISTING = f"sudo find / -xdev \\( {' -o '.join(f'-path {place!r}' for place in _NOT_OURS)} \\) -prune -o -print | sort"
@@ -61,6 +63,11 @@ def workspace(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Workspace
     )
 
 
+def hosts_of(specs: Iterable[HostSpec]) -> dict[str, Any]:
+    """Lab hosts as a pool's `hosts`."""
+    return {spec.name: {"address": spec.address, "user": "slipway", "key_file": str(KEY_FILE)} for spec in specs}
+
+
 @pytest.fixture(scope="session")
 def bare_host() -> Iterator[HostSpec]:
     """One fresh lab host, with a second user who may not use sudo."""
@@ -89,8 +96,7 @@ def lab_stack(workspace: Workspace, bare_host: HostSpec, bare_listing: set[str])
     assert bare_listing
     stack = workspace.stack("lab")
     settings = stack.read()
-    (host,) = settings["hosts"]
-    host.update(name=bare_host.name, address=bare_host.address, key_file=str(KEY_FILE))
+    settings["pools"]["lab"]["hosts"] = hosts_of([bare_host])
     stack.write(settings)
     stack.init()
     return stack

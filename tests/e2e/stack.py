@@ -160,6 +160,11 @@ class Stack:
     def exported_state(self) -> str:
         return self.pulumi("stack", "export")
 
+    def import_state(self, state: str) -> None:
+        file = self.transcript.with_suffix(".import.json")
+        file.write_text(state)
+        self.pulumi("stack", "import", "--file", str(file))
+
     # the plugin's log
 
     def runs(self) -> list[dict[str, Any]]:
@@ -169,10 +174,10 @@ class Stack:
         return [json.loads(line) for line in self.log.read_text().splitlines()]
 
     def runs_of(self, work: Callable[[], object], *, mode: str | None = None) -> list[tuple[str, str]]:
-        """Host and role of each Ansible run that `work` causes."""
+        """Host and instance of each Ansible run that `work` causes."""
         before = len(self.runs())
         work()
-        return [(run["host"], run["role"]) for run in self.runs()[before:] if mode is None or run["mode"] == mode]
+        return [(run["host"], run["instance"]) for run in self.runs()[before:] if mode is None or run["mode"] == mode]
 
     # killing
 

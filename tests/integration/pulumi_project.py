@@ -21,7 +21,7 @@ import psutil
 import yaml
 
 BIN = Path(sys.executable).parent
-"""Where `python -m tools.engine.install` put the engine."""
+"""Where `python -m tools.pulumi.install` put the engine."""
 
 _MARK = "SLIPWAY_TEST_PROJECT"
 

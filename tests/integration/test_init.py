@@ -12,8 +12,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from cli import init
 from slipway.catalog import load
-from slipway.cli import init
 from slipway.paths import ROOT
 from slipway.performance.plan import plan
 from slipway.performance.plan_types import Question
@@ -85,7 +85,7 @@ def test_the_questions_at_a_terminal(tmp_path: Path) -> None:
     folder = tmp_path / "elsewhere"
     folder.mkdir()
     program = (
-        "import sys; from pathlib import Path; from slipway.cli import init;"
+        "import sys; from pathlib import Path; from cli import init;"
         "init.make(init.Options(stack='asked'), as_json=False, root=Path(sys.argv[1]))"
     )
     ours, theirs = os.openpty()

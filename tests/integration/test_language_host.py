@@ -253,7 +253,7 @@ class TestInterruption:
 
     def test_a_killed_host_leaves_no_program(self, folder: Path) -> None:
         project, engine = self.start_program(folder)
-        (host,) = [p for p in project.processes() if "tools.engine.language_host" in p.cmdline()]
+        (host,) = [p for p in project.processes() if "tools.pulumi.language_host" in p.cmdline()]
         host.kill()
         engine.communicate(timeout=30)
         assert project.gone_within(QUICK) == []
@@ -261,7 +261,7 @@ class TestInterruption:
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
     def test_a_host_ends_soon_after_a_signal(self, folder: Path, number: signal.Signals) -> None:
         project, engine = self.start_program(folder)
-        (host,) = [p for p in project.processes() if "tools.engine.language_host" in p.cmdline()]
+        (host,) = [p for p in project.processes() if "tools.pulumi.language_host" in p.cmdline()]
         (program,) = [p for p in project.processes() if "--monitor" in p.cmdline()]
         began = time.monotonic()
         os.killpg(host.pid, number)  # as the engine does
@@ -307,11 +307,11 @@ class TestHostAlone:
 
     def test_says_what_to_do_without_its_executor(self, tmp_path: Path) -> None:
         done = subprocess.run(
-            [sys.executable, "-m", "tools.engine.language_host", "--executor", str(tmp_path / "gone"), "x"],
+            [sys.executable, "-m", "tools.pulumi.language_host", "--executor", str(tmp_path / "gone"), "x"],
             capture_output=True,
             text=True,
             check=False,
         )
         assert done.returncode != 0
-        assert "tools.engine.install" in done.stderr
+        assert "tools.pulumi.install" in done.stderr
         assert "Traceback" not in done.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -14,25 +15,26 @@ import pytest
 from policies.node import Secret
 from policies.planned import planned_stack
 from policies.resources import PLATFORM, PLAYBOOK, STACK
-from slipway.checks import catalog_of, examine
+from slipway.deployment.resolve import catalog_of, resolve
 from slipway.paths import ROOT
 from slipway.settings.errors import PREFIX
 from slipway.settings.load import read_config, read_public, secret_variables, stack_names
 from tests.e2e.stack import Stack, copy_checkout
 from tests.integration.policy_project import Said, read_events
-from tools.lab.model import make_tiny_llama
+from tools.lab.model import make_tiny_gguf, make_tiny_llama
 
 HIDDEN = "[secret]"
 
 
 @pytest.fixture(scope="module")
 def checkout(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A copy of the checkout, and a home with the keys and the model that the stacks name."""
+    """A copy of the checkout, and a home with the keys, models and programs that the stacks name."""
     folder = tmp_path_factory.mktemp("own")
     (folder / "state").mkdir()
     home = folder / "home"
     make_tiny_llama(home / ".local/state/slipway/models/tiny-llama")
-    for key in (".ssh/id_ed25519", ".local/state/slipway/lab/id_ed25519"):
+    make_tiny_gguf(home / ".local/state/slipway/models/tiny-llama.gguf")
+    for key in (".ssh/id_ed25519", ".local/state/slipway/lab/id_ed25519", ".local/state/slipway/programs/ollama"):
         (home / key).parent.mkdir(parents=True, exist_ok=True)
         (home / key).touch(0o600)
     yield copy_checkout(root, folder / "checkout")
@@ -70,7 +72,7 @@ def test_no_stack_of_ours_violates_a_mandatory_rule(stack: Stack) -> None:
     assert advised == ({"production-replicas"} if stack.name == "prod" else set())
 
 
-@pytest.mark.parametrize("stack", ["poc", "cluster"], indirect=True)
+@pytest.mark.parametrize("stack", ["poc", "cluster", "lab-models"], indirect=True)
 def test_check_judges_what_the_engine_will_be_asked_for(
     stack: Stack, checkout: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -80,8 +82,8 @@ def test_check_judges_what_the_engine_will_be_asked_for(
     monkeypatch.setenv("HOME", stack.environment["HOME"])
     config = read_config(stack.name, checkout)
     settings = read_public(stack.name, checkout)
-    subject = examine(settings, catalog_of(settings, checkout), "s")
-    planned = planned_stack(stack.name, subject, config[PREFIX], config)
+    deployment = resolve(settings, catalog_of(settings, checkout), "s")
+    planned = planned_stack(stack.name, deployment, config[PREFIX], config)
     judged = (STACK, PLATFORM, PLAYBOOK)
     assert sorted((resource.type, resource.urn) for resource in planned.resources) == sorted(
         (step["type"], step["urn"]) for step in steps if step["type"] in judged
@@ -93,7 +95,7 @@ def test_check_judges_what_the_engine_will_be_asked_for(
 
 
 def comparable(value: Any) -> Any:
-    """Without what is not there, what is an output of another resource, and what a secret says."""
+    """Without what is not there, what is an output of another resource, and what a secret says, or its digest."""
     if isinstance(value, Secret):
         return HIDDEN
     if isinstance(value, dict):
@@ -101,4 +103,7 @@ def comparable(value: Any) -> Any:
         return {key: comparable(inner) for key, inner in value.items() if inner is not None and key not in left_out}
     if isinstance(value, list | tuple):
         return [comparable(inner) for inner in value]
+    if isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value):
+        # `slipway check` has no keys, and so no digests of them.
+        return HIDDEN
     return float(value) if isinstance(value, int) and not isinstance(value, bool) else value

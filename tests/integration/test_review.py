@@ -411,12 +411,15 @@ def test_the_comment_says_what_is_so(done: Run) -> None:
     # It is no new stack, and the backend does not know it.
     assert "preview failed, not in the backend | ? | ? | ? | ? |" in prod
     assert "GPUs: 8 → 1<br>" in prod
-    assert "At once: 256 → 0" in prod
+    (llama,) = re.findall(r"^\| `llama-3.3-70b-instruct` \|.*$", text, re.MULTILINE)
+    assert llama.startswith("| `llama-3.3-70b-instruct` | 1 | 8 → 1 | ")
+    assert llama.endswith(" | 256 → 0 |")
+    assert "- pool `gpu`: tier `prod` → `l4-1`, GPU `h100-sxm-80gb` → `l4`, GPUs of each machine `8` → `1`" in text
     (poc,) = re.findall(r"^\| `poc` \|.*$", text, re.MULTILINE)
     # The engine's own count: nothing is deployed yet.
-    assert re.search(r"✔ ready[^|]*\| 1[0-9] \| 0 \| 0 \| 0 \|", poc)
-    assert "At once: 64 → 32" in poc
-    assert "`gpu-1/vllm` (`playbook:index:Playbook`)" in text
+    assert re.search(r"✔ ready[^|]*\| 21 \| 0 \| 0 \| 0 \|", poc)
+    assert re.search(r"^\| `qwen2.5-1.5b-instruct` \|.* \| 64 → 32 \|$", text, re.MULTILINE)
+    assert "`gpu-1/qwen2-5-1-5b-instruct` (`playbook:index:Playbook`)" in text
     assert "no memory is left for the KV cache" in text
     assert "1 check(s) failed; nothing was touched" in text
 
@@ -524,7 +527,7 @@ def test_files_that_a_stack_names_have_stand_ins_for_as_long_as_it_takes(reposit
         home = run.folder / "home"
         (home / "tls").mkdir()
         (home / "tls/ca.pem").write_text("of the site\n")
-        rewrite(place, "poc", "host_path: /srv/models/Qwen2.5-1.5B-Instruct\n", "path: ~/models/qwen\n")
+        rewrite(place, "poc", "{host_path: /srv/models/Qwen2.5-1.5B-Instruct}\n", "{path: ~/models/qwen}\n")
         front = "    front: {certificate_file: ~/tls/host.pem, key_file: ~/keys/tls/host.key, ca_file: ~/tls/ca.pem}\n"
         rewrite(place, "poc", "    gateway:\n", f"{front}    gateway:\n")
         env = {
@@ -543,9 +546,7 @@ def test_files_that_a_stack_names_have_stand_ins_for_as_long_as_it_takes(reposit
         assert (home / "tls/ca.pem").read_text() == "of the site\n"
         assert json.loads((place / "review-out/previews/poc.json").read_text())["state"] == "missing"
         assert run.shell("review", place, "tools/review/base.sh && tools/review/review.sh", env).status == 1
-        assert re.search(
-            r"\| `poc` \| ✖ not in the backend \| 1[0-9] \|", (place / "review-out/comment.md").read_text()
-        )
+        assert re.search(r"\| `poc` \| ✖ not in the backend \| 21 \|", (place / "review-out/comment.md").read_text())
         assert run.leaks() == []
 
 
@@ -731,7 +732,7 @@ def test_an_installed_slipway_checks_the_project_that_it_is_called_in(root: Path
     (tmp_path / "own/stacks").mkdir(parents=True)
     shutil.copy2(root / "stacks/Pulumi.poc.yaml", tmp_path / "own/stacks/Pulumi.mine.yaml")
     done = subprocess.run(
-        [sys.executable, "-P", "-m", "slipway.cli.main", "check"],
+        [sys.executable, "-P", "-m", "cli.main", "check"],
         cwd=tmp_path / "own",
         env={**os.environ, "PYTHONPATH": str(tmp_path / "installed")},
         capture_output=True,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import stat
@@ -16,6 +17,8 @@ from safetensors.numpy import load_file
 from tokenizers import Tokenizer
 from tokenizers.decoders import DecodeStream
 
+from slipway.sizing.gguf import read_header
+from slipway.sizing.gguf.format import GGML_TYPES
 from tools.lab import model
 
 Array = npt.NDArray[np.float32]
@@ -77,8 +80,11 @@ def test_the_end_is_never_generated(folder: Path) -> None:
         assert len(set(logits.argmax(axis=1))) > 1, "the model answers the same whatever it is asked"
 
 
-def _forward(weights: dict[str, Array], tokens: npt.NDArray[np.int64]) -> Array:
-    """A Llama in twenty lines: enough to see the logits without an engine."""
+def _forward(weights: dict[str, Array], tokens: npt.NDArray[np.int64], *, pairs: bool = False) -> Array:
+    """A Llama in twenty lines: enough to see the logits without an engine.
+
+    `pairs`: positions turn neighbours, as in a GGUF; else numbers that are half a head apart.
+    """
 
     def norm(values: Array, name: str) -> Array:
         scale = np.sqrt((values**2).mean(-1, keepdims=True) + 1e-5)
@@ -86,6 +92,10 @@ def _forward(weights: dict[str, Array], tokens: npt.NDArray[np.int64]) -> Array:
 
     def rotate(values: Array) -> Array:
         angles = np.outer(np.arange(len(values)), 10000.0 ** (-np.arange(0, 64, 2) / 64))
+        if pairs:
+            cos, sin = (np.repeat(turn(angles), 2, axis=1)[:, None] for turn in (np.cos, np.sin))
+            turned = np.stack([-values[..., 1::2], values[..., ::2]], axis=-1).reshape(values.shape)
+            return np.asarray(values * cos + turned * sin, dtype=np.float32)
         cos, sin = np.tile(np.cos(angles), 2)[:, None], np.tile(np.sin(angles), 2)[:, None]
         turned = np.concatenate([-values[..., 32:], values[..., :32]], axis=-1)
         return np.asarray(values * cos + turned * sin, dtype=np.float32)
@@ -152,3 +162,102 @@ def test_a_folder_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(model.ModelError, match="was not made here"):
         model.make_tiny_llama(tmp_path / "theirs")
     assert (tmp_path / "theirs" / "model.safetensors").read_text() == "precious"
+
+
+# llama-server b11549 (xllamacpp 2026.10.11549) with this GGUF, temperature 0, prompt "Hello, what is a ship for", 2026-11-28.
+PROMPT = "Hello, what is a ship for"
+ANSWER = [477, 320, 411, 411, 411, 411, 411, 411, 427, 142, 235, 246]
+ANSWER += [374, 448, 374, 328, 456, 506, 139, 180, 243, 445, 134, 454]
+# Its /tokenize of the same day.
+TOKENIZED = [0, 35, 6, 13, 13, 16, 75, 96, 24, 9, 2, 21, 96, 10, 20, 96, 21, 9, 10, 20, 84]
+
+
+def _of_gguf(file: Path) -> dict[str, Array]:
+    """The file's weights under the names of safetensors, their rows as they are."""
+    with file.open("rb") as stream:
+        header = read_header(stream, file.name)
+    names = {
+        "attn_norm": "input_layernorm",
+        "attn_q": "self_attn.q_proj",
+        "attn_k": "self_attn.k_proj",
+        "attn_v": "self_attn.v_proj",
+        "attn_output": "self_attn.o_proj",
+        "ffn_norm": "post_attention_layernorm",
+        "ffn_gate": "mlp.gate_proj",
+        "ffn_up": "mlp.up_proj",
+        "ffn_down": "mlp.down_proj",
+        "token_embd": "model.embed_tokens",
+        "output_norm": "model.norm",
+        "output": "lm_head",
+    }
+    content = file.read_bytes()
+    weights = {}
+    for tensor in header.tensors:
+        kind = {"F16": "<f2", "F32": "<f4"}[GGML_TYPES[tensor.type].name]
+        values = np.frombuffer(content, kind, tensor.elements, header.data + tensor.offset)
+        parts = tensor.name.removesuffix(".weight").split(".")
+        name = f"model.layers.{parts[1]}.{names[parts[2]]}" if len(parts) > 1 else names[parts[0]]
+        weights[f"{name}.weight"] = values.astype(np.float32).reshape(tensor.shape[::-1])
+    return weights
+
+
+def _greedy(weights: dict[str, Array], prompt: list[int], count: int, *, pairs: bool) -> list[int]:
+    tokens = list(prompt)
+    for _ in range(count):
+        tokens.append(int(_forward(weights, np.array(tokens), pairs=pairs)[-1].argmax()))
+    return tokens[len(prompt) :]
+
+
+def test_both_forms_of_the_model_answer_as_llama_cpp_did(folder: Path, tokenizer: Tokenizer, tmp_path: Path) -> None:
+    prompt = tokenizer.encode(PROMPT).ids
+    assert len(prompt) == 26  # as many as llama-server counted
+    safetensors = load_file(folder / "model.safetensors")
+    gguf = _of_gguf(model.make_tiny_gguf(tmp_path))
+    assert _greedy(safetensors, prompt, len(ANSWER), pairs=False) == ANSWER
+    assert _greedy(gguf, prompt, len(ANSWER), pairs=True) == ANSWER
+    assert _greedy(gguf, prompt, len(ANSWER), pairs=False) != ANSWER, "the order of the rows makes no difference"
+    assert tokenizer.encode("Hello, what is this?").ids == TOKENIZED
+
+
+def test_the_gguf_has_the_tokenizer_and_the_template(tmp_path: Path, folder: Path) -> None:
+    file = model.make_tiny_gguf(tmp_path)
+    with file.open("rb") as stream:
+        metadata = read_header(stream, file.name).metadata
+    config = json.loads((folder / "tokenizer_config.json").read_text())
+    assert metadata["tokenizer.chat_template"] == config["chat_template"]
+    assert metadata["tokenizer.ggml.model"] == "t5"
+    assert metadata["tokenizer.ggml.add_bos_token"] is True
+    assert metadata["tokenizer.ggml.token_type"] == (3, 3, *[1] * 510)
+    content = file.read_bytes()
+    assert "\u2581bada".encode() in content
+    assert b" bada" not in content
+
+
+def test_the_gguf_is_the_same_anywhere_and_written_once(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        first, second = (model.make_tiny_gguf(tmp_path / name) for name in ("first", "second/other.gguf"))
+    finally:
+        os.umask(before)
+    assert (first.name, second.name) == (model.GGUF_NAME, "other.gguf")
+    assert first.read_bytes() == second.read_bytes()
+    # Of the file whose answers stand above.
+    assert hashlib.sha256(first.read_bytes()).hexdigest().startswith("d778c12f38fc51e3")
+    assert stat.S_IMODE(first.stat().st_mode) == 0o644
+    written = first.stat().st_mtime_ns, first.stat().st_ino
+    model.make_tiny_gguf(first)
+    assert (first.stat().st_mtime_ns, first.stat().st_ino) == written
+    assert [entry.name for entry in first.parent.iterdir()] == [model.GGUF_NAME]
+
+
+def test_an_older_gguf_of_ours_is_replaced_and_another_is_left_alone(tmp_path: Path) -> None:
+    file = model.make_tiny_gguf(tmp_path)
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-7])
+    (tmp_path / f".{file.name}.making").write_text("half")
+    assert model.make_tiny_gguf(file).read_bytes() == whole
+    assert [entry.name for entry in tmp_path.iterdir()] == [file.name]
+    file.write_bytes(b"GGUF precious")
+    with pytest.raises(model.ModelError, match="was not made here"):
+        model.make_tiny_gguf(file)
+    assert file.read_bytes() == b"GGUF precious"

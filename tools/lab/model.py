@@ -8,6 +8,9 @@ with numpy alone: the right shapes, random weights, and two properties that late
 - the end-of-sequence token is never generated, so a request for N tokens is answered with N.
 
 The text is nonsense and the model is no measure of an engine's real speed.
+
+It is written as a folder of safetensors, or as one GGUF file of 16-bit weights for llama.cpp and Ollama: the same weights,
+the same tokens, so the same greedy answers.
 """
 
 from __future__ import annotations
@@ -19,6 +22,8 @@ import json
 import os
 import shutil
 import string
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +32,15 @@ import numpy.typing as npt
 from safetensors.numpy import save
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
+from tools.lab.gguf import llama_gguf, unigram_metadata
+
 # Part of the digest: raise it when the code below changes what it writes without changing a constant.
 RECIPE = 1
 SEED = 77
 BOS, EOS = "<s>", "</s>"
 BOS_ID, EOS_ID = 0, 1
 CHARACTERS = tuple(string.ascii_letters + string.digits + string.punctuation + " ")
+UNKNOWN_ID = 2 + CHARACTERS.index("?")
 WORD_COUNT = 415
 
 HIDDEN = 256
@@ -43,6 +51,9 @@ LAYERS = 2
 CONTEXT = 4096
 
 MARKER = "recipe.sha256"
+GGUF_NAME = "tiny-llama-F16.gguf"
+_GGUF_MARK = "slipway.recipe"
+"""First key of the file's metadata, so that a file of ours is known from its first bytes."""
 _CHAT_TEMPLATE = (
     "{{ bos_token }}"
     "{% for message in messages %}{{ message['role'] }}: {{ message['content'] }} {% endfor %}"
@@ -67,11 +78,7 @@ def make_tiny_llama(folder: Path) -> Path:
     """
     files = _contents()
     digest = _digest(files)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    # The lock is on the parent itself, so that it leaves no file behind and ends with the process.
-    parent = os.open(folder.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(parent, fcntl.LOCK_EX)
+    with _alone(folder.parent):
         if _marker(folder) == digest and all((folder / name).is_file() for name in files):
             return folder
         if folder.exists() and _marker(folder) is None and any(folder.iterdir()):
@@ -91,9 +98,47 @@ def make_tiny_llama(folder: Path) -> Path:
             folder.rename(old)
         making.rename(folder)
         shutil.rmtree(old, ignore_errors=True)
-    finally:
-        os.close(parent)
     return folder
+
+
+def make_tiny_gguf(place: Path) -> Path:
+    """Write the same model as one GGUF file (2 MB, 16-bit weights) and return it; does nothing if it is already there.
+
+    Args:
+        place: The file, with a name that ends in .gguf; or a folder, in which it is called `GGUF_NAME`.
+
+    Raises:
+        ModelError: something else is there, which is left alone.
+
+    The file appears whole or not at all, with the same bytes each time.
+    """
+    file = place if place.suffix == ".gguf" else place / GGUF_NAME
+    content = _gguf()
+    with _alone(file.parent):
+        if file.exists():
+            there = file.read_bytes() if file.is_file() else b""
+            if there == content:
+                return file
+            if _GGUF_MARK.encode() not in there[:256]:
+                raise ModelError(f"{file} was not made here, so it is left alone: name another file, or remove it")
+        making = file.with_name(f".{file.name}.making")
+        making.write_bytes(content)
+        making.chmod(0o644)
+        making.rename(file)
+    return file
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """One at a time in `folder`, which is made where it is missing."""
+    folder.mkdir(parents=True, exist_ok=True)
+    # The lock is on the folder itself, so that it leaves no file behind and ends with the process.
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _marker(folder: Path) -> str | None:
@@ -132,6 +177,20 @@ def _contents() -> dict[str, bytes]:
     }
 
 
+def _gguf() -> bytes:
+    tokenizer = make_tokenizer()
+    pieces: list[tuple[str, float]] = json.loads(tokenizer.to_str())["model"]["vocab"]
+    metadata = {
+        _GGUF_MARK: RECIPE,
+        "general.name": "tiny-llama",
+        **unigram_metadata(pieces, controls={BOS_ID, EOS_ID}, unknown=UNKNOWN_ID),
+        "tokenizer.ggml.bos_token_id": BOS_ID,
+        "tokenizer.ggml.eos_token_id": EOS_ID,
+        "tokenizer.chat_template": _CHAT_TEMPLATE,
+    }
+    return llama_gguf(_config(len(pieces)), _weights(len(pieces)), metadata)
+
+
 def _document(content: dict[str, Any]) -> bytes:
     return (json.dumps(content, indent=2, sort_keys=True) + "\n").encode()
 
@@ -141,8 +200,7 @@ def make_tokenizer() -> Tokenizer:
     pieces = [(BOS, 0.0), (EOS, 0.0)]
     pieces += [(character, -10.0) for character in CHARACTERS]
     pieces += [(word, -5.0) for word in words()]
-    unknown = 2 + CHARACTERS.index("?")
-    tokenizer = Tokenizer(models.Unigram(pieces, unk_id=unknown, byte_fallback=False))
+    tokenizer = Tokenizer(models.Unigram(pieces, unk_id=UNKNOWN_ID, byte_fallback=False))
     tokenizer.normalizer = normalizers.Replace(Regex(r"\s"), " ")
     # Unknown characters next to one another become one token, and `?` is the unknown one: it stands alone, or `??` is `?`.
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(

@@ -15,7 +15,7 @@ NO_SUCH_STACK=6 # pulumi's exit status
 work=$(mktemp -d)
 # Made by hand, previews leave no keys behind that are none.
 : >"$work/stand-ins"
-trap 'python -m tools.review.stand_ins --remove "$work/stand-ins" || true; rm -rf "$work"' EXIT
+trap 'python -m cli.pipeline.stand_ins --remove "$work/stand-ins" || true; rm -rf "$work"' EXIT
 mkdir -p "$OUT/previews"
 
 for name in PULUMI_BACKEND_URL PULUMI_ACCESS_TOKEN PULUMI_CONFIG_PASSPHRASE SLIPWAY_SECRETS; do
@@ -40,7 +40,7 @@ open_stack() {
 engine() {
   local exports
   exports=$(slipway env "$1") && eval "$exports" && open_stack "$1" &&
-    python -m tools.review.stand_ins "$1" "$work/stand-ins" &&
+    python -m cli.pipeline.stand_ins "$1" "$work/stand-ins" &&
     pulumi preview --json --non-interactive --stack "$1" --policy-pack policies >"$work/preview.json"
 }
 
@@ -54,7 +54,7 @@ for stack in "$@"; do
   cp "$file" "$work/stack.yaml"
   : >"$work/preview.json"
   echo kept >"$work/held-against"
-  variables=$(python -m tools.review.variables "$stack")
+  variables=$(python -m cli.pipeline.variables "$stack")
   words=()
   # In a shell of its own, so that one stack's variables are not the next one's.
   if ! (eval "$variables" && engine "$stack") 2>"$work/words.txt"; then
@@ -64,7 +64,7 @@ for stack in "$@"; do
   (
     eval "$variables"
     eval "$(slipway env "$stack" 2>/dev/null)" || true
-    python -m tools.review.reduce "$stack" "$(cat "$work/held-against")" "${words[@]}" \
+    python -m cli.pipeline.reduce "$stack" "$(cat "$work/held-against")" "${words[@]}" \
       <"$work/preview.json" >"$OUT/previews/$stack.json"
   )
   cat "$work/stack.yaml" >"$file"

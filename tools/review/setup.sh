@@ -7,5 +7,5 @@ set -euo pipefail
 tools/setup/setup.sh python
 # A linked environment belongs to another checkout, which has its engine.
 if [ "${1:-}" = preview ] && [ ! -L .venv ]; then
-  python -m tools.engine.install
+  python -m tools.pulumi.install
 fi

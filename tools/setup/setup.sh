@@ -75,18 +75,20 @@ if [ ! -L .venv ] && [ "$(cat .venv/.slipway-lock 2>/dev/null)" != "$lock" ]; th
 fi
 
 if [ "${1:-}" = test ]; then
-  # The genuine SDKs of AWS and Kubernetes, for a program of somebody else's. Apart from .venv: an SDK that is installed
-  # beside a program asks the engine for its plugin.
-  sdks=tests/integration/fixtures/foreign/requirements.txt
-  home=$cache/sdks-$(sha256sum "$sdks" | cut -c1-12)
-  if [ ! -x "$home/bin/python" ]; then
-    step "SDKs for the tests"
-    rm -rf "$home.part"
-    "$uv" venv -q --python "$python" "$home.part"
-    "$uv" pip sync -q --require-hashes --compile-bytecode --python "$home.part/bin/python" "$sdks"
-    mv "$home.part" "$home"
-  fi
+  # Environments apart from .venv, by the folder that has their lock: the genuine SDKs of AWS and Kubernetes, for a program
+  # of somebody else's (an SDK that is installed beside a program asks the engine for its plugin), and clients of the endpoint.
+  for environment in sdks:tests/integration/fixtures/foreign clients:tests/e2e/clients; do
+    lock=${environment#*:}/requirements.txt
+    home=$cache/${environment%%:*}-$(sha256sum "$lock" | cut -c1-12)
+    if [ ! -x "$home/bin/python" ]; then
+      step "${environment%%:*} for the tests"
+      rm -rf "$home.part"
+      "$uv" venv -q --python "$python" "$home.part"
+      "$uv" pip sync -q --require-hashes --compile-bytecode --python "$home.part/bin/python" "$lock"
+      mv "$home.part" "$home"
+    fi
+  done
 fi
 
-[ "${1:-}" = python ] || .venv/bin/python -m tools.engine.install
+[ "${1:-}" = python ] || .venv/bin/python -m tools.pulumi.install
 step "done"

@@ -17,6 +17,7 @@ from typing import TypeVar
 from slipway.catalog.types import Gpu
 from slipway.sizing.architecture import Architecture, Encoder, Layer, Split
 from slipway.sizing.engines.base import Amount
+from slipway.sizing.engines.vllm_flags import flags
 from slipway.sizing.kv_cache import Layout, layout
 from slipway.sizing.parallel import refusals
 from slipway.sizing.result import Request, SizingError
@@ -270,29 +271,21 @@ class Vllm:
 
     def flags(self, request: Request) -> dict[str, str | int | float | bool]:
         """What differs from the engine's own defaults, and what a reader wants to see anyway."""
-        flags: dict[str, str | int | float | bool] = {
-            "max-model-len": _given(request.context),
-            "max-num-seqs": _given(request.max_num_seqs),
-        }
-        if request.gpu is not None:
-            flags["gpu-memory-utilization"] = _given(request.gpu_memory_utilization)
-            flags["tensor-parallel-size"] = _given(request.tensor_parallel)
-            flags["max-num-batched-tokens"] = _given(request.max_num_batched_tokens)
-        if _given(request.pipeline_parallel) > 1:
-            flags["pipeline-parallel-size"] = _given(request.pipeline_parallel)
-        if request.expert_parallel:
-            flags["enable-expert-parallel"] = True
-        if request.decode_context_parallel > 1:
-            flags["decode-context-parallel-size"] = request.decode_context_parallel
-        if request.kv_cache_dtype != "auto":
-            flags["kv-cache-dtype"] = request.kv_cache_dtype
-        if request.quantization:
-            flags["quantization"] = request.quantization
-        if request.dtype != "auto":
-            flags["dtype"] = request.dtype
-        if request.enforce_eager:
-            flags["enforce-eager"] = True
-        return flags
+        on_gpu = request.gpu is not None
+        found = flags(
+            max_model_len=_given(request.context),
+            max_num_seqs=_given(request.max_num_seqs),
+            dtype=request.dtype,
+            gpu_memory_utilization=_given(request.gpu_memory_utilization) if on_gpu else None,
+            tensor_parallel=_given(request.tensor_parallel),
+            pipeline_parallel=_given(request.pipeline_parallel),
+            decode_context_parallel=request.decode_context_parallel,
+            expert_parallel=request.expert_parallel,
+            max_num_batched_tokens=_given(request.max_num_batched_tokens) if on_gpu else None,
+            kv_cache_dtype=request.kv_cache_dtype,
+            quantization=request.quantization,
+        )
+        return found | {"enforce-eager": True} if request.enforce_eager else found
 
 
 MODEL = Vllm()

@@ -9,9 +9,13 @@ from hypothesis import strategies as st
 from slipway.catalog import load
 from slipway.catalog.load import find, find_gpu
 from slipway.catalog.names import plain
-from slipway.engines import vllm
+from slipway.engines.llama_cpp import launch as llama_cpp
+from slipway.engines.ollama import launch as ollama
+from slipway.engines.registry import packages
+from slipway.engines.vllm import launch as vllm
 from slipway.paths import ROOT
 from slipway.sizing.engines import vllm as sized
+from slipway.sizing.engines.llama_cpp import DEPLOYED_VERSION, OLLAMA_VERSION
 
 CATALOG = load()
 GPUS, TIERS, INSTANCES = CATALOG.gpus, CATALOG.tiers, CATALOG.instances
@@ -210,17 +214,30 @@ def test_a_quantization_runs_somewhere(quantization):
     assert quantization.bits_per_weight in {4, 8}
 
 
-def test_one_engine_is_deployed_and_every_deployed_one_is_pinned():
+def test_the_deployed_engines_are_those_with_an_adapter_and_pinned():
     deployed = {engine.id for engine in CATALOG.engines.values() if engine.deployed}
-    assert deployed == {"vllm"}
+    assert deployed == set(packages())
     assert all(bool(engine.version) == engine.deployed for engine in CATALOG.engines.values())
-    assert CATALOG.engines["vllm"].sized
+    assert all(engine.sized for engine in CATALOG.engines.values() if engine.deployed)
 
 
-def test_the_engine_is_of_the_release_that_is_locked_and_sized():
-    locks = (ROOT / "playbooks" / "roles" / "vllm" / "files" / "requirements-cuda.txt").read_text(encoding="utf-8")
-    locked = re.findall(r"^vllm==(\S+)", locks, re.MULTILINE)
-    assert locked == [CATALOG.engines["vllm"].version] == [vllm.RELEASE] == [sized.MODEL.deployed_version]
+@pytest.mark.parametrize("name", ["llama.cpp", "llama-server", "LlamaCpp"])
+def test_llama_cpp_is_known_by_its_other_names(name):
+    assert find(CATALOG.engines, name, "the engine").id == "llama_cpp"
+
+
+def test_the_engines_are_of_the_releases_that_are_locked_and_sized():
+    def locked(role: str, package: str) -> list[str]:
+        file = ROOT / "playbooks" / "roles" / role
+        return re.findall(rf"^{package}==(\S+)", file.read_text(encoding="utf-8"), re.MULTILINE)
+
+    (version,) = locked("vllm/files/requirements-cuda.txt", "vllm")
+    assert version == CATALOG.engines["vllm"].version == vllm.RELEASE == sized.MODEL.deployed_version
+    # The package's last number is llama.cpp's build.
+    (version,) = locked("llama_cpp/files/requirements.txt", "xllamacpp")
+    build = "b" + version.rpartition(".")[2]
+    assert build == CATALOG.engines["llama_cpp"].version == llama_cpp.RELEASE == DEPLOYED_VERSION
+    assert CATALOG.engines["ollama"].version == ollama.RELEASE == OLLAMA_VERSION
 
 
 @pytest.mark.parametrize(

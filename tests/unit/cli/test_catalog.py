@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from cli import main as cli
 from slipway.catalog import load
-from slipway.cli import main as cli
 
 CATALOG = load()
 KINDS = ("tiers", "models", "gpus", "engines")
@@ -148,8 +148,12 @@ def test_tiers_go_from_small_to_large(run):
     assert names.index("poc") < names.index("team") < names.index("prod") < names.index("cluster")
 
 
-def test_the_deployed_engine_goes_first(run):
-    assert run("engines")[1].splitlines()[1].split()[:4] == ["vllm", "0.32.0", "yes", "yes"]
+def test_the_deployed_engines_go_first(run):
+    assert [line.split()[:4] for line in run("engines")[1].splitlines()[1:4]] == [
+        ["llama_cpp", "b11549", "yes", "yes"],
+        ["ollama", "0.17.4", "yes", "yes"],
+        ["vllm", "0.32.0", "yes", "yes"],
+    ]
 
 
 @pytest.mark.parametrize(
@@ -212,7 +216,7 @@ def test_a_broken_file_is_one_line_and_status_2(run, tmp_path, text, message):
 def test_json_needs_no_heavy_import(tmp_path):
     # The first run fills the cache; the second must not even import the YAML parser.
     code = (
-        "import sys; from slipway.cli.catalog import show_models; show_models(None, as_json=True); "
+        "import sys; from cli.catalog import show_models; show_models(None, as_json=True); "
         "print(*{'yaml', 'rich', 'pydantic', 'typer', 'jinja2', 'numpy'} & set(sys.modules), file=sys.stderr)"
     )
     environment = {"PATH": "/usr/bin:/bin", "XDG_CACHE_HOME": str(tmp_path)}

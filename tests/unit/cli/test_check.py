@@ -1,5 +1,6 @@
 """`slipway check`: what it prints, its JSON and its status; all stacks of the checkout pass it."""
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -9,13 +10,14 @@ from typing import Any
 import pytest
 import yaml
 
+from cli.check import Form, check_stacks
+from cli.stack_report import report
 from slipway.catalog import load
-from slipway.cli.check import Form, check_stacks
-from slipway.cli.stack_report import report
+from slipway.engines.vllm.launch import RELEASE
 from slipway.paths import ROOT
 from slipway.settings.load import stack_names
-from tests.unit.checks.stacks import LLAMA_8B, QWEN_1B, stack
-from tests.unit.settings.documents import changed
+from tests.unit.deployment.stacks import LLAMA_8B, stack
+from tests.unit.settings.documents import GOOD_KEY, OTHER_KEY, THIRD_KEY, changed, many
 from tools.lab.model import make_tiny_llama
 
 GPU_STACKS = {
@@ -41,46 +43,68 @@ def test_every_stack_passes(home: Path, root: Path, name: str) -> None:
     assert [finding.line for finding in looked_at.findings if finding.severity != "note"] == []
     assert looked_at.problems == ()
     assert looked_at.status == 0
-    assert looked_at.subject is not None
-    assert looked_at.subject.sizing is not None
-    assert looked_at.subject.sizing.fits
+    assert looked_at.deployment is not None
+    for served in looked_at.deployment.served.values():
+        # What an engine without a memory model takes is a note, and no error.
+        assert served.measured.figures is None or served.measured.figures.fits
 
 
 @pytest.mark.parametrize("name", GPU_STACKS)
 def test_stacks_name_their_tier(home: Path, root: Path, name: str) -> None:
-    subject = report(name, root).subject
-    assert subject is not None
-    assert subject.settings.hardware.tier == name
-    assert subject.gpu is not None
-    assert (subject.settings.hardware.gpus, subject.gpu.id, len(subject.settings.engine_hosts)) == GPU_STACKS[name]
-    assert len(subject.settings.engine_hosts) == load().tiers[name].hosts
+    deployment = report(name, root).deployment
+    assert deployment is not None
+    (pool,) = deployment.settings.pools.values()
+    assert pool.tier == name
+    first, *_ = deployment.machines.values()
+    assert first.gpu is not None
+    assert (first.gpus, first.gpu.id, len(deployment.machines)) == GPU_STACKS[name]
+    assert len(deployment.machines) == load().tiers[name].hosts
+    # Every GPU has its work.
+    assert sum(len(instance.gpus) for instance in deployment.instances) == first.gpus * len(deployment.machines)
 
 
 def test_the_labs_plan_is_exact(home: Path, root: Path) -> None:
     """1 GiB; a token takes 2 layers x 2 heads x 64 x 2 (key and value) x 2 bytes."""
     for name in ("lab", "lab-pair"):
-        subject = report(name, root).subject
-        assert subject is not None
-        assert subject.sizing is not None
-        assert subject.sizing.kv_cache_tokens == (1 << 30) // (2 * 2 * 64 * 2 * 2)
+        deployment = report(name, root).deployment
+        assert deployment is not None
+        figures = deployment.served["tiny-llama"].measured.figures
+        assert figures is not None
+        assert figures.kv_cache_tokens == (1 << 30) // (2 * 2 * 64 * 2 * 2)
 
 
 def checkout(folder: Path, **documents: Any) -> Path:
     """A checkout with these stacks."""
     (folder / "stacks").mkdir()
     for name, document in documents.items():
-        if isinstance(document, dict):
+        if isinstance(document, dict) and document["gateway"]["teams"].get("a", {}).get("key") == GOOD_KEY:
             # As a file has it: the key itself is not in it.
-            document = changed(document, "gateway.keys.0.key", {"env": "SLIPWAY_KEY_A"})  # noqa: PLW2901
-        text = document if isinstance(document, str) else yaml.safe_dump({"config": {"slipway:platform": document}})
+            document = without_keys(document)  # noqa: PLW2901
+        text = (
+            document
+            if isinstance(document, str)
+            else yaml.safe_dump({"config": {"slipway:platform": document}}, sort_keys=False)
+        )
         (folder / f"stacks/Pulumi.{name}.yaml").write_text(text)
     return folder
 
 
-FINE = stack(("hardware.gpu", "l4"))
-TOO_LARGE = stack(("hardware.gpu", "l4"), model="meta-llama/Llama-3.3-70B-Instruct")
-REFUSED = changed(FINE, "hardware.tier", "nowhere")
-UNKNOWN = stack(("hardware.gpu", "l4"), model=None)
+def without_keys(document: dict[str, Any]) -> dict[str, Any]:
+    """As a file has it: keys come from the environment."""
+    for team in document["gateway"]["teams"]:
+        document = changed(document, ["gateway", "teams", team, "key"], {"env": f"SLIPWAY_KEY_{team.upper()}"})
+    return document
+
+
+def everything() -> dict[str, Any]:
+    """A stack with all there is, and room for it."""
+    return changed(many(), ["models", "llama-3.3-70b", "replicas"], 2)
+
+
+FINE = stack(("pools.main.gpu", "l4"))
+TOO_LARGE = stack(("pools.main.gpu", "l4"), model="meta-llama/Llama-3.3-70B-Instruct")
+REFUSED = changed(FINE, "pools.main.tier", "nowhere")
+UNKNOWN = stack(("pools.main.gpu", "l4"), model=None)
 
 STATUS: dict[str, tuple[dict[str, Any], list[str], int]] = {
     "fine": ({"a": FINE}, [], 0),
@@ -120,46 +144,74 @@ def test_what_a_person_reads(tmp_path: Path, capsys: pytest.CaptureFixture[str])
         check_stacks([], root=root)
     lines = capsys.readouterr().out.splitlines()
     assert "a: fits" in lines
-    assert f"  {QWEN_1B} on 1 host, 1 x NVIDIA L4, tensor parallel 1" in lines
+    assert any(
+        line.split()[:4] == ["m", "chat", "vllm", RELEASE] and "gpu-1, GPU 0 of 1 x NVIDIA L4" in line for line in lines
+    )
     assert "b: settings refused" in lines
-    assert any(line.startswith("  error     slipway:platform.hardware.tier: 'nowhere' is not in the") for line in lines)
+    assert any(
+        line.startswith("  error     slipway:platform.pools.main.tier: 'nowhere' is not in the") for line in lines
+    )
     assert "c: nothing wrong was found; whether the model fits was not checked" in lines
-    assert any(line.startswith("  warning   slipway:platform.model.catalog: is not given; ") for line in lines)
+    assert any(line.startswith("  warning   slipway:platform.models.m.catalog: is not given; ") for line in lines)
     assert "d: would fail" in lines
-    assert any(line.startswith("  error     slipway:platform.model: no memory is left") for line in lines)
+    assert any(line.startswith("  error     slipway:platform.models.m: no memory is left") for line in lines)
     assert not any("\x1b" in line for line in lines)
 
 
+def test_the_table_has_every_model_and_replica(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = checkout(tmp_path, a=without_keys(everything()))
+    with contextlib.suppress(SystemExit):
+        check_stacks([], root=root)
+    head, *lines = capsys.readouterr().out.splitlines()[1:]
+    assert head.split()[:3] == ["model", "task", "engine"]
+    deployment = report("a", root).deployment
+    assert deployment is not None
+    table = lines[: next(number for number, line in enumerate(lines) if line.startswith("  GiB of one GPU"))]
+    named = [line.split()[0] for line in table if line.startswith("  ") and not line.startswith("   ")]
+    assert named == list(deployment.routes)
+    for instance in deployment.instances:
+        assert any(f"{instance.machine.name}, " in line and f" {instance.port}" in line for line in table), (
+            instance.name
+        )
+    assert len(table) == len(deployment.instances) + len(deployment.routes) - len(deployment.served)
+    assert any("provider openai: gpt-5" in line for line in table)
+    assert any("shared out: llama-3.3-70b 9, desktop 1" in line for line in table)
+
+
 def test_json_has_it_all(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    document = stack(("hardware", {"gpu": "h100-sxm", "gpus": 2}), model=LLAMA_8B)
+    document = stack(("pools.main.gpu", "h100-sxm"), ("pools.main.gpus", 2), model=LLAMA_8B)
     check_stacks([], form=Form.JSON, root=checkout(tmp_path, a=document))
     (entry,) = json.loads(capsys.readouterr().out)["stacks"]
-    assert entry.keys() == {"stack", "status", "problems", "findings", "policies", "deployment", "sizing"}
-    assert entry["deployment"] == {
-        "build": "cuda",
-        "hosts": 1,
-        "gpus": 2,
-        "gpu": "h100-sxm-80gb",
-        "model": LLAMA_8B,
-        "tensor_parallel": 2,
-        "pipeline_parallel": 1,
-        "data_parallel": 1,
-    }
-    assert entry["sizing"].keys() == {"weights_gib", "kv_cache_gib", "kv_cache_tokens", "max_concurrency"}
-    assert entry["sizing"]["kv_cache_tokens"] > 0
+    assert entry.keys() == {"stack", "status", "problems", "findings", "policies", "deployment"}
     assert {tuple(finding) for finding in entry["findings"]} == {("id", "severity", "where", "message")}
+    declared = entry["deployment"]
+    (model,) = declared["models"]
+    assert (model["name"], model["kind"], model["id"], model["gpus"]) == ("m", "served", LLAMA_8B, 2)
+    assert model["engine"]["tensorParallel"] == 2
+    assert model["sizing"]["fits"]
+    assert model["sizing"]["kvCacheTokens"] > 0
+    assert [(each["machine"], each["gpus"]) for each in model["instances"]] == [("gpu-1", [0, 1])]
+    assert declared["pools"][0]["gpu"] == "h100-sxm-80gb"
+    # No token that stands for an address is left.
+    assert declared["machines"][0]["address"] == "10.0.0.11"
+    assert declared["front"]["serverName"] == "10.0.0.11"
 
 
-def test_copies_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    document = stack(("hardware", {"gpu": "l4", "gpus": 8}), ("engine.data_parallel", 4))
+def test_what_is_declared_holds_no_secret(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = checkout(tmp_path, a=everything())
+    with contextlib.suppress(SystemExit):
+        check_stacks([], form=Form.JSON, root=root)
+    (entry,) = json.loads(capsys.readouterr().out)["stacks"]
+    text = json.dumps(entry["deployment"])
+    for secret in ("sk-openai-canary", "hf-token", GOOD_KEY, OTHER_KEY, THIRD_KEY, "placeholder"):
+        assert secret not in text
+
+
+def test_copies_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    document = stack(("pools.main.gpu", "l4"), ("pools.main.gpus", 8), ("models.m.engine.data_parallel", 4))
     root = checkout(tmp_path, a=document)
     check_stacks([], root=root)
-    lines = capsys.readouterr().out.splitlines()
-    assert f"  4 copies of {QWEN_1B} on 1 host, 8 x NVIDIA L4, tensor parallel 2, data parallel 4" in lines
-    assert any(line.startswith("  KV cache of each copy: ") for line in lines)
-    check_stacks([], form=Form.JSON, root=root)
-    (entry,) = json.loads(capsys.readouterr().out)["stacks"]
-    assert entry["deployment"]["data_parallel"] == 4
+    assert f"vllm {RELEASE}, tensor parallel 2, data parallel 4" in capsys.readouterr().out
 
 
 def test_json_says_why_it_was_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -167,19 +219,23 @@ def test_json_says_why_it_was_refused(tmp_path: Path, capsys: pytest.CaptureFixt
         check_stacks([], form=Form.JSON, root=checkout(tmp_path, a=REFUSED))
     (entry,) = json.loads(capsys.readouterr().out)["stacks"]
     (problem,) = entry["problems"]
-    assert problem.startswith("slipway:platform.hardware.tier: 'nowhere' is not in the catalogue")
+    assert problem.startswith("slipway:platform.pools.main.tier: 'nowhere' is not in the catalogue")
     assert (entry["status"], entry["findings"]) == (2, [])
 
 
 def test_secrets_need_not_be_set_and_are_not_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    document = changed(FINE, "gateway.keys.0.key", "canary-0123456789abcdef0123456789abcdef")
-    document["engine"] = {"key": {"env": "NEVER_SET_ANYWHERE"}}
-    check_stacks([], form=Form.JSON, root=checkout(tmp_path, a=document))
-    assert "canary" not in capsys.readouterr().out
+    document = changed(FINE, "gateway.engine_key", {"env": "NEVER_SET_ANYWHERE"})
+    document = changed(document, "gateway.teams.a.key", "canary-0123456789abcdef0123456789abcdef")
+    with pytest.raises(SystemExit):
+        check_stacks([], form=Form.JSON, root=checkout(tmp_path, a=document))
+    output = capsys.readouterr().out
+    # It is found, and not shown.
+    assert "gateway.teams.a.key" in output
+    assert "canary" not in output
 
 
 def test_without_stacks_there_is_nothing_to_say(tmp_path: Path) -> None:
-    from slipway.cli.errors import UserError
+    from cli.errors import UserError
 
     with pytest.raises(UserError, match="there is no stack in "):
         check_stacks([], root=checkout(tmp_path))
@@ -187,7 +243,7 @@ def test_without_stacks_there_is_nothing_to_say(tmp_path: Path) -> None:
 
 def test_the_command(root: Path) -> None:
     """As it is typed."""
-    command = [sys.executable, "-m", "slipway.cli.main", "check"]
+    command = [sys.executable, "-m", "cli.main", "check"]
     done = subprocess.run([*command, "poc", "team", "--json"], cwd=root, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert [entry["stack"] for entry in json.loads(done.stdout)["stacks"]] == ["poc", "team"]

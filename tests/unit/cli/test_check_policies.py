@@ -11,15 +11,15 @@ import pytest
 import yaml
 from sarif_pydantic import Sarif
 
+from cli.check import Form, check_stacks
+from cli.errors import UserError
 from policies.registry import rules
-from slipway.cli.check import Form, check_stacks
-from slipway.cli.errors import UserError
-from tests.unit.checks.stacks import stack
+from tests.unit.deployment.stacks import stack
 from tests.unit.settings.documents import GOOD_KEY, changed
 
-FINE = changed(stack(("hardware.gpu", "l4")), "gateway.keys.0.key", {"env": "SLIPWAY_KEY_A"})
-CODE = changed(FINE, "model.trust_remote_code", True)
-CLEAR = changed(FINE, "gateway.keys.0.key", GOOD_KEY)
+FINE = changed(stack(("pools.main.gpu", "l4")), "gateway.teams.a.key", {"env": "SLIPWAY_KEY_A"})
+CODE = changed(FINE, "models.m.trust_remote_code", True)
+CLEAR = changed(FINE, "gateway.teams.a.key", GOOD_KEY)
 EXCEPTION = {
     "resource": "platform",
     "reason": "that code was read, at this revision",
@@ -90,7 +90,7 @@ def test_a_key_in_clear_is_shown_in_no_form(tmp_path: Path, capsys: pytest.Captu
     assert ended(checkout(tmp_path, a=CLEAR), form) == 1
     output = capsys.readouterr().out
     assert GOOD_KEY not in output
-    assert "gateway.keys[0].key" in output
+    assert "gateway.teams.a.key" in output
 
 
 def test_what_a_person_reads(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -200,10 +200,10 @@ def test_what_is_encrypted_where_no_secret_is_kept_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Its value would stand in clear in the state; the program refuses the same."""
-    document = changed(FINE, "engine.environment", {"MY_PASSWORD": {"secure": "v1:abc"}})
+    document = changed(FINE, "models.m.engine.environment", {"MY_PASSWORD": {"secure": "v1:abc"}})
     assert ended(checkout(tmp_path, a=document), Form.TEXT) == 2
     said = capsys.readouterr().out
-    assert "slipway:platform.engine.environment.MY_PASSWORD: is encrypted, and no secret is kept there" in said
+    assert "slipway:platform.models.m.engine.environment.MY_PASSWORD: is encrypted, and no secret is kept there" in said
 
 
 @pytest.mark.parametrize("text", ["2026-02-30", "0b_", "[" * 5000])

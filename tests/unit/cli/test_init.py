@@ -14,17 +14,25 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cli import init
+from cli import main as command_line
 from slipway.catalog import load
-from slipway.cli import init
-from slipway.cli import main as command_line
+from slipway.deployment.types import Deployment, Served
+from slipway.engines.vllm.options import Options
 from slipway.errors import UserMistake
 from slipway.performance.plan import plan
 from slipway.performance.plan_types import Plan, Question
-from slipway.scaffold import Deployment, InitError, access, for_option, for_tier, stack_text
+from slipway.scaffold import Draft, InitError, access, for_option, for_tier, stack_text
+from slipway.scaffold.draft import CPU_KV_GIB
 from slipway.scaffold.file import validated
 from slipway.scaffold.scalars import WIDTH, comment, scalar
-from slipway.settings import Settings
 from slipway.settings.load import read_public
+from slipway.settings.models import ServedModel
+from slipway.settings.platform import Settings
+from slipway.settings.pools import Pool
+from slipway.sizing.size import size
+from slipway.targets.base import PoolMachine
+from slipway.units import GiB
 
 SMALL, LARGE, QUANTIZED = (
     "Qwen/Qwen2.5-1.5B-Instruct",
@@ -85,7 +93,7 @@ def planned() -> Plan:
 
 
 @cache
-def small() -> Deployment:
+def small() -> Draft:
     return for_tier(SMALL, "poc", CATALOG)
 
 
@@ -93,6 +101,31 @@ def made(root: Path, **options: Any) -> tuple[Settings, str]:
     """The stack `s` that these options make, and its text."""
     init.make(init.Options(stack="s", **options), as_json=False, root=root)
     return read_public("s", root), (root / "stacks" / "Pulumi.s.yaml").read_text()
+
+
+def pool_of(settings: Settings) -> Pool:
+    (pool,) = settings.pools.values()
+    return pool
+
+
+def hosts_of(settings: Settings) -> list[PoolMachine]:
+    return list(settings.machines.values())
+
+
+def model_of(settings: Settings) -> ServedModel:
+    (model,) = settings.served.values()
+    return model
+
+
+def engine_of(settings: Settings) -> Options:
+    engine = model_of(settings).engine
+    assert isinstance(engine, Options)
+    return engine
+
+
+def served(deployment: Deployment) -> Served:
+    (found,) = deployment.served.values()
+    return found
 
 
 def files(root: Path) -> list[str]:
@@ -112,38 +145,53 @@ class TestWhatIsWritten:
     )
     def test_holds_what_was_asked_for(self, root: Path, model: str, tier: str, hosts: int, gpus: int) -> None:
         settings, text = made(root, model=model, tier=tier, teams=("research", "on"), user="deploy")
-        assert settings.model.catalog == model
-        assert settings.hardware.tier == tier
-        assert len(settings.engine_hosts) == hosts
-        assert {host.user for host in settings.hosts} == {"deploy"}
-        assert [(entry.team, entry.key.env) for entry in settings.gateway.keys] == [
-            ("research", "SLIPWAY_KEY_RESEARCH"),
-            ("on", "SLIPWAY_KEY_ON"),
-        ]
-        subject, found = validated(text, "s")
-        assert subject.sizing is not None
-        assert subject.sizing.fits
-        assert subject.settings.hardware.gpus == gpus
+        assert model_of(settings).catalog == model
+        assert list(settings.models) == [model.rpartition("/")[2].lower()]
+        assert pool_of(settings).tier == tier
+        assert len(settings.machines) == hosts
+        assert {host.user for host in settings.machines.values()} == {"deploy"}
+        assert {name: team.key.env for name, team in settings.gateway.teams.items()} == {
+            "research": "SLIPWAY_KEY_RESEARCH",
+            "on": "SLIPWAY_KEY_ON",
+        }
+        deployment, found = validated(text, "s")
+        sizing = served(deployment).measured.sizing
+        assert sizing is not None
+        assert sizing.fits
+        assert served(deployment).gpus == gpus
         assert [finding.line for finding in found if finding.severity != "note"] == []
         assert text.startswith("# yaml-language-server: $schema=../docs/reference/stack.schema.json\n")
         assert max(map(len, text.splitlines())) <= WIDTH
 
     def test_figures_are_the_sizings(self, root: Path) -> None:
-        deployment = for_tier(QUANTIZED, "team", CATALOG)
+        draft = for_tier(QUANTIZED, "team", CATALOG)
         settings, text = made(root, model=QUANTIZED, tier="team")
-        request = deployment.sizing.request
-        assert settings.model.max_model_len == request.context
-        assert settings.engine.max_num_seqs == request.max_num_seqs
-        assert settings.engine.gpu_memory_utilization == request.gpu_memory_utilization
-        assert settings.engine.tensor_parallel == request.tensor_parallel == 4
-        subject, _ = validated(text, "s")
-        assert subject.sizing is not None
-        assert subject.sizing.kv_cache_tokens == deployment.sizing.kv_cache_tokens
-        assert f"{deployment.sizing.kv_cache_tokens:,} tokens" in " ".join(text.split())
+        request, engine = draft.sizing.request, engine_of(settings)
+        assert model_of(settings).max_model_len == request.context
+        assert engine.max_num_seqs == request.max_num_seqs
+        assert engine.gpu_memory_utilization == request.gpu_memory_utilization
+        assert engine.tensor_parallel == request.tensor_parallel == 4
+        sizing = served(validated(text, "s")[0]).measured.sizing
+        assert sizing is not None
+        assert sizing.kv_cache_tokens == draft.sizing.kv_cache_tokens
+        assert f"{draft.sizing.kv_cache_tokens:,} tokens" in " ".join(text.split())
+
+    def test_a_small_stack_stays_small(self, root: Path) -> None:
+        """What it says, beside the comments: one pool, one model, one team."""
+        _, text = made(root, model=SMALL, tier="cpu")
+        assert len([line for line in text.splitlines() if not line.lstrip().startswith("#")]) <= 22
+
+    def test_a_cpu_is_left_what_the_program_itself_takes(self) -> None:
+        """The sizing's own rule says how much of the host's memory there is: nothing is added or left out here."""
+        draft = for_tier(SMALL, "cpu", CATALOG)
+        request = draft.sizing.request
+        assert request.host_memory == GiB(draft.hardware.usable_gib)
+        more = size(request.but(cpu_kv_cache=GiB((draft.cpu_kv_cache_gib or 0) + 1)))
+        assert draft.cpu_kv_cache_gib == CPU_KV_GIB or not more.fits
 
     def test_there_is_room_for_what_clients_may_ask(self) -> None:
-        deployment = for_tier(SMALL, "poc", CATALOG)
-        assert 1 <= (deployment.sizing.request.max_num_seqs or 0) <= deployment.room
+        draft = for_tier(SMALL, "poc", CATALOG)
+        assert 1 <= (draft.sizing.request.max_num_seqs or 0) <= draft.room
 
     def test_a_tighter_gpu_gets_a_shorter_context(self) -> None:
         tight = for_tier("Qwen/Qwen2.5-7B-Instruct", "poc", CATALOG).sizing
@@ -153,37 +201,37 @@ class TestWhatIsWritten:
 
     def test_placeholders_are_said_to_be_ones(self, root: Path) -> None:
         settings, text = made(root, model=SMALL, tier="poc")
-        assert [host.address for host in settings.hosts] == ["192.0.2.11"]
+        assert [host.address for host in hosts_of(settings)] == ["192.0.2.11"]
         assert "# Replace: 192.0.2.11 is an address that reaches nobody." in text
 
     def test_real_hosts_are_not(self, root: Path) -> None:
         settings, text = made(
             root, model=LARGE, tier="cluster", hosts=("llm-a.example.com=10.1.0.1", "10.1.0.2", "10.1.0.3")
         )
-        assert [host.address for host in settings.hosts] == ["llm-a.example.com", "10.1.0.2", "10.1.0.3"]
-        assert [host.internal_address for host in settings.hosts] == ["10.1.0.1", "10.1.0.2", "10.1.0.3"]
-        assert len(settings.engine_hosts) == 3
-        assert settings.gateway_host.name == settings.front_host.name == "s-1"
-        assert settings.engine.key is not None
-        assert settings.engine.key.env == "SLIPWAY_ENGINE_KEY"
+        assert [host.address for host in hosts_of(settings)] == ["llm-a.example.com", "10.1.0.2", "10.1.0.3"]
+        assert [host.private_address for host in hosts_of(settings)] == ["10.1.0.1", "10.1.0.2", "10.1.0.3"]
+        assert len(settings.machines) == 3
+        assert settings.gateway_host == settings.front_host == "s-1"
+        assert settings.gateway.engine_key is not None
+        assert settings.gateway.engine_key.env == "SLIPWAY_ENGINE_KEY"
         assert "Replace" not in text
         assert "192.0.2." not in text
 
     def test_without_a_key_the_agent_is_asked(self, root: Path, home: Path) -> None:
         settings, text = made(root, model=SMALL, tier="poc")
-        assert settings.hosts[0].key_file is None
+        assert hosts_of(settings)[0].key_file is None
         assert "the SSH agent is asked" in text
         (home / ".ssh").mkdir()
         (home / ".ssh" / "id_ecdsa").touch()
         settings, text = made(root, model=SMALL, tier="poc", force=True)
-        assert settings.hosts[0].key_file == home / ".ssh" / "id_ecdsa"
+        assert hosts_of(settings)[0].key_file == home / ".ssh" / "id_ecdsa"
         assert "the SSH agent is asked" not in text
 
     def test_a_key_of_any_name(self, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.chdir(tmp_path)
         Path('my "key": #1 ü').touch()
         settings, _ = made(root, model=SMALL, tier="poc", key_file=Path('my "key": #1 ü'))
-        assert settings.hosts[0].key_file == tmp_path / 'my "key": #1 ü'
+        assert hosts_of(settings)[0].key_file == tmp_path / 'my "key": #1 ü'
 
     def test_says_where_and_what_next(self, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
         init.make(init.Options(stack="s", model=SMALL, tier="poc"), as_json=True, root=root)
@@ -198,31 +246,32 @@ class TestWhatIsWritten:
         own.write_text(yaml.safe_dump({"tiers": [{**entry, "id": "desk", "aliases": [], "name": "Line\nbreak: # it"}]}))
         settings, _ = made(root, model=SMALL, tier="desk", catalog=own)
         assert settings.catalog == own
-        assert settings.hardware.tier == "desk"
+        assert pool_of(settings).tier == "desk"
 
 
 class TestPlan:
     def test_as_planned(self, root: Path, tmp_path: Path, planned: Plan) -> None:
         option = planned.options[AS_PLANNED - 1]
         settings, text = made(root, from_plan=written(tmp_path, planned), option=AS_PLANNED, teams=("a", "b"))
-        assert settings.hardware.tier == option.tier
-        assert len(settings.engine_hosts) == option.hosts
-        assert settings.model.max_model_len == option.context
-        assert settings.engine.tensor_parallel == option.tensor_parallel
-        assert settings.engine.max_num_seqs == option.concurrency // option.replicas
-        limits = [entry.requests_per_minute or 0 for entry in settings.gateway.keys]
+        assert pool_of(settings).tier == option.tier
+        assert len(settings.machines) == option.hosts
+        assert model_of(settings).max_model_len == option.context
+        assert engine_of(settings).tensor_parallel == option.tensor_parallel
+        assert engine_of(settings).max_num_seqs == option.concurrency // option.replicas
+        limits = [team.requests_per_minute or 0 for team in settings.gateway.teams.values()]
         assert len(set(limits)) == 1
         assert 0 < sum(limits) <= option.capacity.expected * 60
-        assert settings.model.output_tokens >= planned.load.output_tokens
+        assert model_of(settings).output_tokens >= planned.load.output_tokens
         assert "From a plan for 50 users" in text
         assert "data_parallel" not in text
 
     def test_several_copies_on_a_host(self, root: Path, tmp_path: Path, planned: Plan) -> None:
         option = planned.options[SHARED - 1]
         settings, text = made(root, from_plan=written(tmp_path, planned), option=SHARED)
-        assert (settings.engine.tensor_parallel, settings.engine.data_parallel) == (2, 2)
-        assert len(settings.engine_hosts) * settings.data_parallel == option.replicas
-        assert settings.engine.max_num_seqs == option.concurrency // option.replicas
+        engine = engine_of(settings)
+        assert (engine.tensor_parallel, engine.data_parallel) == (2, 2)
+        assert len(settings.machines) * engine.data_parallel == option.replicas
+        assert engine.max_num_seqs == option.concurrency // option.replicas
         flat = " ".join(line.strip().removeprefix("#").strip() for line in text.splitlines())
         assert "2 copies of the model on a host, each on 2 GPUs; the engine hands requests to them." in flat
         assert "Requests at once, of each copy, with which the plan's targets hold;" in flat
@@ -233,20 +282,22 @@ class TestPlan:
         answer = plan(Question(model=model, users=users, tiers=("team", "rtx-4090-2", "prod"), places=PLACES), CATALOG)
         assert answer.options
         for number, option in enumerate(answer.options, 1):
-            deployment = for_option(answer, number, 1, CATALOG)
-            text = stack_text("s", deployment, access(hosts=(), least_hosts=deployment.hosts))
-            subject, found = validated(text, "s")
-            settings = subject.settings
+            draft = for_option(answer, number, 1, CATALOG)
+            text = stack_text("s", draft, access(hosts=(), least_hosts=draft.hosts))
+            deployment, found = validated(text, "s")
+            model = served(deployment)
             assert [finding.line for finding in found if finding.severity != "note"] == []
-            assert len(settings.engine_hosts) == option.hosts
-            assert settings.tensor_parallel == option.tensor_parallel
-            assert settings.pipeline_parallel == option.pipeline_parallel
-            assert settings.data_parallel == option.data_parallel
-            assert settings.data_parallel * len(settings.engine_hosts) == option.replicas
-            assert subject.sizing is not None
-            assert subject.sizing.request.count == deployment.sizing.request.count
-            assert subject.sizing.memory is not None
-            assert subject.sizing.memory.weights.value == pytest.approx(option.memory.weights)
+            assert len(deployment.instances) == len(deployment.machines) == option.hosts
+            parallel = model.parallelism
+            assert parallel.tensor == option.tensor_parallel
+            assert parallel.pipeline == option.pipeline_parallel
+            assert parallel.data == option.data_parallel
+            assert parallel.data * len(deployment.instances) == option.replicas
+            sizing = model.measured.sizing
+            assert sizing is not None
+            assert sizing.request.count == draft.sizing.request.count
+            assert sizing.memory is not None
+            assert sizing.memory.weights.value == pytest.approx(option.memory.weights)
 
     def test_the_choice_is_the_default(self, planned: Plan) -> None:
         assert for_option(planned, None, 1, CATALOG) == for_option(planned, AS_PLANNED, 1, CATALOG)
@@ -277,14 +328,14 @@ class TestPlan:
             for_option(msgspec.structs.replace(planned, model="openai/gpt-oss-20b"), SHARED, 1, CATALOG)
 
     def test_an_instance_is_not_taken_for_the_tier_that_it_is_near(self, planned: Plan) -> None:
-        deployment = for_option(planned, RENTED, 1, CATALOG)
-        text = stack_text("s", deployment, access(hosts=(), least_hosts=deployment.hosts))
-        settings = validated(text, "s")[0].settings
+        draft = for_option(planned, RENTED, 1, CATALOG)
+        text = stack_text("s", draft, access(hosts=(), least_hosts=draft.hosts))
+        pool = pool_of(validated(text, "s")[0].settings)
         instance = CATALOG.instances[planned.options[RENTED - 1].instance or ""]
-        assert settings.hardware.tier is None
-        assert settings.hardware.gpu == instance.gpu
-        assert settings.hardware.gpus == instance.gpus
-        assert settings.hardware.min_memory_gib < instance.memory_gib
+        assert pool.tier is None
+        assert pool.gpu == instance.gpu
+        assert pool.gpus == instance.gpus
+        assert pool.min_memory_gib < instance.memory_gib
         assert "rented" in text
 
     @pytest.mark.parametrize("at", [0, -1, 1000])
@@ -326,7 +377,7 @@ class TestRefused:
             ({"model": "BAAI/bge-m3"}, "embedding or reranking model"),
             ({"tier": "mi300x-8"}, "no NVIDIA GPU"),
             ({"tier": "cpu", "model": "openai/gpt-oss-20b"}, "no kernels on a CPU"),
-            ({"tier": "lab", "model": "Qwen/Qwen2.5-7B-Instruct"}, "and the host has 4 GiB of memory in all"),
+            ({"tier": "lab", "model": "Qwen/Qwen2.5-7B-Instruct"}, "are more than the host's 4.00 GiB of memory"),
             ({"hosts": ("not a host",)}, "--host: 'not a host' is neither"),
             ({"hosts": ("2001:db8::1",)}, "--host: 2001:db8::1 is an IPv6 address"),
             ({"hosts": ("10.0.0.1=8.8.8.8",)}, "--host: 8.8.8.8 is not a private address"),
@@ -412,7 +463,7 @@ class TestReplacing:
     def test_keeps_what_pulumi_reads_the_state_with(self, root: Path) -> None:
         (root / "stacks" / "Pulumi.s.yaml").write_text(self.OLD)
         settings, text = made(root, model=SMALL, tier="poc", force=True)
-        assert settings.model.catalog == SMALL
+        assert model_of(settings).catalog == SMALL
         assert yaml.safe_load(text)["encryptionsalt"] == "v1:abc"
         assert files(root) == ["Pulumi.s.yaml"]
 
@@ -459,10 +510,10 @@ class TestQuestions:
         assert [question.split()[0] for question in asked] == [
             "Scenario", "Model", "Users", "Teams", "Tier", "Addresses", "SSH", "SSH",
         ]  # fmt: skip
-        assert settings.model.catalog == QUANTIZED
-        assert settings.hardware.tier == "team"
-        assert [entry.team for entry in settings.gateway.keys] == ["one", "two"]
-        assert [(host.address, host.user) for host in settings.hosts] == [("10.0.0.9", "root")]
+        assert model_of(settings).catalog == QUANTIZED
+        assert pool_of(settings).tier == "team"
+        assert list(settings.gateway.teams) == ["one", "two"]
+        assert [(host.address, host.user) for host in hosts_of(settings)] == [("10.0.0.9", "root")]
         told = capsys.readouterr().err
         marks = {line.split()[1]: line for line in told.splitlines() if line.startswith(" * ")}
         assert "team" in marks
@@ -493,7 +544,7 @@ class TestQuestions:
         self.answer(monkeypatch, wrong)
         settings, _ = made(root)
         assert wrong == []
-        assert settings.hardware.tier == "poc"
+        assert pool_of(settings).tier == "poc"
         told = capsys.readouterr().err
         for piece in ("'nonsense'", "'gpt-9'", "'0'", "'many'", "'A'", "'lab-7'", "'1.2.3'", "'R'", "/none"):
             assert piece in told
@@ -502,7 +553,7 @@ class TestQuestions:
         asked = self.answer(monkeypatch, ["", "", "", ""])
         settings, _ = made(root, model=SMALL, hosts=("10.0.0.9",), user="u", teams=("t",))
         assert [question.split()[0] for question in asked] == ["Scenario", "Users", "Tier", "SSH"]
-        assert settings.hosts[0].address == "10.0.0.9"
+        assert hosts_of(settings)[0].address == "10.0.0.9"
 
     def test_what_is_given_and_wrong_ends_it(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.answer(monkeypatch, ["", "", "", "", ""])
@@ -553,21 +604,20 @@ class TestText:
         stack=st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}", fullmatch=True),
     )
     def test_names_survive_the_file(self, key: str, teams: list[str], user: str, stack: str) -> None:
-        deployment = small()
         reach = access(hosts=("10.0.0.1", "10.0.0.2"), least_hosts=1, user=user, teams=teams)
-        text = stack_text(stack, deployment, replace(reach, key_file=key))
+        text = stack_text(stack, small(), replace(reach, key_file=key))
         document = yaml.safe_load(text)["config"]["slipway:platform"]
-        assert {host["key_file"] for host in document["hosts"]} == {key}
-        assert {host["user"] for host in document["hosts"]} == {user}
-        assert [entry["team"] for entry in document["gateway"]["keys"]] == teams
+        hosts = document["pools"]["gpu"]["hosts"].values()
+        assert {host["key_file"] for host in hosts} == {key}
+        assert {host["user"] for host in hosts} == {user}
+        assert list(document["gateway"]["teams"]) == teams
         if "\0" not in key:
-            subject = validated_names(text, stack, key)
-            assert [entry.team for entry in subject.gateway.keys] == teams
+            assert list(validated_names(text, stack, key).gateway.teams) == teams
 
 
 def validated_names(text: str, stack: str, key: str) -> Settings:
     """The settings; the key file is left out, for it is not there."""
     document = yaml.safe_load(text)
-    for host in document["config"]["slipway:platform"]["hosts"]:
+    for host in document["config"]["slipway:platform"]["pools"]["gpu"]["hosts"].values():
         assert host.pop("key_file") == key
-    return validated(yaml.safe_dump(document), stack)[0].settings
+    return validated(yaml.safe_dump(document, sort_keys=False), stack)[0].settings

@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 
 import pytest
 
+from cli.models import named_architecture
 from slipway.catalog import load
-from slipway.cli.models import named_architecture
 from slipway.sizing.result import SizingError
 from tests.unit.sizing.models import LLAMA_8B
 

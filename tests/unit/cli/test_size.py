@@ -4,13 +4,15 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
+from slipway.sizing.gguf.result import GgufEngine
 from tests.unit.sizing.models import LLAMA_8B
+from tools.lab.model import make_tiny_gguf
 
-SLIPWAY = [sys.executable, "-m", "slipway.cli.main"]
+SLIPWAY = [sys.executable, "-m", "cli.main"]
 OFFLINE = {"PATH": "/usr/bin:/bin", "HF_HUB_OFFLINE": "1"}
 
 
@@ -204,7 +206,7 @@ def test_nothing_heavy_is_imported() -> None:
     """What makes a command slow to start; `python -m bench.answers` measures what it comes to."""
     code = (
         "import sys; sys.argv = ['slipway', 'size', 'Llama-3.1-8B-Instruct', '--gpu', 'l4', '--context', '4096']\n"
-        "from slipway.cli.main import main\n"
+        "from cli.main import main\n"
         "try:\n    main()\nexcept SystemExit: pass\n"
         "heavy = {'pydantic', 'rich', 'pulumi', 'numpy', 'ansible', 'httpx2', 'openai'} & set(sys.modules)\n"
         "sys.exit(f'imported: {heavy}' if heavy else 0)"
@@ -213,3 +215,48 @@ def test_nothing_heavy_is_imported() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=False, env=OFFLINE, timeout=60
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_gguf_is_sized_for_llama_cpp(tmp_path: Path) -> None:
+    file = make_tiny_gguf(tmp_path)
+    done = run(str(file), "--tier", "lab", "--context", "2048", "--parallel", "2")
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert lines[0] == "tiny-llama: llama, 0.00 B parameters in F16, on CPU"
+    assert lines[1] == "llama_cpp, 2 slots of 2,048 tokens"
+    assert "KV cache        4,096 tokens, 1,024 bytes per token" in lines
+    assert any(line.startswith("Flags           --ctx-size 4096 --parallel 2 --cache-ram ") for line in lines)
+    assert lines[-1] == "It fits."
+    answer = as_json(str(tmp_path), "--gpu", "H100", "--engine", "llama.cpp", "--explain")
+    assert answer["context"] == 4096
+    assert [device["name"] for device in answer["devices"]] == ["GPU 0", "host"]
+    assert answer["flags"]["n-gpu-layers"] == 3
+    assert answer["terms"]
+    assert as_json(str(file), "--tier", "lab", "--engine", "ollama")["flags"]["OLLAMA_NUM_PARALLEL"] == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("m.gguf", "--tier", "lab"), "m.gguf: there is no such file"),
+        (
+            ("m.gguf", "--tier", "lab", "--engine", "vllm"),
+            f"m.gguf is for engines that read GGUF files; use --engine {' or '.join(get_args(GgufEngine))}",
+        ),
+        (
+            ("Llama-3.1-8B-Instruct", "--tier", "lab", "--engine", "ollama"),
+            "ollama reads GGUF files, and Llama-3.1-8B-Instruct is none",
+        ),
+    ],
+)
+def test_a_gguf_and_its_engines_belong_together(arguments: tuple[str, ...], message: str) -> None:
+    done = run(*arguments)
+    assert done.returncode == 2
+    assert message in done.stderr
+
+
+def test_a_gguf_that_does_not_fit(tmp_path: Path) -> None:
+    done = run(str(make_tiny_gguf(tmp_path)), "--tier", "lab", "--context", "4096000", "--parallel", "200")
+    assert done.returncode == 1
+    assert "It does not fit: the host has " in done.stdout
+    assert "tokens fits with 200 slots" in done.stdout

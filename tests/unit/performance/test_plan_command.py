@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from slipway.cli.main import main
+from cli.main import main
 from slipway.performance.plan_types import Plan
 from tests.unit.performance.planning import LARGE, SMALL, catalog, option
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from policies.node import UNKNOWN, Secret, UnknownValueError
+from policies.readers.kubernetes.charts import RELEASE, images, switches, trusting
 from policies.resources import Resource
-from policies.subjects.charts import RELEASE, images, switches, trusting
 
 DIGEST = "sha256:" + "a" * 64
 

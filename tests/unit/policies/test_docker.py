@@ -3,8 +3,8 @@
 import pytest
 
 from policies.node import Secret
+from policies.readers.scripts.docker import HostContainer, runs
 from policies.resources import Resource
-from policies.subjects.docker import HostContainer, runs
 
 
 def started(script: str) -> list[HostContainer]:

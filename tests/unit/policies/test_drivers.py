@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from policies.node import Node
+from policies.readers.engines.container import ContainerLaunch
+from policies.readers.engines.drivers import carries_its_own, container_needs, installed, numbers, older, selected
+from policies.readers.kubernetes.pods import Container, Pod
 from policies.resources import Resource, Stack
-from policies.subjects.container_launch import ContainerLaunch
-from policies.subjects.drivers import carries_its_own, container_needs, installed, numbers, older, selected
-from policies.subjects.kubernetes import Container, Pod
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from policies.node import UNKNOWN, Node, UnknownValueError
-from policies.subjects.flags import Unseen, count, flags_of, place_of, server_words
-from policies.subjects.kubernetes import Container, Pod
+from policies.readers.engines.flags import Unseen, count, flags_of, place_of, server_words
+from policies.readers.kubernetes.pods import Container, Pod
 
 
 def container(**data: Any) -> Container:

@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from policies.node import UNKNOWN, Node, UnknownValueError
-from policies.resources import Provider, Resource, Stack
-from policies.subjects.gpu_groups import (
+from policies.readers.aws.gpu_groups import (
     AUTOSCALING_GROUP,
     INSTANCE,
     LAUNCH_CONFIGURATION,
@@ -19,6 +18,7 @@ from policies.subjects.gpu_groups import (
     gpu_types,
     region,
 )
+from policies.resources import Provider, Resource, Stack
 
 BIG = {"instanceType": "p5.48xlarge"}
 TEMPLATE = Resource.plain(LAUNCH_TEMPLATE, "t", {"name": "gpus", **BIG}, outputs=Node({"id": "lt-1"}))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from policies.node import UNKNOWN, Node, UnknownValueError
-from policies.subjects.iam import bounds, everybody, names_bearer, reaches_all, statements
+from policies.readers.aws.iam import bounds, everybody, names_bearer, reaches_all, statements
 
 
 @pytest.mark.parametrize(

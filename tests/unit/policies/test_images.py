@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from policies.node import UNKNOWN
+from policies.readers.images import images
 from policies.resources import Resource
-from policies.subjects.images import images
 
 
 @pytest.mark.parametrize(

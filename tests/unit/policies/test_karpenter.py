@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from policies.node import Node
+from policies.readers.kubernetes.karpenter import has_gpus, is_node_class, is_pool, spot_requirement
 from policies.resources import Resource
-from policies.subjects.karpenter import has_gpus, is_node_class, is_pool, spot_requirement
 
 
 def pool(*requirements: tuple[str, str, list[str]], **spec: Any) -> Node:

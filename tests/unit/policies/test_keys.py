@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from policies.node import UNKNOWN, Node, Secret
-from policies.subjects.keys import is_placeholder, key_in
-from policies.subjects.kubernetes import Container, Pod
+from policies.readers.engines.keys import is_placeholder, key_in
+from policies.readers.kubernetes.pods import Container, Pod
 
 
 @pytest.mark.parametrize(

@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 
 from policies.node import UNKNOWN, Node, Secret, UnknownValueError
+from policies.readers.engines.container import ContainerLaunch
+from policies.readers.engines.launch import Launch
+from policies.readers.engines.launches import launches, sized_launches
+from policies.readers.engines.platform import PlatformLaunch
+from policies.readers.engines.terms import KSERVE, SGLANG, TGI, VLLM, Terms
+from policies.readers.kubernetes.pods import Container, Pod
 from policies.resources import PLATFORM, Resource
-from policies.subjects.container_launch import ContainerLaunch
-from policies.subjects.engines import KSERVE, SGLANG, TGI, VLLM, Terms
-from policies.subjects.kubernetes import Container, Pod
-from policies.subjects.launch import Launch
-from policies.subjects.launches import launches
 
 IMAGE = "vllm/vllm-openai:v0.32.0"
 MODEL = "meta-llama/Llama-3.1-8B-Instruct"
@@ -438,25 +439,103 @@ def test_releases() -> None:
 
 
 def test_a_platform_says_what_it_declares() -> None:
-    inputs = {
-        "model": {"name": "m", "id": MODEL, "attentionHeads": 32, "maxModelLen": 8192, "maxOutputTokens": 2048},
-        "hardware": {"gpu": "a10g", "gpus": 4},
-        "engine": {"release": "0.32.0", "tensorParallel": 2, "dataParallel": 2, "maxNumSeqs": 64, "flags": {"x": 1}},
+    model = {
+        "kind": "served",
+        "name": "m",
+        "id": MODEL,
+        "attentionHeads": 32,
+        "maxModelLen": 8192,
+        "maxOutputTokens": 2048,
+        "gpus": 4,
+        "engine": {
+            "name": "vllm",
+            "release": "0.32.0",
+            "tensorParallel": 2,
+            "dataParallel": 2,
+            "slots": 64,
+            "flags": {"x": 1},
+            "environment": {"A": "1"},
+            "keyed": True,
+        },
+        "instances": [{"name": "m", "machine": "gpu-1", "gpus": [0, 1, 2, 3], "address": "127.0.0.1", "port": 8100}],
         "sizing": {"fits": True, "errors": [], "kvCacheTokens": 1, "kvCacheGib": 2, "gpuGib": 3, "requestedGib": 4},
     }
-    (one,) = launches(Resource.plain(PLATFORM, "it", inputs))
+    (one,) = sized_launches(platform({"kind": "provided", "name": "gpt"}, model))
+    assert isinstance(one, PlatformLaunch)
+    assert (one.path, one.engine, one.terms, one.keyed) == ("models[1]", "vllm", VLLM, True)
     assert (one.release, one.model, one.heads, one.flags) == ("0.32.0", MODEL, 32, {"x": 1})
     assert (one.tensor_parallel, one.ranks, one.gpus) == (2, 4, 4)
     assert (one.max_num_seqs, one.max_model_len, one.output_tokens, one.trust_remote_code) == (64, 8192, 2048, False)
+    assert [(name, node.path) for name, node in one.environment()] == [("A", "models[1].engine.environment.A")]
+    assert [(each.machine, each.gpus) for each in one.instances()] == [("gpu-1", [0, 1, 2, 3])]
+    assert (one.place("release").path, one.place_of_flag("x")) == (
+        "models[1].engine.release",
+        "models[1].engine.flags.x",
+    )
     figures = one.figures()
     assert figures is not None
     assert (figures.kv_cache_tokens, figures.kv_cache_gib, figures.gpu_gib, figures.requested_gib) == (1, 2, 3, 4)
     assert (one.uneven(3), one.uneven(4)) == ("the 32 attention heads", None)
 
 
+def platform(*models: Any) -> Resource:
+    return Resource.plain(PLATFORM, "it", {"models": list(models)})
+
+
 def test_a_platform_without_a_plan_has_no_figures() -> None:
-    (one,) = launches(Resource.plain(PLATFORM, "it", {"model": {"name": "own"}}))
+    (one,) = launches(platform({"kind": "served", "name": "own"}))
+    assert not isinstance(one, UnknownValueError)
     assert (one.model, one.heads, one.gpus, one.figures()) == ("own", None, None, None)
+
+
+def test_each_model_of_a_platform_has_its_own_engine() -> None:
+    engines = ["vllm", "llama_cpp", "ollama", "of-tomorrow"]
+    models = [{"kind": "served", "name": name, "engine": {"name": name, "keyed": True}} for name in engines]
+    found = [one for one in launches(platform(*models)) if isinstance(one, PlatformLaunch)]
+    assert [one.engine for one in found] == engines
+    # Ollama is given a key, and asks nobody for it.
+    assert [one.keyed for one in found] == [True, True, False, True]
+    assert [one.terms.spreads for one in found] == [True, False, False, False]
+
+
+def test_a_model_of_which_the_kind_is_not_known_hides_no_other() -> None:
+    models = [{"kind": UNKNOWN}, {"kind": "served", "name": "m"}]
+    unknown, known = launches(platform(*models))
+    assert isinstance(unknown, UnknownValueError)
+    assert (unknown.path, known.path) == ("models[0].kind", "models[1]")  # type: ignore[union-attr]
+    (all_,) = launches(Resource.plain(PLATFORM, "it", {"models": UNKNOWN}))
+    assert isinstance(all_, UnknownValueError)
+
+
+@pytest.mark.parametrize(
+    ("more", "engine", "model"),
+    [
+        (
+            {"image": "ghcr.io/ggml-org/llama.cpp:server-b7100", "args": ["-m", "/models/m.gguf"]},
+            "llama_cpp",
+            "/models/m.gguf",
+        ),
+        (
+            {"image": "a/llama-server:1", "args": ["-hf", "org/m-GGUF:Q4_K_M", "-c", "8192"]},
+            "llama_cpp",
+            "org/m-GGUF:Q4_K_M",
+        ),
+        ({"image": "a", "command": ["/app/llama-server", "--model=m.gguf"]}, "llama_cpp", "m.gguf"),
+        ({"image": "a/llama-server", "env": [{"name": "LLAMA_ARG_MODEL", "value": "/m"}]}, "llama_cpp", "/m"),
+        ({"image": "ollama/ollama:0.17.4"}, "ollama", None),
+        ({"image": "a", "command": ["ollama", "serve"]}, "ollama", None),
+        ({"image": IMAGE, "args": ["--model", MODEL]}, "vllm", MODEL),
+    ],
+)
+def test_the_engine_is_what_image_and_command_say(more: dict[str, Any], engine: str, model: str | None) -> None:
+    pod = Resource.plain("kubernetes:core/v1:Pod", "it", {"spec": {"containers": [container(**more)]}})
+    (one,) = launches(pod)
+    assert isinstance(one, ContainerLaunch)
+    assert (one.engine, one.model) == (engine, model)
+    # No figures of vLLM's sizing for another engine.
+    assert len(list(sized_launches(pod))) == (engine == "vllm")
+    if engine != "vllm":
+        assert (one.figures(), one.uncounted(), one.weights(), one.release) == (None, None, None, None)
 
 
 def of(terms: Terms, **more: Any) -> ContainerLaunch:

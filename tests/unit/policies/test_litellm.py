@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 
 from policies.node import UNKNOWN, Node, UnknownValueError
+from policies.readers.engines.launches import gateways
+from policies.readers.gateways.litellm import Configuration, configurations
+from policies.readers.gateways.ways import Backend, Ways, Where, is_private
 from policies.resources import Resource
-from policies.subjects.litellm import Backend, Configuration, Ways, Where, configurations, gateways, is_private
 
 
 def where(params: dict[str, Any], own: Collection[str] = ()) -> Where | None:

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from policies.node import UNKNOWN, Node
+from policies.readers.kubernetes.mounts import file_in, mounted
+from policies.readers.kubernetes.pods import Container, Pod
 from policies.resources import Resource, Stack
-from policies.subjects.kubernetes import Container, Pod
-from policies.subjects.mounts import file_in, mounted
 
 MAP, SECRET = "kubernetes:core/v1:ConfigMap", "kubernetes:core/v1:Secret"
 

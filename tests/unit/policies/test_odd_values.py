@@ -88,7 +88,7 @@ def places(case: Case) -> Iterator[Path]:
         above: Path = ("resources", index, "inputs") if "resources" in case.document else ("inputs",)
         inputs = entry.get("inputs") or {}
         for path in leaves(inputs):
-            # Among a chart's values what is not known counts as a text: see policies/subjects/charts.py.
+            # Among a chart's values what is not known counts as a text: see policies/readers/kubernetes/charts.py.
             chart = "helm.sh" in entry["type"] and path[:1] == ("values",) and len(path) > 1
             if path and not (chart and isinstance(at(inputs, path), Mapping | list)):
                 yield (*above, *path)

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from policies.node import UNKNOWN, Node, UnknownValueError
+from policies.readers.kubernetes.pods import Container, Pod, image, pods
 from policies.resources import Resource
-from policies.subjects.kubernetes import Container, Pod, image, pods
 
 SPEC = {"spec": {"containers": [{"name": "it", "image": "registry.example/it:1"}]}}
 

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from policies.node import UNKNOWN, Node, UnknownValueError
-from policies.subjects.kubernetes import Container, Pod
-from policies.subjects.programs import runs_engine, runs_litellm, runs_sglang, runs_tgi, runs_vllm
+from policies.readers.engines.programs import engine_of, runs_engine, runs_litellm
+from policies.readers.engines.terms import SGLANG, TGI, VLLM, Terms
+from policies.readers.kubernetes.pods import Container, Pod
 
-ALL = {"vllm": runs_vllm, "sglang": runs_sglang, "tgi": runs_tgi, "engine": runs_engine}
+
+def is_of(terms: Terms) -> Callable[[Container], bool]:
+    return lambda one: engine_of(one) is terms
+
+
+runs_vllm = is_of(VLLM)
+ALL = {"vllm": runs_vllm, "sglang": is_of(SGLANG), "tgi": is_of(TGI), "engine": runs_engine}
 
 
 def container(data: dict[str, Any]) -> Container:

@@ -6,8 +6,9 @@ import gzip
 import pytest
 
 from policies.node import Node
+from policies.readers.scripts.shell import clean, decoded, parse
+from policies.readers.scripts.startup import Script, scripts
 from policies.resources import Resource
-from policies.subjects.scripts import Script, clean, decoded, parse, scripts
 
 
 def installs(text: str) -> list[tuple[str, bool]]:

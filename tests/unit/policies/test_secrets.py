@@ -5,9 +5,9 @@ import base64
 import pytest
 
 from policies.node import UNKNOWN, Node
+from policies.readers.secrets.texts import Text, in_clear, texts, texts_of
+from policies.readers.secrets.values import formats, says_secret
 from policies.resources import Resource
-from policies.subjects.secret_values import formats, says_secret
-from policies.subjects.secrets import Text, in_clear, texts, texts_of
 
 RANDOM = "q7Xp2Lm9Rt4vZk8Wn3BcY6hJ5sDf1GaT0uEiKoPxQzLwMvNbCrHyUjIkOlPmZxSwAqDeFrGt"
 # Put together here, so that no scanner takes this file for a leak.

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from policies.node import UNKNOWN, Node, UnknownValueError
+from policies.readers.kubernetes.pods import pods
+from policies.readers.kubernetes.selection import NAMESPACE, labels_of, namespace, selected, selects
 from policies.resources import Provider, Resource, Stack
-from policies.subjects.kubernetes import pods
-from policies.subjects.selection import NAMESPACE, labels_of, namespace, selected, selects
 
 MADE = Resource.plain(NAMESPACE, "made", {"metadata": {"name": "llm"}})
 LATER = Resource.plain(NAMESPACE, "later", {"metadata": {"name": UNKNOWN}})

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from policies.node import UNKNOWN, UnknownValueError
+from policies.readers.kubernetes.pods import pods
+from policies.readers.kubernetes.serving import budgets, least_of_autoscaler, served_by
 from policies.resources import Resource, Stack
-from policies.subjects.kubernetes import pods
-from policies.subjects.serving import budgets, least_of_autoscaler, served_by
 
 VLLM = {"name": "vllm", "image": "vllm/vllm-openai:v0.32.0"}
 LITELLM = {"name": "litellm", "image": "ghcr.io/berriai/litellm:v1.80.0"}

@@ -7,23 +7,22 @@ from typing import Any
 import pytest
 
 from policies.node import UNKNOWN, Node, UnknownValueError
-from policies.subjects.container_launch import ContainerLaunch
-from policies.subjects.engines import SGLANG, VLLM, Terms
-from policies.subjects.kubernetes import Container, Pod
-from policies.subjects.platform_launch import PlatformLaunch
-from policies.subjects.sources import (
+from policies.readers.engines.container import ContainerLaunch
+from policies.readers.engines.platform import PlatformLaunch
+from policies.readers.engines.sources import (
     called,
     fetched,
     from_own_hub,
     hub_is_off,
     is_own_hub,
-    place,
     revision,
     says_no,
     source,
     variable,
 )
-from policies.subjects.unknowns import in_place
+from policies.readers.engines.terms import SGLANG, VLLM, Terms
+from policies.readers.kubernetes.pods import Container, Pod
+from policies.readers.unknown import unknown_as_item
 
 
 def launch(*words: Any, terms: Terms = VLLM, **more: Any) -> ContainerLaunch:
@@ -58,7 +57,7 @@ ELSEWHERE = {"valueFrom": {"configMapKeyRef": {"name": "a", "key": "b"}}}
 )
 def test_a_containers_source_and_revision(model: str, said: str, branch: str) -> None:
     one = launch("--model", model, "--revision", "main")
-    assert (str(source(one)), revision(one), place(one)) == (said, branch, one)
+    assert (str(source(one)), revision(one), one.place("source")) == (said, branch, one)
 
 
 @pytest.mark.parametrize(
@@ -72,12 +71,12 @@ def test_a_containers_source_and_revision(model: str, said: str, branch: str) ->
     ],
 )
 def test_a_platforms_source(given: dict[str, Any], said: str) -> None:
-    one = PlatformLaunch({"model": {"source": given}})
-    assert (str(source(one)), place(one).path) == (said, "model.source")
+    one = PlatformLaunch({"kind": "served", "source": given})
+    assert (str(source(one)), one.place("source").path) == (said, "source")
 
 
 def test_nothing_says_the_source() -> None:
-    assert (source(launch()), called(launch())) == (None, "model not said")
+    assert (source(launch()), called(launch())) == (None, "a model that nothing names")
     assert called(launch("--model", "https://u:p@host/m")) == "https://host/m"
 
 
@@ -121,7 +120,7 @@ def test_which_hub_may_be_said_elsewhere() -> None:
 def test_a_platforms_hub() -> None:
     for endpoint, said in ((HUB, "hub@hub.example:org/m"), (None, "hub:org/m")):
         given = {"kind": "hub", "repository": "org/m", "endpoint": endpoint}
-        one = PlatformLaunch({"model": {"source": given}})
+        one = PlatformLaunch({"kind": "served", "source": given})
         found = source(one)
         assert found is not None
         assert str(from_own_hub(found, one)) == said
@@ -168,7 +167,9 @@ def test_an_adapter_that_is_not_known_is_told() -> None:
 
 
 def test_one_that_is_not_known_hides_no_other() -> None:
-    *known, unknown = in_place(fetched(launch("--model", "org/m", "--tokenizer", UNKNOWN, "--lora-modules", "a=org/a")))
+    *known, unknown = unknown_as_item(
+        fetched(launch("--model", "org/m", "--tokenizer", UNKNOWN, "--lora-modules", "a=org/a"))
+    )
     assert isinstance(unknown, UnknownValueError)
     assert unknown.path == "it.args[3]"
     assert len(known) == 2

@@ -23,6 +23,6 @@ def test_a_question_about_the_stack_is_answered_once() -> None:
         return asked
 
     one, other = Stack(name="one"), Stack(name="other")
-    assert one.once(index) is one.once(index)
-    other.once(index)
+    assert one.cached(index) is one.cached(index)
+    other.cached(index)
     assert asked == ["one", "other"]

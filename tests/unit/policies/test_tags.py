@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from policies.node import UNKNOWN, Node
+from policies.readers.aws.tags import added, is_scratch, missing
 from policies.resources import Provider, Resource
 from policies.rule import Change
-from policies.subjects.tags import added, is_scratch, missing
 
 WANTED = ["owner", "cost-centre", "stage"]
 VALUES = {"owner": "ml-platform", "stage": "test"}

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from policies.node import UNKNOWN, Node, UnknownValueError
+from policies.readers.kubernetes.pods import Container, Pod
+from policies.readers.kubernetes.workloads import is_patch, is_windows, lasting, running, running_containers
+from policies.readers.unknown import unknown_as_item
 from policies.resources import Resource
-from policies.subjects.kubernetes import Container, Pod
-from policies.subjects.unknowns import in_place
-from policies.subjects.workloads import is_patch, is_windows, lasting, running, running_containers
 
 SPEC = {"containers": [{"name": "a", "image": "a"}, {"name": "b"}], "initContainers": [{"name": "c", "image": "c"}]}
 
@@ -47,7 +47,7 @@ def test_sidecars_last_and_other_init_containers_do_not(init: list[Any], names: 
 
 def test_whether_it_lasts_may_be_unknown_and_hides_no_other() -> None:
     pod = Pod(SPEC | {"initContainers": [{"name": "c", "image": "c", "restartPolicy": UNKNOWN}]}, "spec", Node(None))
-    known, unknown = in_place(lasting(pod))
+    known, unknown = unknown_as_item(lasting(pod))
     assert isinstance(known, Container)
     assert isinstance(unknown, UnknownValueError)
     assert (known.name, unknown.path) == ("a", "spec.initContainers[0].restartPolicy")

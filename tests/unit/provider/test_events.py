@@ -24,11 +24,12 @@ def recorded(name: str) -> list[dict[str, Any]]:
     return loaded
 
 
-def request_for(role: str, mode: Mode = "apply", **host: Any) -> Request:
+def request_for(role: str, mode: Mode = "apply", instance: str = "", **host: Any) -> Request:
     return Request(
         mode=mode,
         host=Host(**{"name": "lab-1", "address": "10.0.0.5", "user": "admin", "key_file": "/home/me/key", **host}),
         role=role,
+        instance=instance or role,
         playbooks="/srv/playbooks",
         variables={},
         secrets=(CANARY,),
@@ -39,8 +40,8 @@ def request_for(role: str, mode: Mode = "apply", **host: Any) -> Request:
     )
 
 
-def replayed(name: str, role: str, *, mode: Mode = "apply", code: int = 2, **host: Any) -> Outcome:
-    request = request_for(role, mode, **host)
+def replayed(name: str, role: str, *, mode: Mode = "apply", code: int = 2, instance: str = "", **host: Any) -> Outcome:
+    request = request_for(role, mode, instance, **host)
     recorder = Recorder(request, Scrubber(request.secrets))
     for event in recorded(name):
         recorder.take(event)
@@ -217,6 +218,22 @@ def test_a_run_that_changes_nothing_has_touched_nothing() -> None:
     assert (outcome.changed, outcome.touched, outcome.tasks) == (0, False, ())
 
 
+def test_a_connection_that_is_lost_on_the_way_may_have_touched_the_host() -> None:
+    """The task under way may have done its work; before the first one that came back, it can't have."""
+    unchanged = json.loads((RUNS / "drift.json").read_text().replace('"changed": true', '"changed": false'))
+    lost = [event for event in recorded("refused") if event["event"] in {"runner_on_unreachable", "playbook_on_stats"}]
+    for before, touched in (("runner_on_ok", True), ("nothing", False)):
+        recorder = Recorder(request_for("tiny"), Scrubber(()))
+        for event in unchanged:
+            if event["event"] == before or event["event"] == "playbook_on_task_start":
+                recorder.take({**event, "stdout": ""})
+        for event in lost:
+            recorder.take(event)
+        outcome = recorder.outcome(code=4, seconds=1, timed_out=False)
+        assert failure(outcome)[0] == "unreachable"
+        assert outcome.touched is touched
+
+
 def test_a_timeout_names_the_task_under_way() -> None:
     recorder = Recorder(request_for("tiny"), Scrubber(()))
     for event in recorded("apply"):
@@ -256,3 +273,10 @@ def test_a_refused_connection_of_the_roles_own_service_is_the_tasks_failure() ->
     for event in json.loads(text):
         recorder.take(event)
     assert failure(recorder.outcome(code=2, seconds=1, timed_out=False))[0] == "task"
+
+
+def test_messages_call_the_layer_by_its_instance() -> None:
+    _, said = failure(replayed("command", "bad", instance="front"))
+    assert said.startswith(f"{LABEL}: layer front, task 'C': exit code 3")
+    broken = events.broken_off(request_for("nginx", instance="front"), "Site", 1, by_intent=True)
+    assert failure(broken)[1].startswith(f"{LABEL}: layer front: interrupted during task 'Site'.")

@@ -29,6 +29,7 @@ def request_for(tmp_path: Path, **changes: Any) -> Request:
         "mode": "apply",
         "host": Host(name="lab-1", address="10.0.0.5", port=2222, user="admin", key_file="/home/a b/key"),
         "role": "nginx",
+        "instance": "front",
         "playbooks": str(tmp_path),
         "variables": {"secret": "canary-5dd1"},
         "secrets": ("canary-5dd1",),
@@ -105,6 +106,7 @@ def test_the_log_holds_one_line_per_run_and_no_message(tmp_path: Path) -> None:
     assert "canary-5dd1" not in file.read_text()
     assert file.stat().st_mode & 0o777 == 0o600
     assert (first["mode"], first["host"], first["role"], first["status"]) == ("apply", "lab-1", "nginx", "task")
+    assert first["instance"] == "front"
     assert first["tasks"] == [{"task": "Site", "role": "nginx", "seconds": 1.23, "result": "failed"}]
     assert (second["mode"], second["ok"], second["changed"], second["failed"]) == ("check", 2, 0, 0)
 

@@ -187,7 +187,7 @@ def test_settings_that_are_no_yaml_are_the_checks_to_refuse(sides: tuple[Path, P
 
 def command(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "slipway.cli.main", *arguments], capture_output=True, text=True, check=False, timeout=60
+        [sys.executable, "-m", "cli.main", *arguments], capture_output=True, text=True, check=False, timeout=60
     )
 
 

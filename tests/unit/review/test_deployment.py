@@ -4,31 +4,14 @@ import json
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
 
 from slipway.catalog import load
-from slipway.review import Capacity, capacity, monthly_cost
-from slipway.sizing.config import read_config
-from slipway.sizing.result import Request, Sizing
-from slipway.sizing.size import size
-
-
-def llama(count: int = 8, context: int = 32768) -> Sizing:
-    known = load()
-    model = known.models["meta-llama/Llama-3.3-70B-Instruct"]
-    return size(
-        Request(
-            architecture=read_config(model.config, model.id),
-            gpu=known.gpus["h100-sxm-80gb"],
-            count=count,
-            context=context,
-            max_num_seqs=256,
-        )
-    )
+from slipway.review import Capacity, capacities, monthly_cost, pool_costs
+from tests.unit.review.example import PROVIDED, declared, pool, served
 
 
 def test_a_month_of_eight_h100() -> None:
@@ -96,52 +79,86 @@ def test_nothing_known_is_no_figure(tier: str | None, gpu: str | None) -> None:
 
 
 def test_capacity_is_that_of_all_copies() -> None:
-    one = llama()
-    assert capacity(one, hosts=3, gpus_per_host=16, copies_per_host=2) == Capacity(
-        hosts=3,
-        gpus=48,
-        kv_cache_tokens=6 * one.kv_cache_tokens,
-        full_requests=6 * one.max_concurrency,
-        at_once=6 * 256,
-    )
+    model = served("m", gpus=8, replicas=3, tokens=1000, full=2.5, slots=256)
+    model["engine"]["dataParallel"] = 2
+    assert capacities(declared(model, PROVIDED, pools=())) == {
+        "m": Capacity(replicas=3, gpus=24, kv_cache_tokens=6000, full_requests=15.0, at_once=6 * 256)
+    }
 
 
 def test_what_does_not_fit_has_no_room() -> None:
-    no_room = llama(count=1)
-    assert not no_room.fits
-    found = capacity(replace(no_room, kv_cache_tokens=5), hosts=1, gpus_per_host=1, copies_per_host=1)
+    found = capacities(declared(served("m", fits=False), pools=()))["m"]
     assert (found.kv_cache_tokens, found.full_requests, found.at_once) == (0, 0, 0)
 
 
 def test_what_was_not_sized_is_not_known() -> None:
-    assert capacity(None, hosts=1, gpus_per_host=8, copies_per_host=1) == Capacity(hosts=1, gpus=8)
+    assert capacities(declared(served("m", gpus=8, sizing=None), pools=())) == {"m": Capacity(replicas=1, gpus=8)}
+
+
+def test_a_figure_that_an_engine_does_not_have_is_not_known() -> None:
+    found = capacities(declared(served("m", tokens=None, full=None), pools=()))["m"]
+    assert (found.kv_cache_tokens, found.full_requests, found.at_once) == (None, None, 64)
+
+
+def test_each_pool_has_its_own_cost() -> None:
+    known = load()
+    pools = (
+        pool("big", "prod", 8, "a", "b") | {"gpu": "h100-sxm-80gb"},
+        pool("small", "team", 4, "c") | {"gpu": "a10g"},
+        pool("edge", None, 0, "d"),
+    )
+    found = pool_costs(known, declared(pools=pools))
+    big, small = found["big"], found["small"]
+    assert big is not None
+    assert small is not None
+    assert big.capital == pytest.approx(2 * 8800)
+    assert small.capital == pytest.approx(780.08, abs=0.01)
+    assert found["edge"] is None
 
 
 def test_the_command_tells_before_and_after(root: Path, tmp_path: Path) -> None:
-    """Stack prod with a second host, and twice the longest request: from the checkout's own files to the comment."""
+    """Stack prod with a second host, twice the longest request and a provider: from the checkout's files to the comment."""
     for side in ("base", "head"):
         (tmp_path / side / "stacks").mkdir(parents=True)
         shutil.copy2(root / "stacks/Pulumi.prod.yaml", tmp_path / side / "stacks")
     file = tmp_path / "head/stacks/Pulumi.prod.yaml"
     document = yaml.safe_load(file.read_text())
     settings = document["config"]["slipway:platform"]
-    (first,) = settings["hosts"]
-    second = {**first, "name": "prod-2", "address": "192.0.2.41", "private_address": "10.20.0.41", "runs": ["engine"]}
-    settings["hosts"] = [{**first, "private_address": "10.20.0.40", "runs": ["engine", "gateway", "front"]}, second]
-    settings["engine"]["key"] = {"env": "SLIPWAY_ENGINE_KEY"}
-    settings["model"]["max_model_len"] = 65536
-    file.write_text(yaml.safe_dump(document))
-    command = [sys.executable, "-m", "slipway.cli.main", "review"]
+    hosts = settings["pools"]["gpu"]["hosts"]
+    hosts["prod-1"]["private_address"] = "10.20.0.40"
+    hosts["prod-2"] = {**hosts["prod-1"], "address": "192.0.2.41", "private_address": "10.20.0.41"}
+    settings["gateway"]["engine_key"] = {"env": "SLIPWAY_ENGINE_KEY"}
+    settings["gateway"]["teams"]["legal"] = {"key": {"env": "SLIPWAY_KEY_LEGAL"}, "private": True}
+    name = "llama-3.3-70b-instruct"
+    settings["models"][name] |= {"max_model_len": 65536, "fallbacks": ["gpt"]}
+    settings["models"]["gpt"] = {"provider": "openai", "model": "gpt-5-mini"}
+    settings["providers"] = {"openai": {"key": {"env": "OPENAI_API_KEY"}}}
+    file.write_text(yaml.safe_dump(document, sort_keys=False))
+    command = [sys.executable, "-m", "cli.main", "review"]
     command += ["--base", str(tmp_path / "base"), "--head", str(tmp_path / "head")]
     done = subprocess.run([*command, "--json"], capture_output=True, text=True, check=False, timeout=120)
     (stack,) = json.loads(done.stdout)["stacks"]
     assert stack["check"]["problems"] == []
-    assert stack["cost"]["after"]["total"] == pytest.approx(2 * stack["cost"]["before"]["total"])
-    before, after = stack["capacity"]["before"], stack["capacity"]["after"]
-    assert (before["hosts"], before["gpus"], before["at_once"]) == (1, 8, 256)
-    assert (after["hosts"], after["gpus"], after["at_once"]) == (2, 16, 512)
+    costs = stack["cost"]
+    assert costs["after"]["gpu"]["total"] == pytest.approx(2 * costs["before"]["gpu"]["total"])
+    before, after = (stack["capacity"][side][name] for side in ("before", "after"))
+    assert (before["replicas"], before["gpus"], before["at_once"]) == (1, 8, 256)
+    assert (after["replicas"], after["gpus"], after["at_once"]) == (2, 16, 512)
     # Half as many of twice the length, on two hosts.
     assert after["full_requests"] == pytest.approx(before["full_requests"], rel=0.01)
+    changed = {(each["what"], each["name"], each["kind"]) for each in stack["changes"]}
+    assert {
+        ("machine", "prod-2", "added"),
+        ("model", name, "changed"),
+        ("model", "gpt", "added"),
+        ("provider", "openai", "added"),
+        ("team", "legal", "added"),
+        ("gateway", "litellm-private", "added"),
+    } <= changed
     text = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120).stdout
     assert "~USD 12,256 → ~USD 24,512 (+12,256)" in text
-    assert "Engine hosts: 1 → 2<br>GPUs: 8 → 16<br>" in text
+    assert "Machines: 1 → 2<br>GPUs: 8 → 16<br>Models: 1 → 2" in text
+    assert f"- model `{name}`: " in text
+    assert "context window `32,768` → `65,536`" in text
+    assert "fall-backs `gpt`" in text
+    assert "- team `legal` added: private `yes`" in text

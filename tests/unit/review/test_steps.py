@@ -3,13 +3,14 @@
 import os
 import ssl
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
+from cli.pipeline.stand_ins import Maker, make, remove
+from cli.pipeline.variables import chosen, named
 from slipway.settings.load import parse
-from tools.review.stand_ins import Maker, make, remove
-from tools.review.variables import chosen, named
 
 
 def test_a_stack_gets_the_variables_that_it_names() -> None:
@@ -25,14 +26,14 @@ def test_names_come_from_the_stacks_file() -> None:
     assert named("no-such-stack") == []
 
 
-def settings(root: Path, folder: Path) -> dict[str, object]:
-    document: dict[str, object] = yaml.safe_load((root / "stacks/Pulumi.poc.yaml").read_text())["config"][
+def settings(root: Path, folder: Path) -> dict[str, Any]:
+    document: dict[str, Any] = yaml.safe_load((root / "stacks/Pulumi.poc.yaml").read_text())["config"][
         "slipway:platform"
     ]
-    host = document["hosts"][0]  # type: ignore[index]
-    host["key_file"] = str(folder / "ssh/id")
-    document["gateway"] = {"keys": [{"team": "a", "key": os.urandom(32).hex()}]}
-    document["model"] = {"name": "m", "source": {"path": str(folder / "model")}}
+    document["pools"]["gpu"]["hosts"]["gpu-1"]["key_file"] = str(folder / "ssh/id")
+    document["gateway"] = {"teams": {"a": {"key": os.urandom(32).hex()}}}
+    gguf = {"source": {"path": str(folder / "small/m.gguf")}, "engine": "llama_cpp"}
+    document["models"] = {"m": {"source": {"path": str(folder / "model")}}, "g": gguf}
     document["front"] = {
         "certificate_file": str(folder / "tls/host.pem"),
         "key_file": str(folder / "tls/host.key"),
@@ -47,6 +48,7 @@ def test_what_is_missing_is_made_and_removed(root: Path, tmp_path: Path) -> None
     make(parse(settings(root, folder), "x"), Maker(listing))
     assert (folder / "ssh/id").read_bytes() == b""
     assert (folder / "model/config.json").read_text() == "{}\n"
+    assert (folder / "small/m.gguf").is_file()
     # One that a server takes.
     ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(folder / "tls/host.pem", folder / "tls/host.key")
     assert all(file.stat().st_mode & 0o077 == 0 for file in folder.rglob("*"))
@@ -66,6 +68,7 @@ def test_what_is_there_stays(root: Path, tmp_path: Path) -> None:
     (folder / "tls/came-later").touch()
     remove(listing)
     left = sorted(each.relative_to(folder).as_posix() for each in folder.rglob("*"))
+    assert not (folder / "small").exists()
     assert left == ["ca.pem", "model", "ssh", "ssh/id", "tls", "tls/came-later"]
     assert (folder / "ca.pem").read_text() == "own"
 
@@ -75,6 +78,6 @@ def test_where_nothing_can_be_made_the_preview_says_so(
 ) -> None:
     document = settings(root, tmp_path)
     document["front"] = {}
-    document["model"] = {"name": "m", "source": {"path": "/proc/self/none"}}
+    document["models"] = {"m": {"source": {"path": "/proc/self/none"}}}
     make(parse(document, "x"), Maker(tmp_path / "listing"))
     assert "/proc/self/none/config.json: no stand-in can be made" in capsys.readouterr().err

@@ -126,9 +126,9 @@ def test_gpus_on_the_bus(tmp_path: Path) -> None:
     host = pci(tmp_path, ("0x10de", "0x030000"), ("0x10de", "0x030200"), ("0x10de", "0x040300"), ("0x1002", "0x030000"))
     assert host.gpus() == (2, "the PCI bus")
     assert not list(survey.check_gpus(2, *host.gpus()))
-    assert list(survey.check_gpus(4, *host.gpus())) == [
+    assert list(survey.check_gpus(4, *host.gpus(), "pools.gpu.gpus")) == [
         "the PCI bus shows 2 NVIDIA GPUs, the stack promises 4: "
-        "check the hardware (lspci -d 10de:) or set hardware.gpus to 2 in the stack"
+        "check the hardware (lspci -d 10de:) or set pools.gpu.gpus to 2 in the stack"
     ]
 
 
@@ -137,20 +137,21 @@ def test_a_gpu_that_the_driver_lost(tmp_path: Path) -> None:
     (tmp_path / "proc/driver/nvidia/gpus/0000:00:00.0").mkdir(parents=True)
     (tmp_path / "proc/driver/nvidia/version").write_text("NVRM\n")
     assert list(survey.check_gpus(2, *host.gpus())) == [
-        "the driver shows 1 NVIDIA GPU, the stack promises 2: look at nvidia-smi and dmesg or set hardware.gpus to 1 in the stack"
+        "the driver shows 1 NVIDIA GPU, the stack promises 2: "
+        "look at nvidia-smi and dmesg or choose a hardware tier with fewer GPUs in the stack"
     ]
 
 
 def test_no_gpu_at_all(tmp_path: Path) -> None:
-    assert next(survey.check_gpus(1, *survey.Host(tmp_path).gpus())).endswith(
-        "choose a hardware tier without GPUs in the stack"
+    assert next(survey.check_gpus(1, *survey.Host(tmp_path).gpus(), "pools.gpu.gpus")).endswith(
+        "choose a hardware tier with fewer GPUs in the stack"
     )
 
 
 PORTS = [
-    {"port": 443, "unit": "slipway-nginx.service"},
-    {"port": 4000, "unit": "slipway-litellm.service"},
-    {"port": 8000, "unit": "slipway-vllm.service"},
+    {"port": 443, "unit": "slipway-nginx.service", "purpose": "the front", "setting": "front.port"},
+    {"port": 4000, "unit": "slipway-litellm.service", "purpose": "the gateway"},
+    {"port": 8000, "unit": "slipway-tiny-llama.service"},
 ]
 
 
@@ -182,9 +183,8 @@ class Processes:
             (folder / "fd" / str(number)).symlink_to(f"socket:[{inode}]")
 
     def problems(self, **main_pid: int) -> list[str]:
-        return list(
-            survey.check_ports(self.host, PORTS, {f"slipway-{name}.service": pid for name, pid in main_pid.items()})
-        )
+        pids = {f"slipway-{name.replace('_', '-')}.service": pid for name, pid in main_pid.items()}
+        return list(survey.check_ports(self.host, PORTS, pids))
 
 
 @pytest.fixture
@@ -206,10 +206,25 @@ def test_a_stranger_on_a_port_is_named(processes: Processes) -> None:
         "port 443 is already used by python3 (pid 1234); the front needs it: "
         "stop that program or set front.port in the stack",
         "port 4000 is already used by node (pid 55); the gateway needs it: "
-        "stop that program or set gateway.port in the stack",
-        "port 8000 is already used by java (pid 56); the engine needs it: "
-        "stop that program or set engine.port in the stack",
+        "stop that program or choose another port in the stack",
+        "port 8000 is already used by java (pid 56); slipway-tiny-llama.service needs it: "
+        "stop that program or choose another port in the stack",
     ]
+
+
+def test_another_instance_of_ours_will_have_made_way(processes: Processes) -> None:
+    """Role vacate stops it first; another unit of that form, which claims nothing, is a stranger."""
+    units = processes.root / "etc/systemd/system"
+    units.mkdir(parents=True)
+    (units / "slipway-old.service").write_text("[Unit]\nX-Slipway-Claims=port:8000=1.0\n")
+    (units / "slipway-other.service").write_text("[Unit]\nDescription=of somebody else\n")
+    processes.listen((4000, 7), (8000, 8))
+    processes.add(90, "node", 7, group="/system.slice/slipway-other.service")
+    processes.add(91, "python3", 8)
+    assert [line[:43] for line in processes.problems(old=91, other=90)] == [
+        "port 4000 is already used by node (pid 90);"
+    ]
+    assert survey.Host(processes.root).instances() == {"slipway-old.service"}
 
 
 def test_our_own_unit_by_its_control_group(processes: Processes) -> None:
@@ -223,8 +238,8 @@ def test_our_own_unit_by_descent(processes: Processes) -> None:
     processes.add(80, "python", parent=1)
     processes.add(81, "sh", parent=80)
     processes.add(82, "VLLM::Engine", 7, parent=81)
-    assert processes.problems(vllm=80) == []
-    assert processes.problems(vllm=0) != []
+    assert processes.problems(tiny_llama=80) == []
+    assert processes.problems(tiny_llama=0) != []
     assert processes.problems(litellm=80) != []
 
 
@@ -242,10 +257,20 @@ def test_a_listener_that_cannot_be_seen(processes: Processes) -> None:
     ]
 
 
+def test_a_busy_process_closes_files_while_they_are_listed(processes: Processes) -> None:
+    """A gateway under load opens and closes connections all the time; it must not be taken for a stranger."""
+    processes.listen((4000, 7))
+    processes.add(90, "litellm", 7, group="/system.slice/slipway-litellm.service")
+    (processes.root / "proc/90/fd/9").touch()  # like one that is gone: it cannot be read as a link
+    assert processes.problems() == []
+    assert processes.host.handles(90) == {"socket:[7]"}
+    assert processes.host.handles(91) == set()
+
+
 def test_paths(tmp_path: Path) -> None:
     (tmp_path / "srv").mkdir()
     wanted = [{"path": "/srv"}, {"path": "/srv/m"}, {"path": "/x", "purpose": "the data", "setting": "a.b"}]
     assert list(survey.check_paths(survey.Host(tmp_path), wanted)) == [
-        "/srv/m is not there; it is needed for the model's files: put it there or change model.source.host_path in the stack",
+        "/srv/m is not there; it is needed for the model's files: put it there or change its path in the stack",
         "/x is not there; it is needed for the data: put it there or change a.b in the stack",
     ]

@@ -43,7 +43,7 @@ def test_no_registry_is_named(lock: Path) -> None:
     assert "://" not in lock.read_text()
 
 
-@pytest.mark.parametrize("lock", [lock for lock in LOCKS if lock.parts[-3] in ("vllm", "litellm")], ids=identity)
+@pytest.mark.parametrize("lock", [lock for lock in LOCKS if lock.parts[-3] in ("vllm", "litellm", "hub")], ids=identity)
 def test_its_source_lies_beside_it_and_asks_for_what_is_locked(lock: Path) -> None:
     text = lock.with_suffix(".in").read_text()
     wanted = re.findall(r"^([a-z0-9-]+)(?:\[[a-z]+\])?==(\S+)", text, re.MULTILINE)

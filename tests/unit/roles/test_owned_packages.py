@@ -164,6 +164,17 @@ def test_another_owners_request_keeps_the_dependencies_of_what_it_asked_for(host
     assert {"py", "cffi"} <= host.installed
 
 
+def test_packages_of_several_owners_go_with_the_last_whoever_brought_them(host: Host, folder: Path) -> None:
+    for first, last in (("one", "two"), ("two", "one")):
+        present(folder, "one", "py")
+        present(folder, "two", "py")
+        absent(folder, first)
+        assert not present(folder, last, "py").changed
+        absent(folder, last)
+        assert not {"py", "cffi"} & host.installed
+        assert not list(folder.glob("*.json"))
+
+
 def test_what_the_administrator_built_on_ours_stays_whole(host: Host, folder: Path) -> None:
     present(folder, "front", "nginx")
     host.installed.add("own")

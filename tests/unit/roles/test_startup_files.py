@@ -32,7 +32,7 @@ def gateway(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     vars(aiohttp).update(TCPConnector=TCPConnector)
     monkeypatch.setitem(sys.modules, "aiohttp", aiohttp)
     monkeypatch.setattr(sys, "base_prefix", sys.prefix)  # not at its import: explicitly below
-    module = load("roles/litellm/files/sitecustomize.py")
+    module = load("roles/litellm/files/slipway/sitecustomize.py")
     module.watch_connections()
     return module
 

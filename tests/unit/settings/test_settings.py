@@ -6,296 +6,440 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slipway.settings import SettingsError, parse
-from slipway.settings.engine import Build
-from slipway.settings.hosts import Service
-from tests.unit.settings.documents import GOOD_KEY, OTHER_KEY, changed, good, pair
+from slipway.engines.registry import packages
+from slipway.settings.errors import SettingsError
+from slipway.settings.load import parse
+from tests.unit.settings.documents import GOOD_KEY, OTHER_KEY, REMOVED, changed, good, many, pair, with_changes
 
 SOURCE = "stacks/Pulumi.test.yaml"
+GGUF = {"path": "~/models/m.gguf"}
+OLLAMA = {"name": "ollama", "program": {"path": "~/ollama"}}
+EMBEDDER = {"task": "embedding", "source": {"host_path": "/srv/models/e"}}
 
-PASS = [
-    good(),
-    pair(),
-    changed(good(), "hardware.gpus", 8),
-    changed(good(), "hardware.gpu", "h100-sxm"),
-    changed(good(), "hardware", {"tier": "prod"}),
-    changed(good(), "hardware", {"tier": "prod", "gpus": 4, "gpu": "H100 SXM"}),
+PASS: dict[str, dict[str, Any]] = {
+    "the least": good(),
+    "two hosts": pair(),
+    "everything": many(),
+    "GPUs": changed(good(), "pools.main.gpus", 8),
+    "a kind of GPU": changed(good(), "pools.main.gpu", "h100-sxm"),
+    "a tier": changed(good(), "pools.main.tier", "prod"),
+    "a tier with its own figures": with_changes(
+        good(), ("pools.main.tier", "prod"), ("pools.main.gpus", 4), ("pools.main.gpu", "H100 SXM")
+    ),
     # What the tier says is not known yet, so that it can't contradict.
-    changed(changed(good(), "hardware.tier", "prod"), "engine.tensor_parallel", 8),
-    changed(changed(good(), "hardware.tier", "prod"), "engine.build", "cuda"),
-    changed(changed(good(), "hardware.gpus", 8), "engine", {"tensor_parallel": 4, "pipeline_parallel": 2}),
-    changed(changed(good(), "hardware.gpus", 8), "engine", {"tensor_parallel": 2, "data_parallel": 4}),
-    changed(changed(good(), "hardware.tier", "prod"), "engine.data_parallel", 8),
-    changed(good(), "engine.data_parallel", 1),
-    changed(good(), "engine", {"quantization": "fp8", "kv_cache_dtype": "fp8", "max_num_batched_tokens": 4096}),
-    changed(good(), "model.catalog", "Qwen/Qwen2.5-7B-Instruct"),
-    changed(good(), "catalog", "catalog/own.yaml"),
-    changed(good(), "model.max_output_tokens", 8192),
-    changed(good(), "model.source", {"path": "~/models/m"}),
-    changed(good(), "model.source", {"mirror": "http://mirror.example/m/", "sha256": {"config.json": "0" * 64}}),
-    changed(good(), "model.source", {"hub": "org/m", "revision": "0" * 40}),
-    changed(good(), "front.port", 8443),
-    changed(good(), "hosts.0.runs", ["engine", "gateway", "front"]),
-    changed(good(), "security.allowed_networks", ["10.0.0.0/8"]),
-    changed(good(), "hosts.0.address", "203.0.113.7"),
-    changed(pair(), "hosts.1.private_address", "192.168.1.2"),
-]
+    "tensor parallel of a tier": with_changes(
+        good(), ("pools.main.tier", "prod"), ("models.m.engine.tensor_parallel", 8)
+    ),
+    "copies": with_changes(
+        good(), ("pools.main.gpus", 8), ("models.m.engine", {"tensor_parallel": 2, "data_parallel": 4})
+    ),
+    "one copy": changed(good(), "models.m.engine.data_parallel", 1),
+    "number formats": changed(
+        good(), "models.m.engine", {"quantization": "fp8", "kv_cache_dtype": "fp8", "max_num_batched_tokens": 4096}
+    ),
+    "an engine by its name alone": changed(good(), "models.m.engine", "vllm"),
+    "the catalogue's id": changed(good(), "models.m.catalog", "Qwen/Qwen2.5-7B-Instruct"),
+    "a catalogue of one's own": changed(good(), "catalog", "catalog/own.yaml"),
+    "as much output as context": changed(good(), "models.m.max_output_tokens", 8192),
+    "a folder here": changed(good(), "models.m.source", {"path": "~/models/m"}),
+    "a mirror": changed(
+        good(), "models.m.source", {"mirror": "http://mirror.example/m/", "sha256": {"config.json": "0" * 64}}
+    ),
+    "a hub": changed(good(), "models.m.source", {"hub": "org/m", "revision": "0" * 40}),
+    "a port": changed(good(), "front.port", 8443),
+    "networks": changed(good(), "front.allowed_networks", ["10.0.0.0/8"]),
+    "a public address": changed(good(), "pools.main.hosts.gpu-1.address", "203.0.113.7"),
+    "a private address": changed(pair(), "pools.main.hosts.gpu-2.private_address", "192.168.1.2"),
+    "two ports of one address": with_changes(
+        pair(), ("pools.main.hosts.gpu-2.address", "10.0.0.11"), ("pools.main.hosts.gpu-2.port", 2222)
+    ),
+    "GGUF in llama.cpp": with_changes(good(), ("models.m.source", GGUF), ("models.m.engine", "llama_cpp")),
+    "GGUF in Ollama": with_changes(good(), ("models.m.source", GGUF), ("models.m.engine", OLLAMA)),
+    "a GGUF file of a hub": with_changes(
+        good(),
+        ("models.m.source", {"hub": "org/m", "revision": "0" * 40, "file": "q4/m-Q4_K_M.gguf"}),
+        ("models.m.engine", "llama_cpp"),
+    ),
+    "an embedding model": changed(good(), "models.e", EMBEDDER),
+    "a provider called after its kind": with_changes(
+        good(), ("providers.openai", {"key": "sk-x"}), ("models.gpt-5", {"provider": "openai"})
+    ),
+    "a provider whose kind has an underscore": with_changes(
+        good(),
+        ("providers.azure_openai", {"url": "https://x.openai.azure.com", "api_version": "2025-04-01", "key": "k"}),
+        ("models.gpt-5", {"provider": "azure_openai"}),
+    ),
+    "a fall-back to a provider": with_changes(
+        good(),
+        ("providers.lm_studio", {"kind": "openai_compatible", "url": "http://192.0.2.99:1234/v1"}),
+        ("models.desktop", {"provider": "lm_studio", "model": "qwen3-8b"}),
+        ("models.m.fallbacks", ["desktop"]),
+    ),
+    "fall-backs that meet again": with_changes(
+        good(),
+        *((f"models.{name}", {"source": {"host_path": f"/srv/{name}"}}) for name in ("b", "c", "d")),
+        ("models.m.fallbacks", ["b", "c"]),
+        ("models.b.fallbacks", ["d"]),
+        ("models.c.fallbacks", ["d"]),
+    ),
+    "a private model that falls back to one served here": with_changes(
+        good(),
+        ("models.b", {"source": {"host_path": "/srv/b"}}),
+        ("models.m.private", True),
+        ("models.m.fallbacks", ["b"]),
+    ),
+    "a team's models by alias": with_changes(
+        good(), ("models.m.aliases", ["default"]), ("gateway.teams.a.models", ["default"])
+    ),
+    "the second gateway's port where there is none": changed(good(), "gateway.port", 4001),
+    "an engine's port on another machine than the gateway": with_changes(
+        pair(),
+        ("pools.edge", {"hosts": {"edge-1": {"address": "10.0.0.13", "user": "u"}}}),
+        ("models.m.engine.port", 4000),
+    ),
+}
 
-FAIL: list[tuple[Any, str]] = [
+
+@pytest.mark.parametrize("case", PASS)
+def test_accepts(case: str) -> None:
+    assert parse(PASS[case], SOURCE).gateway.teams
+
+
+def problems(document: object) -> list[str]:
+    with pytest.raises(SettingsError) as refused:
+        parse(document, SOURCE)
+    return list(refused.value.problems)
+
+
+SECTIONS: list[tuple[Any, str]] = [
+    (changed(good(), "frnt", {}), "frnt: unknown key; it would have no effect; did you mean front?"),
+    (changed(good(), "front.prot", 1), "front.prot: unknown key; it would have no effect; did you mean port?"),
     (
-        changed(good(), "frnt", {}),
-        "slipway:platform.frnt: unknown key; it would have no effect; did you mean front?",
+        changed(good(), "pools.main.hosts.gpu-1.adress", "10.0.0.1"),
+        "pools.main.hosts.gpu-1.adress: unknown key; it would have no effect; did you mean address?",
     ),
     (
-        changed(good(), "front.prot", 1),
-        "slipway:platform.front.prot: unknown key; it would have no effect; did you mean port?",
+        changed(good(), "models.m.max_modellen", 1),
+        "models.m.max_modellen: unknown key; it would have no effect; did you mean max_model_len?",
     ),
     (
-        changed(good(), "hosts.0.adress", "10.0.0.1"),
-        "slipway:platform.hosts[0].adress: unknown key; it would have no effect; did you mean address?",
+        changed(good(), "models.m.engine.max_num_seq", 1),
+        "models.m.engine.max_num_seq: unknown key; it would have no effect; did you mean max_num_seqs?",
+    ),
+    # A key of another engine is none of this one's.
+    (
+        with_changes(good(), ("models.m.source", GGUF), ("models.m.engine", {"name": "llama_cpp", "max_num_seqs": 1})),
+        "models.m.engine.max_num_seqs: unknown key; it would have no effect; the keys here are port, memory_max, "
+        "start_timeout_s, flags, environment, name, program, parallel, threads, gpu_layers, cache_type, prompt_cache_gib, "
+        "pooling",
     ),
     (
         changed(good(), "front.port", "https"),
-        "slipway:platform.front.port: of the wrong type; a whole number is wanted; correct the value",
+        "front.port: of the wrong type; a whole number is wanted; correct the value",
     ),
     (
-        changed(good(), "hosts.0.port", True),
-        "slipway:platform.hosts[0].port: a number is wanted, not true or false; write the number",
+        changed(good(), "pools.main.hosts.gpu-1.port", True),
+        "pools.main.hosts.gpu-1.port: a number is wanted, not true or false; write the number",
+    ),
+    (changed(good(), "front.port", 65536), "front.port: out of range; it should be less than or equal to 65535"),
+    (changed(good(), "pools.main.hosts", {}), "pools.main.hosts: empty; at least one entry is needed; add one"),
+    (
+        changed(good(), "pools.main.hosts", REMOVED),
+        "pools.main: names no machines; nothing could run in this pool: give hosts",
     ),
     (
-        changed(good(), "front.port", 65536),
-        "slipway:platform.front.port: out of range; it should be less than or equal to 65535",
+        changed(good(), "pools.main.hosts", None),
+        "pools.main: names no machines; nothing could run in this pool: give hosts",
+    ),
+    (changed(good(), "pools", {}), "pools: empty; at least one entry is needed; add one"),
+    (changed(good(), "models", {}), "models: empty; at least one entry is needed; add one"),
+    (changed(good(), "gateway.teams", {}), "gateway.teams: empty; at least one entry is needed; add one"),
+    (
+        changed(good(), "gateway.teams.a.models", []),
+        "gateway.teams.a.models: empty; at least one entry is needed; add one",
+    ),
+    (changed(good(), "models", REMOVED), "models: missing; the stack is not complete without it; add it"),
+    (
+        changed(good(), "models.m.source", REMOVED),
+        "models.m.source: missing; the stack is not complete without it; add it",
     ),
     (
-        changed(good(), "hosts", []),
-        "slipway:platform.hosts: empty; at least one entry is needed; add one",
+        changed(good(), "pools.main.hosts", {"GPU 1": {"address": "10.0.0.1", "user": "u"}}),
+        "pools.main.hosts[\"GPU 1\"]: 'GPU 1' is not a host name; resources and logs carry it: "
+        "use a-z, 0-9 and inner hyphens, up to 63",
     ),
     (
-        {key: value for key, value in good().items() if key != "model"},
-        "slipway:platform.model: missing; the stack is not complete without it; add it",
+        changed(good(), ("models", "a b"), {"source": {"host_path": "/srv/m"}}),
+        "models[\"a b\"]: 'a b' can't be a model id; clients send it in every request: use letters, digits and . _ / : -",
     ),
     (
-        changed(pair(), "hosts.1.name", "gpu-1"),
-        "slipway:platform.hosts: the name 'gpu-1' is given twice; resources would collide: rename one host",
+        changed(good(), ("models", "llama-3.3-70b"), {"source": {"host_path": "srv"}}),
+        'models["llama-3.3-70b"].source.host_path: not of the form that is wanted here; '
+        "see docs/reference/settings.md for an example",
     ),
     (
-        changed(pair(), "hosts.1.address", "10.0.0.11"),
-        "slipway:platform.hosts: 10.0.0.11 port 22 is given twice; one machine would be set up as two: "
-        "remove one of the two hosts",
+        changed(good(), ("models", "llama-3.3-70b"), {"source": {"host_path": "/srv/m"}, "gpuz": 1}),
+        'models["llama-3.3-70b"].gpuz: unknown key; it would have no effect; did you mean gpus?',
     ),
     (
-        changed(good(), "gateway.keys", [{"team": "a", "key": GOOD_KEY}, {"team": "a", "key": OTHER_KEY}]),
-        "slipway:platform.gateway: keys: the team 'a' is given twice; its limits would be ambiguous: merge the two",
-    ),
-    (
-        changed(good(), "gateway.keys", [{"team": "a", "key": GOOD_KEY}, {"team": "b", "key": GOOD_KEY}]),
-        "slipway:platform.gateway: keys: the teams 'a' and 'b' have the same key; requests could not be told apart: "
-        "give each its own",
-    ),
-    (
-        changed(good(), "gateway.keys.0.key", "hunter2"),
-        "slipway:platform.gateway.keys[0].key: too weak (7 characters, at least 32 are needed); "
+        changed(good(), "gateway.teams.a.key", "hunter2"),
+        "gateway.teams.a.key: too weak (7 characters, at least 32 are needed); "
         "it alone guards the endpoint: make one with `openssl rand -hex 32`",
     ),
     (
-        changed(good(), "gateway.keys.0.key", {"env": "SLIPWAY_UNSET"}),
-        "slipway:platform.gateway.keys[0].key: the environment variable SLIPWAY_UNSET is not set; "
+        changed(good(), "gateway.engine_key", "hunter2"),
+        "gateway.engine_key: too weak (7 characters, at least 32 are needed); "
+        "it alone guards the endpoint: make one with `openssl rand -hex 32`",
+    ),
+    (
+        changed(good(), "gateway.teams.a.key", {"env": "SLIPWAY_UNSET"}),
+        "gateway.teams.a.key: the environment variable SLIPWAY_UNSET is not set; "
         'the secret is taken from it: export it, or let `eval "$(slipway env STACK)"` make and export the stack\'s secrets',
     ),
     (
-        changed(good(), "model.source", {}),
-        "slipway:platform.model.source: give exactly one of path, host_path, mirror and hub (none of them given); "
+        changed(good(), "models.m.source", {}),
+        "models.m.source: give exactly one of path, host_path, mirror and hub (none of them given); "
         "the engine would not know which files to load",
     ),
     (
-        changed(good(), "model.source", {"hub": "org/m"}),
-        "slipway:platform.model.source: hub and revision go together; what is deployed must be pinned: give the commit",
+        changed(good(), "models.m.source", {"path": "/a", "hub": "o/m"}),
+        "models.m.source: give exactly one of path, host_path, mirror and hub (path and hub given); "
+        "the engine would not know which files to load",
     ),
     (
-        changed(good(), "model.max_output_tokens", 8193),
-        "slipway:platform.model: max_output_tokens 8193 is more than max_model_len 8192; no request could use it: "
-        "lower the one or raise the other",
+        changed(good(), "models.m.source", {"hub": "org/m"}),
+        "models.m.source: hub and revision go together; what is deployed must be pinned: give the commit",
     ),
     (
-        changed(pair(), "engine.key", None),
-        "slipway:platform: engine.key: missing, while gpu-2 and the gateway are different hosts; anyone in the private "
-        "network could use the engine: set it, for example to {env: SLIPWAY_ENGINE_KEY}",
+        changed(good(), "models.m.source", {"mirror": "http://mirror.example/m/"}),
+        "models.m.source: mirror and sha256 go together; files could not be checked: list every file's digest",
     ),
     (
-        changed(pair(), "hosts.1.address", "8.8.4.4"),
-        "slipway:platform: hosts: gpu-2 is called by other hosts, but 8.8.4.4 is no private address; "
-        "its service would face the internet: set its private_address",
+        changed(good(), "models.m.source.token", "hf-canary"),
+        "models.m.source: endpoint and token belong to hub; they would have no effect: remove them",
     ),
     (
-        changed(pair(), "hosts.1.runs", ["engine", "front"]),
-        "slipway:platform: hosts: front must run on exactly one host (gpu-1, gpu-2 has it); "
-        "there would be no single endpoint: correct the hosts' `runs`",
+        changed(good(), "models.m.source", {"mirror": "http://mirror.example/", "sha256": {"../x": "0" * 64}}),
+        "models.m.source: sha256: '../x' leaves the model's folder; give a name relative to it",
     ),
     (
-        changed(good(), "engine.port", 4000),
-        "slipway:platform: engine.port and gateway.port are both 4000 on gpu-1; one would not start: choose another port",
-    ),
-    (
-        changed(good(), "engine.build", "cuda"),
-        "slipway:platform: engine.build is cuda while hardware.gpus is 0; the engine would not start: "
-        "set hardware.gpus, or engine.build to cpu",
-    ),
-    (
-        changed(changed(good(), "hardware.gpus", 2), "engine.tensor_parallel", 4),
-        "slipway:platform: engine.tensor_parallel is 4 while hardware.gpus is 2; the engine would not start: use at most 2",
-    ),
-    (
-        changed(changed(good(), "hardware.gpus", 4), "engine", {"tensor_parallel": 4, "pipeline_parallel": 2}),
-        "slipway:platform: engine.tensor_parallel 4 times engine.pipeline_parallel 2 is 8 while hardware.gpus is 4; "
-        "the engine would not start: lower one of them",
-    ),
-    (
-        changed(changed(good(), "hardware.gpus", 2), "engine.pipeline_parallel", 4),
-        "slipway:platform: engine.pipeline_parallel is 4 while hardware.gpus is 2; the engine would not start: use at most 2",
-    ),
-    (
-        changed(changed(good(), "hardware.gpus", 4), "engine", {"tensor_parallel": 4, "data_parallel": 2}),
-        "slipway:platform: engine.tensor_parallel 4 times engine.data_parallel 2 is 8 while hardware.gpus is 4; "
-        "the engine would not start: lower one of them",
+        changed(good(), "models.m.source", {"host_path": "/srv", "file": "a/../../x.gguf"}),
+        "models.m.source: file: 'a/../../x.gguf' leaves the model's folder; give a name relative to it",
     ),
     (
         changed(
-            changed(good(), "hardware.gpus", 4),
-            "engine",
-            {"tensor_parallel": 2, "pipeline_parallel": 2, "data_parallel": 2},
+            good(),
+            "models.m.source",
+            {"mirror": "http://mirror.example/", "sha256": {"a.gguf": "0" * 64}, "file": "b.gguf"},
         ),
-        "slipway:platform: engine.tensor_parallel 2 times engine.pipeline_parallel 2 times engine.data_parallel 2 is 8 while "
-        "hardware.gpus is 4; the engine would not start: lower one of them",
+        "models.m.source: file: b.gguf is not among sha256; it would not be fetched: list its digest",
     ),
     (
-        changed(changed(good(), "hardware.gpus", 2), "engine.data_parallel", 4),
-        "slipway:platform: engine.data_parallel is 4 while hardware.gpus is 2; the engine would not start: use at most 2",
+        changed(good(), "models.m.max_output_tokens", 8193),
+        "models.m: max_output_tokens 8193 is more than max_model_len 8192; no request could use it: "
+        "lower the one or raise the other",
     ),
     (
-        changed(good(), "engine.data_parallel", 2),
-        "slipway:platform: engine.data_parallel needs GPUs; a cpu build would not start: remove it",
+        changed(good(), "models.m.gpu_indices", [0, 0]),
+        "models.m: gpu_indices names a GPU twice; the engine would not start: name each once",
     ),
     (
-        changed(good(), "engine.data_parallel", 0),
-        "slipway:platform.engine.data_parallel: out of range; it should be greater than or equal to 1",
+        with_changes(good(), ("models.m.gpu_indices", [0, 1]), ("models.m.gpus", 1)),
+        "models.m: gpus is 1 while gpu_indices names 2; one of them would be wrong: remove gpus",
     ),
     (
-        changed(good(), "engine.pipeline_parallel", 2),
-        "slipway:platform: engine.pipeline_parallel needs GPUs; a cpu build would not start: remove it",
+        changed(good(), "models.m.engine.data_parallel", 0),
+        "models.m.engine.data_parallel: out of range; it should be greater than or equal to 1",
     ),
     (
-        changed(good(), "hardware", {"gpu": "h100-sxm", "gpus": 0}),
-        "slipway:platform.hardware: gpu is given while there are 0 GPUs; the engine would run on the CPU: "
-        "set gpus, or remove gpu",
+        with_changes(good(), ("pools.main.gpu", "h100-sxm"), ("pools.main.gpus", 0)),
+        "pools.main: gpu is given while there are 0 GPUs; engines would run on the CPU: set gpus, or remove gpu",
     ),
     (
-        changed(good(), "hardware.tier", "../x"),
-        "slipway:platform.hardware.tier: '../x' can't be a name in the catalogue; nothing would be found: "
+        changed(good(), "pools.main.tier", "../x"),
+        "pools.main.tier: '../x' can't be a name in the catalogue; nothing would be found: "
         "use letters, digits and . _ / + -",
     ),
     (
-        changed(good(), "engine.quantization", "FP8"),
-        "slipway:platform.engine.quantization: 'FP8' names no quantization; the engine would refuse to start: "
-        "write it like fp8",
+        changed(good(), "models.m.engine.quantization", "FP8"),
+        "models.m.engine.quantization: 'FP8' names no quantization; the engine would refuse to start: write it like fp8",
     ),
     (
-        changed(good(), "engine.kv_cache_dtype", "int3"),
-        "slipway:platform.engine.kv_cache_dtype: not one of the values known here; "
+        changed(good(), "models.m.engine.kv_cache_dtype", "int3"),
+        "models.m.engine.kv_cache_dtype: not one of the values known here; "
         "use 'auto', 'bfloat16', 'fp8', 'fp8_e4m3' or 'fp8_e5m2'",
     ),
     (
         changed(good(), "front.certificate_file", "/x.pem"),
-        "slipway:platform.front: certificate_file and key_file go together; the front could not serve TLS: "
+        "front: certificate_file and key_file go together; the front could not serve TLS: "
         "give both, or neither for a private CA",
     ),
     (
-        changed(good(), "engine.name", "vlm"),
-        "slipway:platform.engine.name: not one of the values known here; use 'vllm'",
+        changed(good(), "front.ca_file", "/x.pem"),
+        "front: ca_file belongs to a site certificate; it would have no effect: give certificate_file too",
     ),
     (
-        None,
-        "slipway:platform: is missing; there is nothing to deploy; start from a copy of stacks/Pulumi.poc.yaml",
+        changed(good(), "models.m.engine.name", "vlm"),
+        f"models.m.engine: no such engine; nothing could serve the model: use one of {', '.join(sorted(packages()))}",
     ),
     (
-        [],
-        "slipway:platform: is not a section with keys; there is nothing to deploy; start from a copy of stacks/Pulumi.poc.yaml",
+        changed(good(), "models.m.engine", "vlm"),
+        f"models.m.engine: no such engine; nothing could serve the model: use one of {', '.join(sorted(packages()))}",
+    ),
+    (
+        with_changes(good(), ("models.m.source", GGUF), ("models.m.engine", {"name": "ollama", "program": {}})),
+        "models.m.engine.program: give exactly one of path and url; it would not be known what to install",
+    ),
+    (
+        with_changes(
+            good(),
+            ("models.m.source", GGUF),
+            ("models.m.engine", {"name": "ollama", "program": {"url": "http://mirror.example/o.tgz"}}),
+        ),
+        "models.m.engine.program: url and sha256 go together; the program could not be checked: give its digest",
+    ),
+    (
+        changed(good(), "providers.x", {"key": "sk-canary"}),
+        "providers.x: kind is missing or not known; nothing could be asked: use one of openai, openai_compatible, anthropic, "
+        "azure_openai, bedrock, vertex",
+    ),
+    (
+        changed(good(), "providers.openai", {}),
+        "providers.openai.key: missing; the stack is not complete without it; add it",
+    ),
+    (
+        changed(good(), "providers.Open AI", {"kind": "openai", "key": "k"}),
+        "providers[\"Open AI\"]: 'Open AI' can't be a provider's name; routes and logs carry it: "
+        "use a-z, 0-9, _ and inner hyphens, up to 63",
+    ),
+    (
+        changed(good(), "providers.l", {"kind": "openai_compatible", "url": "lm-studio:1234"}),
+        "providers.l.url: of the wrong type; a URL that starts with http:// or https:// is wanted; correct the value",
+    ),
+    (
+        changed(good(), "providers.b", {"kind": "bedrock", "region": "eu-central-1", "key": "canary"}),
+        "providers.b: access_key_id and key go together; AWS would refuse every request: give both, or neither",
+    ),
+    (
+        changed(good(), "models.t", {"targets": {}}),
+        "models.t.targets: empty; at least one entry is needed; add one",
+    ),
+    (
+        changed(good(), "models.t", {"targets": {"m": 0}}),
+        "models.t.targets.m: out of range; it should be greater than or equal to 1",
     ),
 ]
 
 
-@pytest.mark.parametrize("document", PASS, ids=range(len(PASS)))
-def test_accepts(document: dict[str, Any]) -> None:
-    assert parse(document, SOURCE).model.name == "m"
-
-
-@pytest.mark.parametrize(("document", "message"), FAIL, ids=[message.split(";")[0] for _, message in FAIL])
+@pytest.mark.parametrize(("document", "message"), SECTIONS, ids=[message.split(";")[0] for _, message in SECTIONS])
 def test_refuses_in_one_line(document: object, message: str) -> None:
-    with pytest.raises(SettingsError) as refused:
-        parse(document, SOURCE)
-    assert list(refused.value.problems) == [message]
+    assert problems(document) == [f"slipway:platform.{message}"]
+
+
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        (None, "slipway:platform: is missing; there is nothing to deploy; start from a copy of stacks/Pulumi.poc.yaml"),
+        (
+            [],
+            "slipway:platform: is not a section with keys; there is nothing to deploy; start from a copy of "
+            "stacks/Pulumi.poc.yaml",
+        ),
+    ],
+)
+def test_what_is_no_section_is_refused(document: object, message: str) -> None:
+    assert problems(document) == [message]
 
 
 def test_all_mistakes_are_reported_at_once() -> None:
-    document = changed(changed(good(), "front.port", "x"), "hosts.0.user", "A B")
+    document = changed(changed(good(), "front.port", "x"), "pools.main.hosts.gpu-1.user", "A B")
     with pytest.raises(SettingsError) as refused:
         parse(document, SOURCE)
     assert refused.value.report.splitlines()[0] == f"{SOURCE}: 2 setting(s) refused; nothing was touched"
     assert len(refused.value.problems) == 2
 
 
+WRONG_PLACES: tuple[tuple[str, ...], ...] = (
+    ("front", "port"),
+    ("models", "m", "engine", "start_timeout_s"),
+    ("models", "m", "engine", "name"),
+    ("models", "m", "source"),
+    ("models", "m", "task"),
+    ("gateway", "teams", "a", "requests_per_minute"),
+    ("gateway", "teams", "a"),
+    ("providers", "openai", "organization", "x"),
+    ("providers", "openai", "kind"),
+    ("pools", "main", "gpus"),
+)
+
+
 @given(st.text(min_size=8, max_size=60))
 def test_a_secret_in_the_wrong_place_is_not_shown(text: str) -> None:
-    for path in ("front.port", "engine.start_timeout_s", "gateway.keys.0.requests_per_minute"):
+    for path in WRONG_PLACES:
+        document = changed(good(), "providers.openai", {"key": GOOD_KEY})
         with pytest.raises(SettingsError) as refused:
-            parse(changed(good(), path, "canary" + text), SOURCE)
+            parse(changed(document, path, "canary" + text), SOURCE)
         assert "canary" not in refused.value.report
 
 
+def test_no_secret_stands_in_any_message_of_the_rules() -> None:
+    """Rules see all settings; a document that breaks many of them at once has secrets in every place."""
+    document = with_changes(
+        many(),
+        ("gateway.teams.legal.key", GOOD_KEY),
+        ("gateway.port", 8443),
+        ("gateway.engine_key", REMOVED),
+        ("models.desktop.fallbacks", ["desktop"]),
+        ("gateway.teams.legal.models", ["nothing"]),
+        ("pools.gpu.hosts.gpu-1.private_address", REMOVED),
+    )
+    found = problems(document)
+    assert len(found) >= 5
+    for secret in (GOOD_KEY, OTHER_KEY, "sk-openai-canary", "hf-token"):
+        assert not [line for line in found if secret in line]
+
+
 def test_defaults_follow_from_the_rest() -> None:
-    settings = parse(changed(good(), "hardware.gpus", 4), SOURCE)
-    assert settings.build is Build.CUDA
-    assert settings.tensor_parallel == 4
-    assert settings.endpoint == "https://10.0.0.11/v1"
-    assert settings.model.output_tokens == 2048
+    settings = parse(good(), SOURCE)
+    model = settings.served["m"]
+    assert model.output_tokens == 2048
+    assert (model.engine.engine, model.engine.slots) == ("vllm", 256)
+    assert settings.pool_of(model) == "main"
+    assert (settings.gateway_host, settings.front_host) == ("gpu-1", "gpu-1")
 
 
 def test_a_gpu_alone_is_one_gpu() -> None:
-    settings = parse(changed(good(), "hardware.gpu", "rtx-4090"), SOURCE)
-    assert settings.hardware.gpus == 1
-    assert settings.build is Build.CUDA
+    assert parse(changed(good(), "pools.main.gpu", "rtx-4090"), SOURCE).pools["main"].gpus == 1
+    with_tier = with_changes(good(), ("pools.main.gpu", "rtx-4090"), ("pools.main.tier", "prod"))
+    assert "gpus" not in parse(with_tier, SOURCE).pools["main"].model_fields_set
 
 
-def test_the_build_is_not_guessed_before_the_tier_is_looked_up() -> None:
-    settings = parse(changed(good(), "hardware.tier", "prod"), SOURCE)
-    with pytest.raises(AssertionError, match="has not been looked up"):
-        _ = settings.build
-
-
-def test_pipelines_leave_the_rest_to_tensor_parallelism() -> None:
-    settings = parse(changed(changed(good(), "hardware.gpus", 8), "engine.pipeline_parallel", 2), SOURCE)
-    assert (settings.tensor_parallel, settings.pipeline_parallel) == (4, 2)
+def test_the_edge_is_where_gateway_and_front_run() -> None:
+    settings = parse(many(), SOURCE)
+    assert (settings.gateway_host, settings.front_host) == ("edge-1", "edge-1")
+    assert [settings.pool_of(model) for model in settings.served.values()] == ["gpu", "gpu", "cpu"]
+    apart = parse(with_changes(many(), ("gateway.pool", "gpu"), ("front.pool", "cpu")), SOURCE)
+    assert (apart.gateway_host, apart.front_host) == ("gpu-1", "cpu-1")
 
 
 @pytest.mark.parametrize(
-    ("engine", "split"),
+    ("source", "name"),
     [
-        ({"data_parallel": 2}, (4, 1)),
-        ({"data_parallel": 8}, (1, 1)),
-        ({"data_parallel": 2, "pipeline_parallel": 2}, (2, 2)),
-        ({"data_parallel": 3}, (2, 1)),
-        ({"data_parallel": 2, "tensor_parallel": 1}, (1, 1)),
+        ({"path": "/a/m-Q4.gguf"}, "m-Q4.gguf"),
+        ({"host_path": "/a/m-Q4.gguf"}, "m-Q4.gguf"),
+        ({"host_path": "/a/m", "file": "b/c.gguf"}, "b/c.gguf"),
+        ({"hub": "o/m", "revision": "0" * 40, "file": "c.gguf"}, "c.gguf"),
+        (
+            {
+                "mirror": "http://m.example/",
+                "sha256": {"m-00002-of-00002.gguf": "0" * 64, "m-00001-of-00002.gguf": "0" * 64},
+            },
+            "m-00001-of-00002.gguf",
+        ),
+        ({"host_path": "/a/gguf"}, None),
     ],
 )
-def test_copies_share_out_the_gpus(engine: dict[str, int], split: tuple[int, int]) -> None:
-    settings = parse(changed(changed(good(), "hardware.gpus", 8), "engine", engine), SOURCE)
-    assert (settings.tensor_parallel, settings.pipeline_parallel) == split
-    assert settings.data_parallel == engine["data_parallel"]
-
-
-def test_services_on_two_hosts() -> None:
-    settings = parse(pair(), SOURCE)
-    first, second = settings.hosts
-    assert settings.services(first) == tuple(Service)
-    assert settings.services(second) == (Service.ENGINE,)
-    assert settings.bind_address(Service.ENGINE, first) == "127.0.0.1"
-    assert settings.bind_address(Service.ENGINE, second) == "10.0.0.12"
+def test_the_gguf_file_of_a_source(source: dict[str, Any], name: str | None) -> None:
+    engine = "vllm" if name is None else "llama_cpp"
+    document = with_changes(good(), ("models.m.source", source), ("models.m.engine", engine))
+    assert parse(document, SOURCE).served["m"].source.gguf == name

@@ -1,0 +1,282 @@
+"""`slipway`: the commands, and how errors end them."""
+
+import errno
+import io
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli import choose, tell
+from cli.errors import UserError
+from slipway import __version__
+from slipway.errors import UserMistake
+from slipway.paths import ROOT
+
+app = typer.Typer(
+    name="slipway",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="From bare hosts to a private, keyed, TLS-fronted LLM endpoint. Each command has its own --help.",
+)
+lab = typer.Typer(no_args_is_help=True, help="Lab hosts: real Debian systems with systemd and sshd on this machine.")
+app.add_typer(choose.app)
+app.add_typer(tell.app)
+app.add_typer(lab, name="lab")
+Stack = Annotated[str, typer.Argument(help="The stack: NAME of stacks/Pulumi.NAME.yaml.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout; all else goes to stderr.")]
+
+
+@app.command()
+def up(
+    stack: Stack = "lab",
+    as_json: Json = False,
+    chat_after: Annotated[
+        bool, typer.Option("--chat/--no-chat", help="Ask for a streamed completion at the end and print it.")
+    ] = True,
+) -> None:
+    """Take a stack up: lab hosts, model and keys where the stack needs them made, then `pulumi up`, then a completion."""
+    from cli.up import take_up
+
+    take_up(stack, as_json=as_json, chat_after=chat_after)
+
+
+@app.command()
+def drift(
+    stack: Stack = "lab",
+    deep: Annotated[
+        bool,
+        typer.Option("--deep", help="Run every layer's role in check mode, not only where something looks changed."),
+    ] = False,
+    mend: Annotated[bool, typer.Option("--mend", help="Apply again what has drifted.")] = False,
+) -> None:
+    """Say what was changed by hand on a stack's hosts, by host, layer and task. Status 1 where something was."""
+    from cli.pulumi import PulumiStack
+
+    PulumiStack(stack).drift(deep=deep, mend=mend)
+
+
+@app.command()
+def down(
+    stack: Annotated[
+        str | None, typer.Argument(help="The stack. Default: every stack whose hosts are lab hosts.")
+    ] = None,
+) -> None:
+    """Take a stack down. Lab hosts are thrown away whole; from other hosts Slipway removes what it installed."""
+    from cli.up import take_down
+
+    take_down(stack)
+
+
+@app.command()
+def env(stack: Stack = "lab") -> None:
+    """Print shell exports for using pulumi directly: eval "$(slipway env STACK)". Missing secrets are made and kept."""
+    from cli.environment import exports
+
+    print(exports(stack))
+
+
+@app.command()
+def chat(
+    prompt: Annotated[str, typer.Argument(help="What to ask.")] = "Tell me a story about a slipway.",
+    stack: Annotated[str, typer.Option("--stack", help="The stack to ask.")] = "lab",
+    model: Annotated[
+        str | None, typer.Option("--model", help="The chat model. Default: the first served here.")
+    ] = None,
+    team: Annotated[str | None, typer.Option("--team", help="The team that asks. Default: the first that may.")] = None,
+    max_tokens: Annotated[int, typer.Option(min=1, help="The longest answer, in tokens.")] = 64,
+    as_json: Json = False,
+) -> None:
+    """Ask a stack's endpoint through TLS with the official OpenAI client; the answer is printed as it arrives."""
+    from cli.chat import ask
+
+    ask(stack, prompt, model=model, team=team, max_tokens=max_tokens, as_json=as_json)
+
+
+@app.command()
+def clients(
+    stack: Stack,
+    team: Annotated[str | None, typer.Option("--team", help="Whose clients. Default: the only team, or all.")] = None,
+    tool: Annotated[
+        str | None,
+        typer.Option(
+            "--for",
+            metavar="TOOL",
+            help="The tool whose file is wanted: pi, opencode, continue, aider, codex, claude-code, vscode, openai-env, "
+            "models-json. Default: the plain configuration.",
+        ),
+    ] = None,
+    output: Annotated[Path | None, typer.Option("--out", "-o", help="Write the tool's file here.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file if there is one.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Print what a team's tools need: base URL, key variable, models with their bounds. Never a key."""
+    from cli.clients import show_clients
+
+    show_clients(stack, team=team, tool=tool, output=output, as_json=as_json, force=force)
+
+
+@app.command()
+def check(
+    stacks: Annotated[
+        list[str] | None, typer.Argument(help="Stacks: NAME of stacks/Pulumi.NAME.yaml. Default: all.")
+    ] = None,
+    as_json: Json = False,
+    as_sarif: Annotated[bool, typer.Option("--sarif", help="Print SARIF 2.1.0, which code review shows.")] = False,
+    as_junit: Annotated[bool, typer.Option("--junit", help="Print JUnit XML, which CI servers show.")] = False,
+) -> None:
+    """Check stacks without touching a host or a cloud: settings, sizing, compatibility, policies.
+
+    Status 1 where something would be refused, 2 where settings or policies can't be read.
+    """
+    from cli.check import Form, check_stacks
+
+    forms = [form for form, asked in ((Form.JSON, as_json), (Form.SARIF, as_sarif), (Form.JUNIT, as_junit)) if asked]
+    if len(forms) > 1:
+        raise UserError("--json, --sarif and --junit go to the same place: give one of them")
+    check_stacks(stacks or [], form=forms[0] if forms else Form.TEXT)
+
+
+@app.command()
+def review(
+    base: Annotated[Path, typer.Option("--base", help="A checkout as it is before the change.")],
+    head: Annotated[Path, typer.Option("--head", help="A checkout as it is after the change.")] = Path(),
+    preview: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--preview",
+            metavar="NAME=FILE",
+            help="What `pulumi preview --json` printed for a stack that changes, or the text of its failure. Repeatable.",
+        ),
+    ] = None,
+    commit: Annotated[str | None, typer.Option("--commit", help="The commit under review, for the comment.")] = None,
+    base_commit: Annotated[str | None, typer.Option("--base-commit", help="The commit before it.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write the comment to this file, and print only the verdicts.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Review a change: one comment in Markdown on what it does to the stacks: verdict, resources, cost, capacity, policies.
+
+    Status 1 where a stack that changes would be refused, or would fail; 2 where the input can't be read.
+    """
+    from cli.review import review_change
+
+    commits = (commit, base_commit)
+    review_change(base, head, previews=preview or [], output=output, as_json=as_json, commits=commits)
+
+
+@app.command()
+def changed(
+    base: Annotated[Path, typer.Option("--base", help="A checkout as it is before the change.")],
+    head: Annotated[Path, typer.Option("--head", help="A checkout as it is after the change.")] = Path(),
+    previewable: Annotated[
+        bool,
+        typer.Option(
+            "--previewable", help="Leave out removed stacks, and those on lab hosts, which are one machine's own."
+        ),
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON list, for a matrix of jobs.")] = False,
+) -> None:
+    """Print the stacks that a change touches, one a line: by their own files, or all by code that they share."""
+    from cli.review import changed_stacks
+
+    changed_stacks(base, head, as_json=as_json, previewable=previewable)
+
+
+@lab.command("up")
+def lab_up(
+    stack: Annotated[str, typer.Argument(help="Make the lab hosts that this stack names.")] = "lab",
+) -> None:
+    """Make and boot lab hosts. Hosts that run already are left alone."""
+    from cli.lab import hosts_up
+
+    hosts_up(stack)
+
+
+@lab.command("down")
+def lab_down(
+    names: Annotated[list[str] | None, typer.Argument(help="Hosts to throw away. Default: all.")] = None,
+) -> None:
+    """Throw lab hosts away: their processes, mounts and network. Nothing of them stays."""
+    from cli.lab import hosts_down
+
+    hosts_down(names or [])
+
+
+@lab.command("list")
+def lab_list(as_json: Json = False) -> None:
+    """List the lab hosts on this machine."""
+    from cli.lab import show_hosts
+
+    show_hosts(as_json=as_json)
+
+
+def _version(value: bool) -> None:
+    if value:
+        print(f"slipway {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    pass
+
+
+@contextmanager
+def _output() -> Iterator[None]:
+    """Whoever reads our output may go, and a disk may be full: neither is a traceback's business.
+
+    Raises:
+        UserError: the output could not be written.
+    """
+    try:
+        try:
+            yield
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()
+    except OSError as error:
+        if error.errno not in {errno.EPIPE, errno.ENOSPC, errno.EBADF}:
+            raise
+        # The interpreter would try to write the rest once more at its end.
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        if error.errno == errno.EPIPE:
+            sys.exit(1)  # as a shell's own tools end, without a word
+        raise UserError(f"the output could not be written: {error.strerror}", status=1) from None
+
+
+def main() -> None:
+    """Run the command line. A user's mistake ends with one message and status 2; a traceback is a bug of Slipway's."""
+    os.environ.setdefault("SLIPWAY_ROOT", str(ROOT))
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A terminal that knows no "…" still gets the rest of the sentence; in JSON the escape means the same.
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        with _output():
+            app()
+    except UserMistake as error:
+        print(error.report, file=sys.stderr)
+        sys.exit(2)
+    except UserError as error:
+        print(f"slipway: {error}", file=sys.stderr)
+        sys.exit(error.status)
+    except KeyboardInterrupt:
+        print("slipway: interrupted; run the same command again and it goes on from there", file=sys.stderr)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

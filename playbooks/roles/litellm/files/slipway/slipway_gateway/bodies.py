@@ -1,0 +1,155 @@
+"""Bodies of requests: which model they ask for, and the same body with the name that a backend knows the model by."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+from slipway_gateway.answers import Refusal
+
+
+@dataclass(frozen=True)
+class Json:
+    """A JSON body.
+
+    Attributes:
+        raw: its bytes.
+        data: what they say.
+    """
+
+    raw: bytes
+    data: dict[str, Any]
+    content_type = "application/json"
+
+    @property
+    def model(self) -> str:
+        """The model that is asked for."""
+        return _model(self.data.get("model"))
+
+    @property
+    def stream(self) -> bool:
+        """Whether the answer is to be streamed."""
+        return self.data.get("stream") is True
+
+    def asking(self, model: str, **more: Any) -> tuple[bytes, str]:
+        """The body, and its content type, asking for `model` and with `more` fields; the same bytes if that is so."""
+        wanted = {"model": model, **more}
+        if all(self.data.get(name) == value for name, value in wanted.items()):
+            return self.raw, self.content_type
+        return json.dumps({**self.data, **wanted}).encode(), self.content_type
+
+
+@dataclass(frozen=True)
+class File:
+    """A file in a form."""
+
+    name: str
+    content_type: str
+    content: bytes
+
+
+@dataclass(frozen=True)
+class Form:
+    """A multipart form.
+
+    It is always written anew, so that nothing downstream can read another model in it than was read here.
+    """
+
+    fields: tuple[tuple[str, str | File], ...]
+
+    @property
+    def model(self) -> str:
+        """The model that is asked for."""
+        return _model(self._only("model"))
+
+    @property
+    def stream(self) -> bool:
+        """Whether the answer is to be streamed."""
+        return str(self._only("stream")).lower() in {"true", "1"}
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """The fields by their names."""
+        return dict(self.fields)
+
+    def asking(self, model: str, **_: Any) -> tuple[bytes, str]:
+        """The body, and its content type, asking for `model`."""
+        boundary = secrets.token_hex(16)
+        parts = []
+        for name, value in self.fields:
+            content = model if name == "model" else value
+            head = f'--{boundary}\r\nContent-Disposition: form-data; name="{_quoted(name)}"'
+            if isinstance(content, File):
+                head += f'; filename="{_quoted(content.name)}"\r\nContent-Type: {content.content_type}'
+            parts += [head.encode(), b"\r\n\r\n", content.content if isinstance(content, File) else content.encode()]
+            parts.append(b"\r\n")
+        return b"".join([*parts, f"--{boundary}--\r\n".encode()]), f"multipart/form-data; boundary={boundary}"
+
+    def _only(self, name: str) -> str | File | None:
+        values = [value for field, value in self.fields if field == name]
+        if len(values) > 1:
+            raise Refusal(400, f"The form has more than one field '{name}'.", "invalid_form", param=name)
+        return values[0] if values else None
+
+
+Body = Json | Form
+
+
+async def read(raw: bytes, content_type: str) -> Body:
+    """What a request's body says.
+
+    Raises:
+        Refusal: 400: it is neither a JSON object nor a form.
+    """
+    if content_type.partition(";")[0].strip().lower() == "multipart/form-data":
+        return await _form(raw, content_type)
+    try:
+        data = json.loads(raw)
+    except (ValueError, RecursionError):
+        raise Refusal(400, "The body is not valid JSON.", "invalid_json") from None
+    if not isinstance(data, dict):
+        raise Refusal(400, "The body is no JSON object.", "invalid_json")
+    return Json(raw, data)
+
+
+async def _form(raw: bytes, content_type: str) -> Form:
+    from python_multipart.exceptions import FormParserError
+    from starlette.datastructures import Headers, UploadFile
+    from starlette.formparsers import MultiPartException, MultiPartParser
+
+    async def chunks() -> AsyncIterator[bytes]:
+        yield raw
+
+    try:
+        parser = MultiPartParser(Headers({"content-type": content_type}), chunks(), max_part_size=len(raw))
+        parser.spool_max_size = len(raw) + 1  # in memory: what people say is not written to a disk
+        form = await parser.parse()
+    except (MultiPartException, FormParserError, KeyError, UnicodeError):
+        raise Refusal(400, "The body is no valid multipart form.", "invalid_form") from None
+    fields: list[tuple[str, str | File]] = []
+    for name, value in form.multi_items():
+        if isinstance(value, UploadFile):
+            kind = value.content_type or "application/octet-stream"
+            fields.append((name, File(value.filename or "", _line(kind), await value.read())))
+        else:
+            fields.append((name, value))
+    return Form(tuple(fields))
+
+
+def _model(value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise Refusal(
+            400, "The field 'model' is missing: name the model that is to answer.", "missing_model", param="model"
+        )
+    return value
+
+
+def _line(text: str) -> str:
+    return text.replace("\r", "").replace("\n", "")
+
+
+def _quoted(text: str) -> str:
+    return text.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")

@@ -1,0 +1,79 @@
+"""What a backend's error means: whether another backend is to be asked, and what the caller is told in the end."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from typing import Any
+
+from slipway_gateway.answers import Refusal, backend_refusal
+from slipway_gateway.backends import Reply
+from slipway_gateway.routes import Deployment
+
+MENDABLE = frozenset({401, 403, 404, 408, 429})
+"""Answers below 500 that say something of the backend, or of how the gateway asks it, and nothing of the request."""
+
+log = logging.getLogger("slipway.gateway")
+
+
+def judged(chosen: Deployment, status: int, body: bytes, reply: Reply) -> Refusal:
+    """What to tell the caller about a backend's error, if no other backend answers.
+
+    Raises:
+        Refusal: the request is wrong on every backend.
+    """
+    refusal = backend_refusal(status, body)
+    if (400 <= status < 500 and status not in MENDABLE) or status == 501:
+        raise refusal
+    # Of what it says, only the kind is for the journal: the rest may quote a key, an address or what was asked.
+    kind = refusal.kind if re.fullmatch(r"[A-Za-z_]{1,60}", refusal.kind or "") else "of no known kind"
+    log.warning("backend %s answers %d, %s", chosen.id, status, kind)
+    if status == 429:
+        refusal.code = "rate_limit_exceeded"
+        refusal.headers.update({name: value for name, value in reply.headers.items() if name == "retry-after"})
+        return refusal
+    if status == 404:  # well, but without this path or this name
+        return failed(chosen, 502, "backend_without")
+    if status in {401, 403}:  # the gateway's own key is wrong there
+        return failed(chosen, 502, "backend_refused")
+    if status in {408, 504}:
+        return failed(chosen, 504, "backend_timeout")
+    return failed(chosen, status if status in {500, 502, 503} else 502, "backend_failed")
+
+
+def failed(chosen: Deployment, status: int, code: str) -> Refusal:
+    """What a caller is told of a backend that failed: nothing of what it said."""
+    return Refusal(status, f"No backend of the model '{chosen.name}' gives an answer. Try again later.", code)
+
+
+def error_in_event(event: bytes) -> dict[str, Any] | None:
+    """The error that a stream starts with; None when it starts with something else."""
+    lines = (line[5:] for line in event.splitlines() if line.startswith(b"data:"))
+    return next(filter(None, map(error_in, lines)), None)
+
+
+def error_in(body: bytes) -> dict[str, Any] | None:
+    """The error that a body or an event is, as {"error": …}."""
+    # A look is cheap; most answers are long and are none.
+    if b'"error"' not in body:
+        return None
+    try:
+        data = json.loads(body)
+    except ValueError:
+        return None
+    if not isinstance(data, dict):
+        return None
+    holder = data.get("response") if data.get("type") == "response.failed" else data
+    # A response of OpenAI's is whole and says by itself what became of it.
+    if not isinstance(holder, dict) or (holder is data and "object" in data):
+        return None
+    return {"error": holder["error"]} if holder.get("error") else None
+
+
+def status_of(data: dict[str, Any]) -> int:
+    """The HTTP status that goes with the error {"error": …}."""
+    error = data["error"]
+    code = error.get("code") if isinstance(error, dict) else None
+    digits = str(code)
+    return int(digits) if digits.isdigit() and 400 <= int(digits) < 600 else 500

@@ -1,0 +1,1 @@
+"""Readers of inference engines: where they are started, and in which terms."""

@@ -1,0 +1,1 @@
+"""Readers of gateways: their configuration, where their requests go, and who may call."""

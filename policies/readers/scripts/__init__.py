@@ -1,0 +1,1 @@
+"""What machines and containers run as they start, and what that installs or starts."""

@@ -1,0 +1,1 @@
+"""Ansible plugins that the provider brings along; Ansible itself loads them."""

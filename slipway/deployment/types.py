@@ -1,0 +1,322 @@
+"""What follows from a stack's settings: plain, frozen data. `slipway.deployment.resolve` makes it, once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from slipway.catalog import Catalog, Gpu
+from slipway.catalog import Model as Entry
+from slipway.deployment.claims import Claims
+from slipway.deployment.references import LOOPBACK, Reference, Side, private, resolved
+from slipway.engines.base import EngineAdapter, Figures, Launch, Program
+from slipway.engines.registry import adapter
+from slipway.findings import Finding
+from slipway.settings.errors import place
+from slipway.settings.gateway import Team
+from slipway.settings.models import ProvidedModel, RoutedModel, ServedModel, Task
+from slipway.settings.platform import Settings
+from slipway.settings.providers import Provider
+from slipway.settings.types import Secret
+from slipway.sizing.architecture import Architecture
+from slipway.sizing.result import Sizing
+from slipway.targets.base import PoolMachine
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine(PoolMachine):
+    """One machine of a pool, with what its tier says filled in."""
+
+    tier: str | None
+    gpu: Gpu | None
+    gpus: int
+    min_disk_gib: float
+    min_memory_gib: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parallelism:
+    """How one replica of a model is spread over its GPUs."""
+
+    tensor: int = 1
+    pipeline: int = 1
+    data: int = 1
+
+    @property
+    def ranks(self) -> int:
+        """GPUs that it uses."""
+        return self.tensor * self.pipeline * self.data
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelFiles:
+    """Where a model's files lie on a machine, and where they come from."""
+
+    slug: str
+    path: str
+    """The folder on the machine."""
+    gguf: str | None
+    """The GGUF file within it; None where the model is a folder of a hub's usual format."""
+    source: Mapping[str, Any]
+    """As role model takes it."""
+    record: str | None
+    """What marks the folder as Slipway's and tells one version from another; None where the files are somebody else's."""
+    token: Secret | None = None
+
+    @property
+    def target(self) -> str:
+        """What an engine loads: the folder, or the GGUF file."""
+        return self.path if self.gguf is None else f"{self.path}/{self.gguf}"
+
+    @property
+    def mark(self) -> str:
+        """The file that holds the record."""
+        return f"{self.path}/.slipway.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A model that is served here, as far as it is known before it is placed."""
+
+    name: str
+    slug: str
+    settings: ServedModel
+    pool: str
+    catalog: Catalog
+    gpu: Gpu | None
+    """None on the CPU, and where it is not known."""
+    gpus: int
+    """Of each replica; 0 on the CPU."""
+    host_memory_gib: float | None
+    """What a machine has, where the tier says it."""
+    entry: Entry | None
+    """In the catalogue."""
+    architecture: Architecture | None
+    """None where it could not be read, or the model is a GGUF file."""
+    drain_s: int
+    """How long the engine, once told to stop, may take to end what it has begun."""
+    engine_key: Secret | None
+    """What the gateway sends it."""
+    files: ModelFiles
+
+    @property
+    def adapter(self) -> EngineAdapter:
+        """Its engine's."""
+        return adapter(self.settings.engine.engine)
+
+    @property
+    def on_gpus(self) -> bool:
+        """Whether its engine runs on GPUs."""
+        return self.gpus > 0
+
+    @property
+    def keys(self) -> tuple[str, str]:
+        """Where its settings stand."""
+        return ("models", self.name)
+
+    def at(self, path: str = "") -> str:
+        """The whole path of one of its settings, such as ``engine.dtype``; of the model's section without one."""
+        return place(*self.keys, *(path.split(".") if path else ()))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """What an engine's memory model says of one replica."""
+
+    parallelism: Parallelism
+    figures: Figures | None = None
+    """Of one copy of the model; None where nothing could be computed."""
+    sizing: Sizing | None = None
+    """The whole of the answer, for engines that Slipway sizes term by term."""
+    flags: Mapping[str, str | int | float | bool] = field(default_factory=dict)
+    """Of the engine, as far as they follow from the sizing of a GGUF file."""
+    gaps: tuple[Finding, ...] = ()
+    """What could not be checked, and which setting would allow it; also what makes it impossible."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Served(Plan):
+    """A model that is served here, sized."""
+
+    measured: Measured
+    replicas: int
+
+    @property
+    def parallelism(self) -> Parallelism:
+        """How one replica is spread over its GPUs."""
+        return self.measured.parallelism
+
+    @cached_property
+    def program(self) -> Program:
+        """What its engine needs installed."""
+        return self.adapter.program(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Instance:
+    """One replica of a model on one machine: a unit of its own."""
+
+    name: str
+    served: Served
+    machine: Machine
+    gpus: tuple[int, ...]
+    share: float
+    """The part of each of its GPUs that it takes; 0 on the CPU."""
+    port: int
+    address: str
+    """Where it listens: loopback, or the reference of its machine's private address when the gateway is elsewhere."""
+
+    @property
+    def url(self) -> str:
+        """Where the gateway reaches it, up to and with /v1."""
+        return f"http://{self.address}:{self.port}/v1"
+
+    @property
+    def claims(self) -> Claims:
+        """What it has of its machine for itself."""
+        return Claims(self.gpus, self.port, self.share)
+
+    @cached_property
+    def launch(self) -> Launch:
+        """How its engine is started."""
+        return self.served.adapter.launch(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provided:
+    """A model that a provider serves."""
+
+    name: str
+    settings: ProvidedModel
+    provider_name: str
+    provider: Provider
+
+    @property
+    def model(self) -> str:
+        """The provider's name for it."""
+        return self.settings.model or self.name
+
+
+@dataclass(frozen=True, kw_only=True)
+class Route:
+    """One name that clients can ask for, and what answers."""
+
+    name: str
+    task: Task
+    targets: Mapping[str, int]
+    """Served and provided models by name, with their weights."""
+    aliases: tuple[str, ...]
+    fallbacks: tuple[str, ...]
+    """Names of other routes, in order."""
+    private: bool
+    context_window: int | None
+    max_output_tokens: int | None
+    settings: ServedModel | ProvidedModel | RoutedModel
+
+
+@dataclass(frozen=True, kw_only=True)
+class GatewayInstance:
+    """One gateway process: the one of all teams, or one of private teams alone."""
+
+    name: str
+    machine: Machine
+    port: int
+    address: str
+    teams: Mapping[str, Team]
+    private_only: bool
+    """Whether it knows no provider and cannot open a connection to anything but the engines."""
+
+    @property
+    def claims(self) -> Claims:
+        """What it has of its machine for itself."""
+        return Claims((), self.port, 0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrontPlan:
+    """The front: where it runs, and under what name clients reach it."""
+
+    name: str
+    """What its unit, its step and its port's owner are called, as with an instance."""
+    machine: Machine
+    server_name: str
+    """May hold a reference."""
+    port: int
+
+    @property
+    def endpoint(self) -> str:
+        """The base URL for clients, ending in /v1."""
+        return f"https://{self.server_name}{'' if self.port == 443 else f':{self.port}'}/v1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AcceptanceTeam:
+    """A team of Slipway's own, as which acceptance asks: no other team's quota is spent."""
+
+    name: str
+    key: Secret
+    models: tuple[str, ...]
+    """What it asks, and no more."""
+    requests_per_minute: int
+    private: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deployment:
+    """All that follows from a stack's settings. Steps, outputs, checks, policies and reviews read it, and nothing before it."""
+
+    settings: Settings
+    catalog: Catalog
+    machines: Mapping[str, Machine]
+    served: Mapping[str, Served]
+    provided: Mapping[str, Provided]
+    routes: Mapping[str, Route]
+    instances: tuple[Instance, ...]
+    gateways: tuple[GatewayInstance, ...]
+    front: FrontPlan
+    acceptance: tuple[AcceptanceTeam, ...]
+    """As whom every model is asked; where private teams have a gateway of their own, also as one of those, which comes second."""
+
+    def members(self, pool: str) -> list[Machine]:
+        """The machines of one pool."""
+        return [machine for machine in self.machines.values() if machine.pool == pool]
+
+    def on(self, machine: Machine) -> list[Instance]:
+        """The engines on one machine."""
+        return [instance for instance in self.instances if instance.machine == machine]
+
+    def of(self, model: str) -> list[Instance]:
+        """The engines that serve one model."""
+        return [instance for instance in self.instances if instance.served.name == model]
+
+    def runs(self, machine: Machine) -> list[str]:
+        """What runs on a machine, by the name of its instances."""
+        names = [instance.name for instance in self.on(machine)]
+        names += [gateway.name for gateway in self.gateways if gateway.machine == machine]
+        return [*names, self.front.name] if self.front.machine == machine else names
+
+    def known(self, value: Any) -> Any:
+        """Plain data with every reference in its texts replaced by the address, as far as it is known before an `up`.
+
+        A text that holds another is None.
+        """
+        return resolved(value, self.address)
+
+    def address(self, reference: Reference) -> str | None:
+        """A machine's address; None where it is known once the machine is made."""
+        machine = self.machines[reference.machine]
+        if reference.side is Side.PRIVATE and machine.has_private_address:
+            return machine.private_address
+        return machine.address
+
+    @property
+    def gaps(self) -> tuple[Finding, ...]:
+        """What could not be checked of any model."""
+        return tuple(gap for served in self.served.values() for gap in served.measured.gaps)
+
+
+def listen_address(machine: Machine, *callers: Machine) -> str:
+    """Where something on `machine` listens that only `callers` ask: loopback, or its private address."""
+    return LOOPBACK if all(caller == machine for caller in callers) else private(machine.name)

@@ -1,0 +1,1 @@
+"""vLLM: https://docs.vllm.ai — an OpenAI-compatible server, for CPU and CUDA."""

@@ -1,0 +1,1 @@
+"""nginx: https://nginx.org — Debian's, as the front."""

@@ -1,0 +1,48 @@
+"""How nginx is configured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from slipway.deployment.names import UNIT, gateway_names
+from slipway.deployment.references import public
+from slipway.deployment.types import Deployment
+from slipway.settings.types import Secret
+
+
+@dataclass(frozen=True)
+class Nginx:
+    """The adapter; see `slipway.fronts.base.FrontAdapter`."""
+
+    ca_file: str = "/etc/slipway/nginx/tls/authority.crt"
+    takes: frozenset[str] = frozenset({"certificate"})
+    tls_versions: tuple[str, ...] = ("TLSv1.2", "TLSv1.3")
+
+    def variables(self, deployment: Deployment) -> dict[str, Any]:
+        """The variables of role nginx."""
+        front, plan = deployment.settings.front, deployment.front
+        names = [public(plan.machine.name), *front.extra_names]
+        variables: dict[str, Any] = {
+            "nginx_server_name": plan.server_name,
+            "nginx_names": [name for name in dict.fromkeys(names) if name != plan.server_name],
+            "nginx_port": plan.port,
+            "nginx_tls_versions": list(self.tls_versions),
+            "nginx_upstreams": {
+                # The second one answers private teams.
+                name: {"address": gateway.address, "port": gateway.port}
+                for name, gateway in zip(("gateway", "private"), deployment.gateways, strict=False)
+            },
+            # Both, whether or not there is a second one: else its coming would restart the front.
+            "nginx_after": [UNIT.format(name) for name in gateway_names(deployment.settings.gateway.name)],
+            "nginx_read_timeout": front.read_timeout_s,
+            "nginx_body_limit_mib": front.body_limit_mib,
+            "nginx_allowed_networks": list(front.allowed_networks),
+        }
+        if front.certificate_file is not None and front.key_file is not None:
+            variables["nginx_site_certificate"] = front.certificate_file.read_text(encoding="ascii")
+            variables["nginx_site_key"] = Secret(front.key_file.read_text(encoding="ascii"))
+        return variables
+
+
+ADAPTER = Nginx()

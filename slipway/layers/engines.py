@@ -1,0 +1,35 @@
+"""Engines: one unit per replica of each model that is served here."""
+
+import hashlib
+
+from slipway.deployment.types import Deployment, Instance
+from slipway.layers import models, vacate
+from slipway.layers.service import program_name, service_step
+from slipway.layers.step import Step, step_key
+
+_HOMES = ("/home/", "/root/", "/run/user/")
+"""Where services see nothing unless it is given to them."""
+
+
+def steps(deployment: Deployment) -> list[Step]:
+    """One step per instance."""
+    return [_step(instance) for instance in deployment.instances]
+
+
+def _step(instance: Instance) -> Step:
+    served, machine, options = instance.served, instance.machine, instance.served.settings.engine
+    files, program = served.files, served.program
+    return service_step(
+        machine,
+        instance.name,
+        instance.launch,
+        program,
+        url=f"http://{instance.address}:{instance.port}",
+        memory_max=options.memory_max,
+        drain_s=served.drain_s,
+        start_timeout_s=options.start_timeout_s,
+        claims=instance.claims,
+        after=(step_key(machine, program_name(program)), step_key(machine, models.name(served)), vacate.key(machine)),
+        reads={} if files.record is None else {files.mark: hashlib.sha256(files.record.encode()).hexdigest()},
+        read_only_paths=(files.path,) if f"{files.path}/".startswith(_HOMES) else (),
+    )

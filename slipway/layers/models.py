@@ -1,0 +1,54 @@
+"""Models: the files of each model on each machine that serves it, shared by the replicas there."""
+
+from typing import Any
+
+from slipway.deployment.names import MODEL_PREFIX
+from slipway.deployment.types import Deployment, Instance, Served
+from slipway.layers import base
+from slipway.layers.hub import PROGRAM as HUB
+from slipway.layers.service import program_name
+from slipway.layers.step import Step, step_key
+
+
+def name(served: Served) -> str:
+    """What the step of a model's files is called."""
+    return f"{MODEL_PREFIX}{served.slug}"
+
+
+def steps(deployment: Deployment) -> list[Step]:
+    """One step per model and machine."""
+    first = {(each.machine.name, each.served.name): each for each in reversed(deployment.instances)}
+    return [_step(each) for each in reversed(first.values())]
+
+
+def _step(instance: Instance) -> Step:
+    machine, served = instance.machine, instance.served
+    files = served.files
+    variables: dict[str, Any] = {
+        "model_name": files.slug,
+        "model_path": files.path,
+        "model_source": dict(files.source),
+        "model_format": "huggingface" if files.gguf is None else "gguf",
+    }
+    if files.gguf is not None:
+        variables["model_file"] = files.gguf
+    if files.record is not None:
+        variables["model_record"] = files.record
+    after = [step_key(machine, base.NAME)]
+    if served.settings.source.hub is not None:
+        variables["model_downloader"] = HUB.folder
+        after.append(step_key(machine, program_name(HUB)))
+    if files.token is not None:
+        variables["model_hub_token"] = files.token
+    return Step(
+        machine=machine,
+        instance=name(served),
+        role="model",
+        variables=variables,
+        after=tuple(after),
+        timeout_s=TRANSFER_TIMEOUT_S,
+    )
+
+
+TRANSFER_TIMEOUT_S = 4 * 3600
+"""Hundreds of gigabytes from a slow mirror."""

@@ -1,0 +1,115 @@
+"""A launch, as role service takes it: one systemd unit with its user, folders, secrets and files."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from slipway.deployment.claims import Claims
+from slipway.deployment.names import PROGRAM_PREFIX
+from slipway.deployment.types import Machine
+from slipway.engines.base import Launch, Program
+from slipway.layers.step import Step
+
+_STOPPING_S = 90
+"""What a stop may take beyond its drain."""
+
+
+def service_step(
+    machine: Machine,
+    instance: str,
+    launch: Launch,
+    program: Program,
+    *,
+    url: str,
+    memory_max: str,
+    drain_s: int,
+    start_timeout_s: int,
+    claims: Claims,
+    after: tuple[str, ...],
+    reads: Mapping[str, str] | None = None,
+    read_only_paths: tuple[str, ...] = (),
+    egress: Mapping[str, Iterable[int]] | None = None,
+    ingress: tuple[str, ...] | None = None,
+) -> Step:
+    """The step that runs `launch` as `instance` on `machine`.
+
+    Args:
+        machine: where.
+        instance: its name; unit, user and folders are called after it.
+        launch: how it is started.
+        program: what it runs.
+        url: where it answers, without a path.
+        memory_max: systemd's memory limit.
+        drain_s: how long a stop waits for what has begun.
+        start_timeout_s: from a start to the first answer.
+        claims: what it has of the machine for itself.
+        after: keys of the steps before it.
+        reads: files of others that it reads, with the SHA-256 of what ought to be in them.
+        read_only_paths: folders that it reads and that lie where services see nothing.
+        egress: the ports that it may open connections to, by address; loopback is an address like any other; None for all.
+        ingress: addresses that may call one that has such a limit, beside loopback; None for all.
+    """
+    probe: dict[str, Any] = {"url": url + launch.probe.path}
+    if launch.probe.body is not None:
+        probe["body"] = dict(launch.probe.body)
+    variables: dict[str, Any] = {
+        "service_name": instance,
+        "service_description": launch.description,
+        "service_command": [f"{program.folder}/bin/{launch.command[0]}", *launch.command[1:]],
+        "service_environment": dict(launch.environment),
+        "service_secrets": dict(launch.secrets),
+        "service_files": {
+            name: {"content": file.content, "secret": file.secret, "reload": file.reload}
+            for name, file in launch.files.items()
+        },
+        "service_reads": dict(reads or {}),
+        "service_read_only_paths": list(read_only_paths),
+        "service_sandbox": {
+            name: value if isinstance(value, str) else list(value) for name, value in launch.sandbox.items()
+        },
+        "service_after_start": [[f"{program.folder}/bin/{command[0]}", *command[1:]] for command in launch.after_start],
+        "service_claims": claims.data(),
+        "service_memory_max": memory_max,
+        "service_drain_timeout": drain_s,
+        "service_start_timeout": start_timeout_s,
+        "service_probe": probe,
+        "service_also": {name: url + path for name, path in launch.also.items()},
+        "service_journal": dict(launch.journal),
+        "service_program": {"root": program.root, "folder": program.folder},
+    }
+    if launch.probe_key is not None:
+        variables["service_probe_key"] = launch.probe_key
+    if egress is not None:
+        # As a list: an address may be a reference, which can stand in a value and not in a key.
+        variables["service_egress"] = [{"address": address, "ports": list(ports)} for address, ports in egress.items()]
+    if ingress is not None:
+        variables["service_ingress"] = list(ingress)
+    return Step(
+        machine=machine,
+        instance=instance,
+        role="service",
+        variables=variables,
+        after=after,
+        timeout_s=start_timeout_s + drain_s + _STOPPING_S,
+    )
+
+
+def program_name(program: Program) -> str:
+    """What the step that installs `program` is called."""
+    return f"{PROGRAM_PREFIX}{program.name}"
+
+
+def program_step(machine: Machine, program: Program) -> Step:
+    """The step that installs `program` on `machine`."""
+    return Step(
+        machine=machine,
+        instance=program_name(program),
+        role=program.role,
+        variables={
+            f"{program.role}_root": program.root,
+            f"{program.role}_folder": program.folder,
+            **program.variables,
+        },
+        after=(f"{machine.name}/base",),
+        timeout_s=program.timeout_s,
+        playbooks=None if program.playbooks is None else str(program.playbooks),
+    )

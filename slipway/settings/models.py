@@ -1,0 +1,210 @@
+"""Models: every name that clients can ask for, and who answers for it."""
+
+import re
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Annotated, Any, Self
+
+from pydantic import Discriminator, Field, HttpUrl, Tag, model_validator
+
+from slipway.engines.registry import EngineSection
+from slipway.settings.base import Section, tag
+from slipway.settings.types import (
+    CatalogName,
+    Count,
+    HostName,
+    HostPath,
+    LocalPath,
+    ModelName,
+    PositiveCount,
+    ProviderName,
+    Repository,
+    Revision,
+    Secret,
+    Sha256,
+)
+
+GGUF = ".gguf"
+FIRST_PART = re.compile(r"^(.+)-00001-of-(\d{5}\.gguf)$")
+"""Of a model that is split into several GGUF files, which lie beside one another."""
+
+
+class Task(StrEnum):
+    """What a model does; acceptance proves each model by it."""
+
+    CHAT = "chat"
+    COMPLETION = "completion"
+    EMBEDDING = "embedding"
+    RERANK = "rerank"
+    TRANSCRIPTION = "transcription"
+
+    @property
+    def generates(self) -> bool:
+        """Whether the answer is text, token by token."""
+        return self in {Task.CHAT, Task.COMPLETION}
+
+
+class ModelSource(Section):
+    """Exactly one of `path`, `host_path`, `mirror` and `hub`. A GGUF file is a file of that name or folder."""
+
+    path: LocalPath | None = None
+    """A folder, or one GGUF file, on the machine that runs the deployment; copied to every machine that serves the model."""
+    host_path: HostPath | None = None
+    """A folder, or one GGUF file, that is on every such machine already (local disk or a share); used where it lies, and
+    never removed."""
+    mirror: HttpUrl | None = None
+    """A base URL under which the files of `sha256` are fetched by each machine."""
+    sha256: dict[str, Sha256] = Field(default_factory=dict)
+    """With `mirror`: each file's name and SHA-256 digest."""
+    hub: Repository | None = None
+    """A repository on a model hub, `organisation/name`."""
+    revision: Revision | None = None
+    """With `hub`: the commit to fetch."""
+    file: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][\w./-]*\.gguf$")
+    """With `hub`, `mirror` or a folder: the GGUF file to serve, where there are several; of a split model the first part."""
+    endpoint: HttpUrl | None = None
+    """With `hub`: the address of a hub of one's own that speaks the same protocol."""
+    token: Secret | None = None
+    """With `hub`: an access token, for gated repositories."""
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        given = [key for key in ("path", "host_path", "mirror", "hub") if getattr(self, key) is not None]
+        if len(given) != 1:
+            said = " and ".join(given) if given else "none of them"
+            raise ValueError(
+                f"give exactly one of path, host_path, mirror and hub ({said} given); "
+                "the engine would not know which files to load"
+            )
+        if (self.mirror is not None) != bool(self.sha256):
+            raise ValueError("mirror and sha256 go together; files could not be checked: list every file's digest")
+        if (self.hub is not None) != (self.revision is not None):
+            raise ValueError("hub and revision go together; what is deployed must be pinned: give the commit")
+        if self.hub is None and (self.endpoint is not None or self.token is not None):
+            raise ValueError("endpoint and token belong to hub; they would have no effect: remove them")
+        if self.path is not None and FIRST_PART.match(self.path.name):
+            raise ValueError(
+                f"path: {self.path.name} is one part of several; the others would not be copied: give the folder that holds "
+                "all in path, and this name in file"
+            )
+        for name in self.sha256:
+            if name.startswith("/") or ".." in name.split("/") or not name:
+                raise ValueError(f"sha256: {name!r} leaves the model's folder; give a name relative to it")
+        if self.file is not None and ".." in self.file.split("/"):
+            raise ValueError(f"file: {self.file!r} leaves the model's folder; give a name relative to it")
+        if self.file is not None and self.sha256 and self.file not in self.sha256:
+            raise ValueError(f"file: {self.file} is not among sha256; it would not be fetched: list its digest")
+        return self
+
+    @property
+    def gguf(self) -> str | None:
+        """The GGUF file's name within the model's folder; None where the model is a folder of a hub's usual format."""
+        if self.file is not None:
+            return self.file
+        single = self.path.name if self.path is not None else (self.host_path or "").rpartition("/")[2]
+        if single.endswith(GGUF):
+            return single
+        listed = [name for name in self.sha256 if name.endswith(GGUF)]
+        return min(listed) if listed else None
+
+
+class _Asked(Section):
+    """What holds for every name that clients ask for."""
+
+    aliases: tuple[ModelName, ...] = ()
+    """Further names for it."""
+    fallbacks: tuple[ModelName, ...] = ()
+    """Names that are asked, in this order, where this one can't answer."""
+
+
+class ServedModel(_Asked):
+    """A model that is served here: an engine, on machines of a pool."""
+
+    source: ModelSource
+    """Where its files come from."""
+    task: Task = Task.CHAT
+    """What it does: chat, completion, embedding, rerank or transcription."""
+    catalog: CatalogName | None = None
+    """The catalogue's id of the model, where its config.json is not on this machine: what fits is computed from it. Not
+    needed with `source.path`, whose own config.json counts, or with a `source.hub` that the catalogue knows."""
+    max_model_len: PositiveCount = 8192
+    """The context window in tokens, prompt and completion together."""
+    max_output_tokens: PositiveCount | None = None
+    """The longest completion that clients should ask for, in tokens. Default: a quarter of the context window."""
+    trust_remote_code: bool = False
+    """Run Python code that comes with the model's files. Leave it off unless you have read that code."""
+    private: bool = False
+    """Nothing of a request for it leaves for a provider, whatever fails."""
+    pool: HostName | None = None
+    """The pool whose machines serve it. Default: the first one that is not called `edge`."""
+    gpus: Count | None = None
+    """GPUs of each replica; 0 means the CPU. Default: what the pool's other models leave, shared out among its replicas on
+    a machine."""
+    gpu_indices: tuple[Count, ...] | None = Field(default=None, min_length=1)
+    """Which GPUs of its machine, as nvidia-smi numbers them. Default: assigned in the order of the models, free ones first;
+    so a model that goes, or takes more or fewer, moves those after it. Name them, as the outputs show them, to keep it where
+    it is."""
+    replicas: PositiveCount | None = None
+    """Copies over the pool's machines, each an engine of its own. Default: one on each machine."""
+    engine: EngineSection = Field(default_factory=dict, validate_default=True)
+    """The engine, and its options."""
+
+    @property
+    def output_tokens(self) -> int:
+        """The longest completion that clients should ask for, in tokens."""
+        return self.max_output_tokens or max(1, self.max_model_len // 4)
+
+    @model_validator(mode="after")
+    def _agrees(self) -> Self:
+        if self.max_output_tokens is not None and self.max_output_tokens > self.max_model_len:
+            raise ValueError(
+                f"max_output_tokens {self.max_output_tokens} is more than max_model_len {self.max_model_len}; "
+                "no request could use it: lower the one or raise the other"
+            )
+        if self.gpu_indices is not None:
+            if len(set(self.gpu_indices)) != len(self.gpu_indices):
+                raise ValueError("gpu_indices names a GPU twice; the engine would not start: name each once")
+            if self.gpus is not None and self.gpus != len(self.gpu_indices):
+                raise ValueError(
+                    f"gpus is {self.gpus} while gpu_indices names {len(self.gpu_indices)}; "
+                    "one of them would be wrong: remove gpus"
+                )
+        return self
+
+
+class ProvidedModel(_Asked):
+    """A model that a provider serves: elsewhere, under the provider's key."""
+
+    provider: ProviderName
+    """One of the stack's `providers`."""
+    model: str | None = Field(default=None, min_length=1)
+    """The provider's name for it. Default: the same name."""
+    task: Task = Task.CHAT
+    """What it does."""
+    context_window: PositiveCount | None = None
+    """Its context window in tokens, for the configuration of clients."""
+    max_output_tokens: PositiveCount | None = None
+    """Its longest completion in tokens, for the configuration of clients."""
+
+
+class RoutedModel(_Asked):
+    """A name whose requests are shared out over other models, by weight."""
+
+    targets: dict[ModelName, PositiveCount] = Field(min_length=1)
+    """Models and their weights: `{a: 9, b: 1}` sends every tenth request to b."""
+
+
+def _kind(value: Any) -> str:
+    """Which of the three a model's section is, by the keys that only one of them has."""
+    has = set(value) if isinstance(value, Mapping) else set(getattr(value, "model_fields_set", ()))
+    if "provider" in has:
+        return "provided"
+    return "routed" if "targets" in has and "source" not in has else "served"
+
+
+Model = Annotated[
+    Annotated[ServedModel, Tag(tag("served"))]
+    | Annotated[ProvidedModel, Tag(tag("provided"))]
+    | Annotated[RoutedModel, Tag(tag("routed"))],
+    Discriminator(lambda value: tag(_kind(value))),
+]

@@ -1,0 +1,324 @@
+"""The rules that span sections of the settings and need nothing looked up. What they say names the place and the mend."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, TypeVar
+
+from slipway.engines.registry import options as engines
+from slipway.settings.base import Problem
+from slipway.settings.errors import path
+from slipway.settings.gateway import OWN_TEAMS
+from slipway.settings.models import ProvidedModel, RoutedModel, ServedModel
+
+if TYPE_CHECKING:
+    from slipway.settings.platform import Settings
+
+_T = TypeVar("_T")
+
+
+def names_of(settings: Settings) -> dict[str, str]:
+    """Every name and alias that clients can ask for, with the model's name."""
+    return {called: name for name, model in settings.models.items() for called in (name, *model.aliases)}
+
+
+def _machines(settings: Settings) -> Iterator[Problem]:
+    seen: dict[str, str] = {}
+    reached: dict[tuple[str, int], str] = {}
+    for pool_name, pool in settings.pools.items():
+        machines = settings.machines_of(pool_name)
+        if not machines:
+            yield (
+                ("pools", pool_name, pool.target),
+                "gives no machine; nothing could run in this pool: ask for one or more, or remove the pool",
+            )
+        for machine in machines:
+            name, address, port = machine.name, machine.address, machine.port
+            if name in seen:
+                yield (
+                    machine.keys,
+                    f"the pool {seen[name]} has a host of this name too; resources would collide: rename one host",
+                )
+            seen.setdefault(name, pool_name)
+            # What is not made yet has an address of its own once it is.
+            other = name if address is None else reached.setdefault((address, port), name)
+            if other != name:
+                yield (
+                    machine.keys,
+                    (
+                        f"{address} port {port} is that of {other} too; one machine would be set up as two: "
+                        "remove one of the two hosts"
+                    ),
+                )
+
+
+def _pools(settings: Settings) -> Iterator[Problem]:
+    named: list[tuple[tuple[str | int, ...], str | None]] = [
+        *((("models", name, "pool"), model.pool) for name, model in settings.served.items()),
+        (("gateway", "pool"), settings.gateway.pool),
+        (("front", "pool"), settings.front.pool),
+    ]
+    for keys, pool in named:
+        if pool is not None and pool not in settings.pools:
+            yield keys, f"there is no pool {pool!r}; nothing could run there: use one of {', '.join(settings.pools)}"
+
+
+def _names(settings: Settings) -> Iterator[Problem]:
+    seen: dict[str, str] = {}
+    for name, model in settings.models.items():
+        for called, keys in [
+            (name, ("models", name)),
+            *((alias, ("models", name, "aliases")) for alias in model.aliases),
+        ]:
+            if called in seen:
+                yield keys, f"{called!r} is a name of {seen[called]} too; requests could not be told apart: rename one"
+            seen.setdefault(called, name)
+
+
+def _tasks(settings: Settings) -> Iterator[Problem]:
+    for name, model in settings.models.items():
+        if not isinstance(model, ServedModel):
+            continue
+        engine = model.engine
+        if model.task not in engine.TASKS:
+            yield (
+                ("models", name, "task"),
+                (
+                    f"{engine.engine} serves no {model.task} model; the engine would not start: use another engine "
+                    f"(it serves {', '.join(sorted(engine.TASKS))})"
+                ),
+            )
+        form = "huggingface" if model.source.gguf is None else "gguf"
+        if form not in engine.READS:
+            what = f"{model.source.gguf} is a GGUF file" if form == "gguf" else "the source names no GGUF file"
+            reads = " and ".join(sorted(engine.READS))
+            able = " or ".join(_able(form, model))
+            mends = ([] if form == "gguf" else ["name one"]) + ([f"use engine: {able}"] if able else [])
+            yield (
+                ("models", name, "source"),
+                (
+                    f"{what}, and {engine.engine} reads {reads} only; the engine would not start: "
+                    f"{', or '.join(mends) or 'give the model in another format'}"
+                ),
+            )
+
+
+def _able(form: str, model: ServedModel) -> Iterator[str]:
+    """The engines that read this format and serve the model's task, by name."""
+    for name, each in engines().items():
+        if form in each.READS and model.task in each.TASKS:
+            yield name
+
+
+def _references(settings: Settings) -> Iterator[Problem]:
+    names = names_of(settings)
+    for name, model in settings.models.items():
+        if isinstance(model, ProvidedModel) and model.provider not in settings.providers:
+            known = ", ".join(settings.providers) or "none"
+            yield (
+                ("models", name, "provider"),
+                f"there is no provider {model.provider!r}; nothing could answer: add it to providers (there: {known})",
+            )
+        others = [("fallbacks", fallback) for fallback in model.fallbacks]
+        if isinstance(model, RoutedModel):
+            others += [("targets", target) for target in model.targets]
+        for key, other in others:
+            keys = ("models", name, key)
+            if other not in names:
+                yield keys, f"there is no model {other!r}; nothing could answer: use one of {', '.join(names)}"
+            elif other not in settings.models:
+                yield keys, f"{other!r} is another name of {names[other]}; write {names[other]}"
+            elif key == "targets" and isinstance(settings.models[other], RoutedModel):
+                yield keys, f"{other} is shared out itself; weights would be of weights: name the models that answer"
+
+
+def _circles(settings: Settings) -> Iterator[Problem]:
+    """Models whose fall-backs lead to themselves; a circle is told once, of the first of its names."""
+    for name in settings.models:
+        circle = _circle(settings, name)
+        if circle is not None and min(circle) == name:
+            yield (
+                ("models", name, "fallbacks"),
+                f"{' -> '.join(circle)} goes in a circle; where all fail a request would never end: leave one of them out",
+            )
+
+
+def _circle(settings: Settings, name: str) -> tuple[str, ...] | None:
+    """The shortest way from a model over its fall-backs to itself."""
+    for other, way in _fallen_back(settings, name).items():
+        if name in settings.models[other].fallbacks:
+            return (*way, name)
+    return None
+
+
+def _fallen_back(settings: Settings, name: str) -> dict[str, tuple[str, ...]]:
+    """What is asked in turn where `name` can't answer, as the gateway does: its fall-backs, then theirs; each with the way."""
+    ways: dict[str, tuple[str, ...]] = {name: (name,)}
+    names = [name]
+    for asked in names:  # grows while it is walked
+        for other in settings.models[asked].fallbacks:
+            if other not in ways:
+                ways[other] = (*ways[asked], other)
+                names.append(other)
+    return ways
+
+
+def _answers(settings: Settings, name: str) -> Iterator[tuple[str, ServedModel | ProvidedModel]]:
+    """The models that answer for `name` itself, without its fall-backs."""
+    model = settings.models.get(name)
+    if isinstance(model, RoutedModel):
+        for target in model.targets:
+            yield from _answers(settings, target)
+    elif model is not None:
+        yield name, model
+
+
+def _privacy(settings: Settings) -> Iterator[Problem]:
+    for name in settings.models:
+        if not any(isinstance(each, ServedModel) and each.private for _, each in _answers(settings, name)):
+            continue
+        for target, each in _answers(settings, name):
+            if isinstance(each, ProvidedModel):
+                yield (
+                    ("models", name, "targets"),
+                    (
+                        f"{target} is served by the provider {each.provider}, and another target is private; requests for a "
+                        "private model would leave: remove one of them"
+                    ),
+                )
+        for fallback, way in list(_fallen_back(settings, name).items())[1:]:
+            for target, each in _answers(settings, fallback):
+                if isinstance(each, ProvidedModel):
+                    through = f", to which {way[-2]} falls back," if len(way) > 2 else ""
+                    yield (
+                        ("models", name, "fallbacks"),
+                        (
+                            f"{name} is private, and {target}{through} is served by the provider {each.provider}; its requests "
+                            "would leave: remove the fall-back, or private"
+                        ),
+                    )
+
+
+def _same_tasks(settings: Settings) -> Iterator[Problem]:
+    for name, model in settings.models.items():
+        task = settings.task_of(name)
+        if wrong := {settings.task_of(fallback) for fallback in model.fallbacks} - {task}:
+            yield (
+                ("models", name, "fallbacks"),
+                (
+                    f"{name} is a model for {task}, and a fall-back is one for {', '.join(sorted(wrong))}; it could not answer: "
+                    f"name a model for {task}"
+                ),
+            )
+        tasks = {settings.task_of(target) for target in model.targets} if isinstance(model, RoutedModel) else {task}
+        if len(tasks) > 1:
+            yield (
+                ("models", name, "targets"),
+                (
+                    f"the targets are for {' and '.join(sorted(tasks))}; some requests could not be answered: name models of one "
+                    "task"
+                ),
+            )
+
+
+def _teams(settings: Settings) -> Iterator[Problem]:
+    names = names_of(settings)
+    by_key: dict[str, str] = {}
+    for team, entry in settings.gateway.teams.items():
+        if team.startswith(OWN_TEAMS):
+            yield (
+                ("gateway", "teams", team),
+                (
+                    f"names that begin with {OWN_TEAMS} are those of Slipway's own teams, as which acceptance asks; requests and "
+                    "limits could not be told apart: name the team otherwise"
+                ),
+            )
+        other = by_key.setdefault(entry.key.get_secret_value(), team)
+        if other != team:
+            yield (
+                ("gateway", "teams", team, "key"),
+                f"the team {other!r} has the same key; requests could not be told apart: give each its own",
+            )
+        for model in entry.models or ():
+            if model not in names:
+                yield (
+                    ("gateway", "teams", team, "models"),
+                    f"there is no model {model!r}; the team would ask in vain: use one of {', '.join(names)}",
+                )
+        allowed = {names[model] for model in entry.models or names if model in names}
+        if (
+            entry.private
+            and allowed
+            and not any(isinstance(each, ServedModel) for model in allowed for _, each in _answers(settings, model))
+        ):
+            yield (
+                ("gateway", "teams", team, "private"),
+                (
+                    "none of the team's models is served here; every request of a private team would be refused: give it a "
+                    "model that is, or remove private"
+                ),
+            )
+
+
+def _ports(settings: Settings) -> Iterator[Problem]:
+    host, gateway, front = settings.gateway_host, settings.gateway, settings.front
+    ports: dict[str, list[tuple[tuple[str | int, ...], int]]] = {host: [(("gateway", "port"), gateway.port)]}
+    if settings.has_private_gateway:
+        ports[host].append((("gateway", "private_port"), gateway.private_port))
+    ports.setdefault(settings.front_host, []).append((("front", "port"), front.port))
+    for name, model in settings.served.items():
+        if model.engine.port is not None and settings.pool_of(model) in settings.pools:
+            for machine in settings.machines_of(settings.pool_of(model)):
+                ports.setdefault(machine.name, []).append((("models", name, "engine", "port"), model.engine.port))
+    machines = settings.machines
+    for name, taken in ports.items():
+        ssh = machines[name].port
+        for port in repeated([port for _, port in taken] + [ssh]):
+            places = [path(*keys) for keys, value in taken if value == port]
+            both = " and ".join([*places, "its SSH port"] if port == ssh else places)
+            first = next(keys for keys, value in taken if value == port)
+            yield first, f"{both} are both {port} on {name}; one would not start: choose another port"
+
+
+def _addresses(settings: Settings) -> Iterator[Problem]:
+    """Services that other machines call need a private address to listen on, and engines a key."""
+    gateway, front = settings.gateway_host, settings.front_host
+    called: dict[str, None] = {}
+    for model in settings.served.values():
+        if settings.pool_of(model) in settings.pools:
+            names = (machine.name for machine in settings.machines_of(settings.pool_of(model)))
+            called |= dict.fromkeys(name for name in names if name != gateway)
+    engines = list(called)
+    if gateway != front:
+        called[gateway] = None
+    for name, machine in settings.machines.items():
+        if name in called and not machine.has_private_address:
+            yield (
+                (*machine.keys, "private_address"),
+                (
+                    f"{name} is called by other hosts, but {machine.address} is no private address; its service would face "
+                    "the internet: set its private_address"
+                ),
+            )
+    if engines and settings.gateway.engine_key is None:
+        yield (
+            ("gateway", "engine_key"),
+            (
+                f"missing, while {', '.join(engines)} and the gateway are different hosts; anyone in the private network could "
+                "use the engines: set it, for example to {env: SLIPWAY_ENGINE_KEY}"
+            ),
+        )
+
+
+RULES = (
+    (_machines, _pools, _names, _tasks),
+    (_references,),
+    (_circles, _privacy, _same_tasks, _teams, _ports, _addresses),
+)
+"""Those of one row look at the settings together; a later row takes for granted that the earlier ones found nothing."""
+
+
+def repeated(values: Iterable[_T]) -> list[_T]:
+    """The values that are there more than once, each once."""
+    return [value for value, count in Counter(values).items() if count > 1]

@@ -1,0 +1,1 @@
+"""Hosts that one owns: their addresses stand in the settings."""

@@ -1,0 +1,359 @@
+"""Which backend the gateway asks, what it counts, and what it makes of errors."""
+
+import asyncio
+import json
+import random
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.unit.roles.gateway_part import part
+
+answers, backends, balance, bodies = part("answers"), part("backends"), part("balance"), part("bodies")
+failures, limits, routes, serving = part("failures"), part("limits"), part("routes"), part("serving")
+teams, usage = part("teams"), part("usage")
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def deployment(id_: str, name: str = "tiny", **more: Any) -> Any:
+    fields = {"litellm": {"model": "p/m"}, "task": "chat", "native": frozenset({"chat"}), "private": True} | more
+    return routes.Deployment(id=id_, name=name, url="http://192.0.2.1/v1", **fields)
+
+
+# Which one
+
+
+def test_the_weights_share_the_requests_out() -> None:
+    chosen = balance.Balance(dice=random.Random(1))  # noqa: S311
+    ones = [deployment("heavy", weight=9), deployment("light", weight=1), deployment("spare", weight=0)]
+    counted = Counter(chosen.choose(ones, ()).id for _ in range(1000))
+    assert 60 < counted["light"] < 140
+    assert counted["spare"] == 0
+
+
+def test_among_replicas_the_idle_one_is_asked() -> None:
+    chosen = balance.Balance()
+    ones = [deployment("a"), deployment("b")]
+    chosen.begin(ones[0])
+    assert {chosen.choose(ones, ()).id for _ in range(20)} == {"b"}
+    chosen.end(ones[0])
+    assert {chosen.choose(ones, ()).id for _ in range(50)} == {"a", "b"}
+
+
+def test_one_that_failed_is_left_alone_as_far_as_there_are_others() -> None:
+    clock = Clock()
+    chosen = balance.Balance(clock)
+    ones = [deployment("a"), deployment("b")]
+    chosen.failed(ones[0], 15)
+    assert {chosen.choose(ones, ()).id for _ in range(20)} == {"b"}
+    assert chosen.choose(ones, {"b"}).id == "a"
+    assert chosen.choose(ones, {"a", "b"}) is None
+    clock.now = 15
+    assert {chosen.choose(ones, ()).id for _ in range(50)} == {"a", "b"}
+    chosen.failed(ones[0], 15)
+    chosen.answered(ones[0])
+    assert {chosen.choose(ones, ()).id for _ in range(50)} == {"a", "b"}
+
+
+# What stays here
+
+
+class Way:
+    """Asks nobody: it notes whom it was to ask, and fails for those in `broken`."""
+
+    def __init__(self, broken: frozenset[str]) -> None:
+        self.broken = broken
+        self.asked: list[Any] = []
+
+    def can(self, *_: object) -> bool:
+        return True
+
+    @asynccontextmanager
+    async def ask(self, chosen: Any, _: object) -> AsyncIterator[Any]:
+        self.asked.append(chosen)
+        if chosen.id in self.broken:
+            raise backends.Lost("gone")
+
+        async def chunks() -> AsyncIterator[bytes]:
+            yield b"{}"
+
+        yield backends.Reply(200, {"content-type": "application/json"}, chunks())
+
+
+def ask(found: Any, *, private: bool, broken: frozenset[str] = frozenset()) -> tuple[list[Any], int]:
+    """Whom a request to "a" was sent to, and the status of its answer."""
+    way, sent = Way(broken), []
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    team = teams.Team(name="t", digest="0" * 64, private=private)
+    body = bodies.Json(b"{}", {"model": "a"})
+    call = backends.Call(path="/v1/x", family="chat", body=body, headers={}, team=team, more={})
+    served = serving.Serving(way, way, limits.Limits(), balance.Balance())
+    caller = serving.Caller(send, anthropic=False)
+    try:
+        asyncio.run(served.answer(call, found, "a", caller))
+    except answers.Refusal as refusal:
+        assert not sent
+        return way.asked, refusal.status
+    return way.asked, sent[0]["status"]
+
+
+NAMES = ("a", "b", "c")
+
+
+@st.composite
+def anything_served(draw: st.DrawFn) -> Any:
+    models = {
+        name: tuple(
+            deployment(
+                f"{name}{number}",
+                name,
+                private=draw(st.booleans()),
+                weight=draw(st.integers(0, 3)),
+                native=draw(st.sampled_from([frozenset({"chat"}), frozenset()])),
+            )
+            for number in range(draw(st.integers(1, 4)))
+        )
+        for name in NAMES
+    }
+    fallbacks = {name: tuple(draw(st.lists(st.sampled_from(NAMES), unique=True))) for name in NAMES}
+    return routes.Routes(models=models, fallbacks=fallbacks)
+
+
+@given(anything_served(), st.data(), st.booleans())
+def test_no_private_request_reaches_a_provider_whatever_fails(found: Any, data: st.DataObject, private: bool) -> None:
+    ids = sorted(one.id for one in found.deployments())
+    broken = data.draw(st.sets(st.sampled_from(ids)))
+    asked, status = ask(found, private=private, broken=frozenset(broken))
+    assert not private or all(one.private for one in asked)
+    assert len({one.id for one in asked}) == len(asked)
+    # Names in the order of the fall-backs; each at most three times.
+    order = [one.name for one in asked]
+    assert list(dict.fromkeys(order)) == [name for name in found.chain("a") if name in order]
+    assert max(Counter(order).values(), default=0) <= 3
+    answered = bool(asked) and asked[-1].id not in broken
+    assert status == (200 if answered else 503 if asked else 403)
+
+
+def test_a_model_that_only_a_provider_serves_is_not_for_a_private_team() -> None:
+    found = routes.Routes(models={"a": (deployment("a", "a", private=False),)})
+    assert ask(found, private=True) == ([], 403)
+    assert ask(found, private=False)[1] == 200
+
+
+# What LiteLLM is told
+
+
+class Router:
+    """Takes every backend but those of the provider "nonsense"."""
+
+    def set_model_list(self, entries: list[dict[str, Any]]) -> None:
+        self.ids = [one["model_info"]["id"] for one in entries if one["litellm_params"]["model"] != "nonsense/m"]
+
+    def has_model_id(self, id_: str) -> bool:
+        return id_ in self.ids
+
+
+def test_litellm_knows_each_backend_by_its_id_and_one_that_is_gone_for_one_change_more() -> None:
+    def served(*ones: Any) -> Any:
+        return routes.Routes(models={"tiny": ones})
+
+    router, translated = Router(), part("translated").Translated(None)
+    a, b, c = (deployment(id_, litellm={"model": "p/m"}) for id_ in "abc")
+    assert translated.take(router, served(a, b)) == []
+    assert router.ids == ["a", "b"]
+    assert translated.can(a, "chat")
+    assert not translated.can(a, "tokenize")
+    assert not translated.can(c, "chat")
+    translated.take(router, served(b, c))
+    assert router.ids == ["b", "c", "a"]
+    assert translated.can(a, "chat")  # for who had chosen it
+    translated.take(router, served(c))
+    assert router.ids == ["c", "b"]
+    assert not translated.can(a, "chat")
+
+
+def test_a_backend_that_litellm_refuses_is_told_and_not_asked() -> None:
+    translated = part("translated").Translated(None)
+    odd = deployment("odd", litellm={"model": "nonsense/m"})
+    assert translated.take(Router(), routes.Routes(models={"tiny": (odd, deployment("a"))})) == ["odd"]
+    assert not translated.can(odd, "chat")
+
+
+# How much
+
+
+def test_a_minute_starts_with_its_first_request() -> None:
+    clock = Clock()
+    counted, team = limits.Limits(clock), teams.Team(name="t", digest="", requests_per_minute=2)
+    for clock.now in (100, 130):
+        counted.admit(team)
+    clock.now = 140
+    with pytest.raises(limits.Exceeded) as over:
+        counted.admit(team)
+    assert (over.value.limit, over.value.wait_s) == ("2 requests per minute", 20)
+    clock.now = 160
+    counted.admit(team)
+
+
+@pytest.mark.parametrize("now", [100.0, 100.25, 130.375, 158.625, 159.5, 159.875])
+def test_whoever_waits_as_long_as_told_is_let_in(now: float) -> None:
+    clock = Clock()
+    counted, team = limits.Limits(clock), teams.Team(name="t", digest="", requests_per_minute=1)
+    clock.now = 100
+    counted.admit(team)
+    clock.now = now
+    with pytest.raises(limits.Exceeded) as over:
+        counted.admit(team)
+    assert 1 <= over.value.wait_s <= 60
+    clock.now = now + over.value.wait_s
+    counted.admit(team)
+
+
+def test_two_keys_of_a_team_share_its_limit_and_other_teams_do_not() -> None:
+    counted = limits.Limits(Clock())
+    one, two = (teams.Team(name="t", digest=digest, requests_per_minute=1) for digest in "12")
+    counted.admit(one)
+    with pytest.raises(limits.Exceeded):
+        counted.admit(two)
+    counted.admit(teams.Team(name="other", digest="3", requests_per_minute=1))
+
+
+def test_tokens_count_when_they_are_known() -> None:
+    clock = Clock()
+    counted, team = limits.Limits(clock), teams.Team(name="t", digest="", tokens_per_minute=10)
+    counted.admit(team)
+    counted.spend(team, 9)
+    counted.admit(team)
+    counted.spend(team, 9)
+    with pytest.raises(limits.Exceeded, match="10 tokens per minute"):
+        counted.admit(team)
+    clock.now = 60
+    counted.admit(team)
+
+
+def events(*data: Any) -> bytes:
+    return b"".join(f"data: {json.dumps(one)}\n\n".encode() for one in data) + b"data: [DONE]\n\n"
+
+
+CHUNK = {"choices": [{"delta": {"content": "x"}}], "usage": None}
+USAGE = {"choices": [], "usage": {"prompt_tokens": 5, "completion_tokens": 4, "total_tokens": 9}}
+
+
+@given(st.lists(st.integers(1, 200), max_size=8), st.booleans())
+def test_usage_is_read_and_hidden_however_a_stream_is_cut(cuts: list[int], hide: bool) -> None:
+    stream = events(CHUNK, CHUNK, USAGE)
+    places = sorted({0, len(stream), *(cut for cut in cuts if cut < len(stream))})
+    meter = usage.Meter(stream=True, hide=hide)
+    passed = b"".join(meter.feed(stream[start:end]) for start, end in zip(places, places[1:], strict=False))
+    passed += meter.end()
+    assert meter.tokens == 9
+    assert passed == (events(CHUNK, CHUNK) if hide else stream)
+
+
+@pytest.mark.parametrize(
+    ("data", "tokens"),
+    [
+        ([{"type": "response.completed", "response": {"usage": {"input_tokens": 5, "total_tokens": 9}}}], 9),
+        (
+            [
+                {"type": "message_start", "message": {"usage": {"input_tokens": 5, "output_tokens": 1}}},
+                {"type": "message_delta", "usage": {"output_tokens": 3}},
+                {"type": "message_delta", "usage": {"output_tokens": 4}},
+            ],
+            9,
+        ),
+        ([{"message": {"usage": {"input_tokens": 1, "cache_read_input_tokens": 100, "output_tokens": 2}}}], 103),
+        ([CHUNK, CHUNK], 3),  # nothing is told: an event is a token or more
+        ([{"usage": {"total_tokens": "many"}}], 2),
+    ],
+)
+def test_every_way_of_telling_usage_is_understood(data: list[Any], tokens: int) -> None:
+    meter = usage.Meter(stream=True)
+    meter.feed(events(*data))
+    assert meter.end() == b""
+    assert meter.tokens == tokens
+
+
+def test_a_whole_answer_tells_its_usage() -> None:
+    meter = usage.Meter(stream=False)
+    for part_ in (b'{"usage": {"prompt_tok', b'ens": 3, "total_tokens": 3}}'):
+        assert meter.feed(part_) == part_
+    meter.end()
+    assert meter.tokens == 3
+
+
+# What errors say
+
+
+@pytest.mark.parametrize(
+    ("body", "message", "kind", "code"),
+    [
+        (b'{"error": {"message": "m", "type": "t", "param": null, "code": "c"}}', "m", "t", "c"),
+        (b'{"error": {"message": "m", "type": "BadRequestError", "code": 400}}', "m", "BadRequestError", None),
+        (b'{"type": "error", "error": {"type": "t", "message": "m"}}', "m", "t", None),
+        (b'{"object": "error", "message": "m", "code": "400"}', "m", "invalid_request_error", None),
+        (b'{"error": "m"}', "m", "invalid_request_error", None),
+        (b'{"detail": "m"}', "m", "invalid_request_error", None),
+        (b'{"detail": [{"loc": ["body"]}]}', '[{"loc": ["body"]}]', "invalid_request_error", None),
+        (b"<html>", "The backend refused the request and did not say why.", "invalid_request_error", None),
+        (b'{"error": {"message": "m Received Model Group=x"}}', "m", "invalid_request_error", None),
+        (
+            b'{"error": {"message": "m\\n\\nLiteLLM: model group x", "type": "None"}}',
+            "m",
+            "invalid_request_error",
+            None,
+        ),
+    ],
+)
+def test_an_engines_error_is_passed_on_in_the_form_of_openai(
+    body: bytes, message: str, kind: str, code: str | None
+) -> None:
+    error = answers.backend_refusal(400, body).data(anthropic=False)["error"]
+    assert error == {"message": message, "type": kind, "param": None, "code": code}
+    assert answers.backend_refusal(400, body).data(anthropic=True) == {
+        "type": "error",
+        "error": {"type": "invalid_request_error", "message": message},
+    }
+
+
+@pytest.mark.parametrize(
+    ("data", "found"),
+    [
+        ({"error": {"message": "m"}}, True),
+        ({"type": "error", "error": {"message": "m"}}, True),
+        ({"type": "response.failed", "response": {"object": "response", "error": {"code": "server_error"}}}, True),
+        ({"object": "response", "error": {"code": "server_error"}}, False),
+        ({"object": "response", "error": None}, False),
+        ({"choices": [{"text": '"error"'}]}, False),
+        (['"error"'], False),
+    ],
+)
+def test_an_error_is_told_from_an_answer(data: Any, found: bool) -> None:
+    body = json.dumps(data).encode()
+    assert bool(failures.error_in(body)) is found
+    assert bool(failures.error_in_event(b"event: x\ndata: " + body + b"\n\n")) is found
+
+
+def test_a_body_is_passed_byte_for_byte_unless_the_name_differs() -> None:
+    raw = b'{ "model":"tiny", "n": 1.0 }'
+    body = asyncio.run(bodies.read(raw, "application/json"))
+    assert body.asking("tiny") == (raw, "application/json")
+    assert json.loads(body.asking("inside", stream_options={})[0]) == {
+        "model": "inside",
+        "n": 1.0,
+        "stream_options": {},
+    }

@@ -1,1 +1,0 @@
-"""The review of a change on a code-review service's machines."""
