@@ -13,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar
 
 WORDS = ("one ", "two ", "three ", "four")
+_PORTS: set[int] = set()
 USAGE = {"prompt_tokens": 5, "completion_tokens": 4, "total_tokens": 9}
 
 
@@ -67,11 +68,29 @@ class Double:
 
     def start(self) -> None:
         handler = type("Handler", (_Handler,), {"double": self})
-        self.server = ThreadingHTTPServer(("127.0.0.1", self.port), handler)
+        self.server = self._server(handler)
         self.server.daemon_threads = True
         self.port = self.server.server_address[1]
         self.open: set[socket.socket] = set()
         threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
+
+    def _server(self, handler: type[BaseHTTPRequestHandler]) -> ThreadingHTTPServer:
+        """A server on its own port, or on one that no double of this process had before.
+
+        A gateway knows a backend by its address: one that failed is left alone for a while, and so would be the
+        double of the next test that the kernel gave the same port.
+        """
+        passed_over = []
+        try:
+            while True:
+                server = ThreadingHTTPServer(("127.0.0.1", self.port), handler)
+                if self.port or server.server_address[1] not in _PORTS:
+                    _PORTS.add(server.server_address[1])
+                    return server
+                passed_over.append(server)
+        finally:
+            for server in passed_over:
+                server.server_close()
 
     def kill(self) -> None:
         """As a process that is killed: nothing listens, and every connection breaks."""

@@ -1,9 +1,11 @@
 """The gateway as a host runs it: the locked LiteLLM, with the role's files beside its configuration."""
 
+import contextlib
 import fcntl
 import hashlib
 import json
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -74,6 +76,18 @@ def environment() -> Path:
     return home
 
 
+def _free_port() -> int:
+    """A port to listen on in a while.
+
+    It is below those that the kernel gives to connections (net.ipv4.ip_local_port_range): a connection of another test
+    may hold one of those by the time that the gateway has loaded its modules.
+    """
+    while True:
+        port = random.randrange(20_000, 30_000)  # noqa: S311 -- a port, not a secret
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+
+
 def sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -106,8 +120,7 @@ class Gateway:
         shutil.copy(FILES / "slipway/sitecustomize.py", startup)
         shutil.copytree(FILES / "slipway/slipway_gateway", startup / "slipway_gateway")
         (self.folder / "config.yaml").write_text(yaml.safe_dump(config(60)))
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
+        self.port = _free_port()
         home = environment()
         command = [home / "bin/litellm", "--config", self.folder / "config.yaml", "--host", "127.0.0.1"]
         command += ["--port", str(self.port), "--num_workers", "1", "--telemetry", "False"]
