@@ -5,7 +5,9 @@ It answers with fixed words, notes what it was asked, and knows whether a caller
 
 import contextlib
 import json
+import os
 import socket
+import struct
 import threading
 import time
 from dataclasses import dataclass, field
@@ -49,6 +51,8 @@ class Double:
         go_on: while it is not set, a stream waits after its first event.
         asked: the requests so far.
         left: set when a caller went away while it talked.
+        resets_kept: closes a connection that was kept just as the next request comes on it, as a server does whose time for
+            idle connections is over at that moment.
     """
 
     name: str
@@ -58,6 +62,7 @@ class Double:
     port: int = 0
     asked: list[Asked] = field(default_factory=list)
     left: threading.Event = field(default_factory=threading.Event)
+    resets_kept: bool = False
 
     def __post_init__(self) -> None:
         self.start()
@@ -108,6 +113,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def setup(self) -> None:
         super().setup()
+        self.count = 0
         self.double.open.add(self.request)
 
     def finish(self) -> None:
@@ -118,6 +124,13 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
     def do_POST(self) -> None:
+        self.count += 1
+        if self.double.resets_kept and self.count > 1:
+            # With data that nobody reads, and at once: the caller is told by a reset.
+            self.request.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            os.close(self.request.detach())
+            self.close_connection = True
+            return
         raw = self.rfile.read(int(self.headers.get("content-length", 0)))
         self.double.asked.append(Asked(self.path, {k.lower(): v for k, v in self.headers.items()}, raw))
         try:

@@ -538,6 +538,19 @@ def test_a_stream_that_fails_before_its_first_event_is_begun_elsewhere(
     assert good.asked
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_kept_connection_that_is_closed_as_it_is_used_loses_nothing(
+    gateway: Gateway, engine: Double, stream: bool
+) -> None:
+    gateway.use(routes=gateway.routes([deployment("tiny", engine.url, native=ALL)]))
+    assert gateway.chat("tiny").is_success
+    engine.resets_kept = True
+    for _ in range(5):
+        response = gateway.chat("tiny", stream=stream)
+        assert response.status_code == 200, response.text
+    assert len(engine.asked) == 6
+
+
 def test_a_stream_without_an_event_is_no_answer(served: Gateway, engine: Double) -> None:
     engine.mode = "empty"
     response = served.chat("tiny", stream=True)
