@@ -162,6 +162,15 @@ class Run:
         )
 
 
+@dataclass(frozen=True)
+class Idle:
+    """Memory of a target, in MiB, before and while so many idle streams were open."""
+
+    before_mib: float
+    mib: float
+    open: int
+
+
 Runs = Mapping[Scenario, Sequence[Run]]
 """Of one target: a run for each round."""
 
@@ -192,7 +201,7 @@ def main() -> None:
     except (BuildError, RuntimeError, OSError) as error:
         sys.exit(f"error: {error}")
     direct = runs["direct"]
-    found = {name: figures(direct, runs[name], idle[name][1]) for name in (arguments.target, "stock")}
+    found = {name: figures(direct, runs[name], idle[name].mib) for name in (arguments.target, "stock")}
     if arguments.json:
         print(json.dumps({**found[arguments.target], "stock": found["stock"]}))
         return
@@ -200,8 +209,8 @@ def main() -> None:
     print_beside(runs, length)
 
 
-def measured(target: str, length: Length) -> tuple[dict[str, Runs], dict[str, tuple[float, float]]]:
-    """Runs of each target, and its memory in MiB without and with idle streams."""
+def measured(target: str, length: Length) -> tuple[dict[str, Runs], dict[str, Idle]]:
+    """Runs of each target, and its memory with idle streams."""
     programs = built()
     begun = time.monotonic()
     names = ("direct", target, "stock")
@@ -256,8 +265,8 @@ def loaded(programs: Path, target: Target, scenario: Scenario, length: Length) -
     return Run.of(found, cpu)
 
 
-def held(programs: Path, name: str, target: Target, count: int) -> tuple[float, float]:
-    """Memory of a target before and while streams are open in which nothing happens, in MiB."""
+def held(programs: Path, name: str, target: Target, count: int) -> Idle:
+    """Memory of a target while streams are open in which nothing happens."""
     before = memory_mib(target.processes())
     task = Task(
         url=f"{target.url}/chat/completions",
@@ -271,11 +280,11 @@ def held(programs: Path, name: str, target: Target, count: int) -> tuple[float, 
     )
     with Load(programs, task) as load:
         memory = memory_mib(target.processes())
-        open_still = load.go()["requests"]
-    tell(f"{name}: {before:.0f} MiB, {memory:.0f} MiB with {open_still} of {count} idle streams open")
+        found = Idle(before, memory, load.go()["requests"])
+    tell(f"{name}: {found.before_mib:.0f} MiB, {found.mib:.0f} MiB with {found.open} of {count} idle streams open")
     if load.first_error:
         tell(f"  the first error: {load.first_error[:300]}")
-    return before, memory
+    return found
 
 
 def figures(direct: Runs, ours: Runs, idle_mib: float) -> Figures:
@@ -334,9 +343,7 @@ def rotated(names: Sequence[str], by: int) -> list[str]:
     return [*names[start:], *names[:start]]
 
 
-def print_table(
-    target: str, found: Mapping[str, Figures], length: Length, idle: Mapping[str, tuple[float, float]]
-) -> None:
+def print_table(target: str, found: Mapping[str, Figures], length: Length, idle: Mapping[str, Idle]) -> None:
     """The figures beside their goals."""
     colours = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
     red, plain = ("\x1b[31m", "\x1b[0m") if colours else ("", "")
@@ -353,7 +360,8 @@ def print_table(
             cell = f"{text + (' missed' if missed else ''):>16}"
             cells.append(f"{red}{cell}{plain}" if missed else cell)
         print(f"{name:18}  {goal!s:>7}  {'  '.join(cells)}  {goal.text}")
-    print(f"idle before: {', '.join(f'{name} {before:.0f} MiB' for name, (before, _) in idle.items())}")
+    for name, one in idle.items():
+        print(f"{name}: {one.before_mib:.0f} MiB before, {one.open} of {length.idle} idle streams were open at once")
 
 
 def print_beside(runs: Mapping[str, Runs], length: Length) -> None:
@@ -385,7 +393,7 @@ def number(value: float | None) -> str:
     """A figure with as many digits as it is worth."""
     if value is None:
         return "-"
-    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.2f}"
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.2f}" if abs(value) >= 10 else f"{value:.3f}"
 
 
 def shown(run: Run, scenario: Scenario) -> str:
