@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import ceil
-from typing import Any
 
 from slipway.deployment.types import Instance, Served
 from slipway.engines.base import File, Launch, Probe, Program
 from slipway.engines.flags import arguments, taken
 from slipway.engines.llama_cpp.options import Options
+from slipway.engines.probes import PROBES
 from slipway.engines.programs import ROLES, from_source, lock_digest
 from slipway.settings.models import Task
 from slipway.settings.types import Secret
@@ -49,13 +49,6 @@ _JOURNAL = {
     "weights_mib": r"print_info: file size\s*=\s*([0-9.]+) MiB",
     "kv_cache_tokens": r"llama_context: n_ctx\s+=\s+(\d+)",
     "kv_cache_mib": r"llama_kv_cache: size\s*=\s*([0-9.]+) MiB",
-}
-
-_PROBES: Mapping[Task, tuple[str, Mapping[str, Any]]] = {
-    Task.CHAT: ("/v1/completions", {"prompt": "Hello", "max_tokens": 1}),
-    Task.COMPLETION: ("/v1/completions", {"prompt": "Hello", "max_tokens": 1}),
-    Task.EMBEDDING: ("/v1/embeddings", {"input": "Hello"}),
-    Task.RERANK: ("/v1/rerank", {"query": "Hello", "documents": ["Hello"]}),
 }
 
 
@@ -139,7 +132,7 @@ class LlamaCpp:
             # Of a single key the server logs the end.
             key = served.engine_key.get_secret_value()
             files["keys"] = File(content=Secret(f"{key}\n{key}\n"), secret=True)
-        probe = _PROBES[served.settings.task]
+        probe = PROBES[served.settings.task]
         environment = {"SLIPWAY_DRAIN_TIMEOUT": str(served.drain_s)}
         if served.on_gpus:
             environment |= {

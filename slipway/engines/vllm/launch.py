@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from slipway.deployment.types import Instance, Served
 from slipway.engines.base import File, Launch, Probe, Program
 from slipway.engines.flags import arguments, taken
+from slipway.engines.probes import PROBES
 from slipway.engines.programs import ROLES, files_digest, role_file
 from slipway.engines.vllm.options import Options
 from slipway.settings.models import Task
@@ -89,14 +89,6 @@ JOURNAL = {
     "max_concurrency": r"Maximum concurrency for [0-9,]+ tokens per request: ([0-9.]+)x",
 }
 """What its log says when it starts."""
-
-_PROBES: Mapping[Task, tuple[str, Mapping[str, Any]]] = {
-    Task.CHAT: ("/v1/completions", {"prompt": "Hello", "max_tokens": 1}),
-    Task.COMPLETION: ("/v1/completions", {"prompt": "Hello", "max_tokens": 1}),
-    Task.EMBEDDING: ("/v1/embeddings", {"input": "Hello"}),
-    Task.RERANK: ("/v1/rerank", {"query": "Hello", "documents": ["Hello"]}),
-}
-"""A request that has to be answered before the engine counts as ready."""
 
 
 @dataclass(frozen=True)
@@ -188,7 +180,7 @@ class Vllm:
                 "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
                 "CUDA_VISIBLE_DEVICES": ",".join(map(str, instance.gpus)),
             }
-        probe = _PROBES.get(served.settings.task)
+        probe = PROBES.get(served.settings.task)
         return Launch(
             description=f"the engine vLLM with {served.name}",
             command=(*_COMMANDS[_build(served)], *arguments(flags)),
