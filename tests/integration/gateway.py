@@ -19,27 +19,13 @@ from typing import Any
 import httpx
 import yaml
 
+from slipway.gateways.litellm import launch
 from slipway.gateways.litellm.config import config
 from slipway.paths import ROOT
 
 FILES = ROOT / "playbooks/roles/litellm/files"
 KEYS = {"open": "sk-open-0123456789", "narrow": "sk-narrow-0123456789", "private": "sk-private-0123456789"}
-ENVIRONMENT = {
-    "PYTHONUNBUFFERED": "1",
-    "LITELLM_LOCAL_MODEL_COST_MAP": "True",
-    "LITELLM_LOCAL_ANTHROPIC_BETA_HEADERS": "True",
-    "LITELLM_LOCAL_BLOG_POSTS": "True",
-    "LITELLM_LOCAL_POLICY_TEMPLATES": "True",
-    "HF_HUB_OFFLINE": "1",
-    "DO_NOT_TRACK": "1",
-    "DISABLE_ADMIN_UI": "True",
-    "NO_DOCS": "True",
-    "NO_REDOC": "True",
-    "NO_OPENAPI": "True",
-    "LITELLM_MODE": "PRODUCTION",
-    "LITELLM_LOG": "ERROR",
-    "LITELLM_MASTER_KEY": "sk-" + "0" * 32,
-}
+ENVIRONMENT = launch.ENVIRONMENT | {"LITELLM_MASTER_KEY": "sk-" + "0" * 32}
 
 
 def environment() -> Path:

@@ -16,7 +16,7 @@ RELEASE = "1.106.2"
 """The release that role litellm installs; its lock pins the same."""
 FILES = ROLES / "litellm" / "files"
 
-_ENVIRONMENT = {
+ENVIRONMENT = {
     "PYTHONUNBUFFERED": "1",
     # Idle connections to an engine go before the engine closes them, so that no request meets one that is closing.
     "AIOHTTP_KEEPALIVE_TIMEOUT": "60",
@@ -36,6 +36,7 @@ _ENVIRONMENT = {
     "LITELLM_MODE": "PRODUCTION",
     "LITELLM_LOG": "ERROR",
 }
+"""Of every process of LiteLLM, beside what its unit adds."""
 
 _ADMINISTRATOR = """\
 # LiteLLM insists on an administrator's key. Nobody is to have one: it is another one at each start, and the key check knows
@@ -85,7 +86,7 @@ class Litellm:
                 *("--host", gateway.address, "--port", str(gateway.port)),
                 *("--num_workers", "1", "--keepalive_timeout", "120", "--telemetry", "False"),
             ),
-            environment=_ENVIRONMENT | {"PYTHONPATH": f"{self.program().folder}/{_addition()}"},
+            environment=ENVIRONMENT | {"PYTHONPATH": f"{self.program().folder}/{_addition()}"},
             files=files,
             probe=Probe(path="/health/liveliness"),
             sandbox={
