@@ -117,6 +117,7 @@ class Front:
     workers: int = 2
     variables: Mapping[str, Any] = field(default_factory=dict)
     port: int = 0
+    stamp: int = 0
     process: subprocess.Popen[bytes] | None = None
     client: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=30, trust_env=False, verify=False))  # noqa: S501
 
@@ -147,9 +148,7 @@ class Front:
         (self.folder / "state/usage").mkdir(parents=True)
         _certificate(self.folder / "tls/server.pem")
         self.port = free_port()
-        if not (self.folder / "teams.json").exists():
-            self.teams(team("open"))
-            self.routes({})
+        self._write([team("open")], {})
         self.again()
 
     def again(self) -> None:
@@ -164,24 +163,6 @@ class Front:
 
     def wait(self, timeout_s: float = 30) -> None:
         self._until("/healthz", timeout_s)
-
-    def teams(self, *entries: Mapping[str, Any]) -> str:
-        return self.write("teams.json", json.dumps({"teams": entries}))
-
-    def routes(self, models: Mapping[str, Any], aliases: Mapping[str, str] | None = None, **more: Any) -> str:
-        address, port = self.gateway
-        gateway = {"address": address, "port": port}
-        data = {
-            "models": models,
-            "aliases": aliases or {},
-            "gateways": {"open": gateway, "private": gateway},
-            "fast_path": True,
-            "timeout_s": 30,
-            "extra_fields": {},
-            "allowed_origins": [],
-            **more,
-        }
-        return self.write("routes.json", json.dumps(data))
 
     def write(self, name: str, text: str) -> str:
         new = self.folder / f"{name}.new"
@@ -205,10 +186,14 @@ class Front:
 
         A blank at the end of each file makes it another one each time, so that its being in use can be seen.
         """
-        self.stamp = getattr(self, "stamp", 0) + 1
-        address, port = self.gateway
-        gateway = {"address": address, "port": port}
-        data = {
+        written = self._write(teams or [team("open")], models, **more)
+        self.use(**written)
+
+    def _write(self, teams: Sequence[Mapping[str, Any]], models: Mapping[str, Any], **more: Any) -> dict[str, str]:
+        """Both files; returns their digests."""
+        self.stamp += 1
+        gateway = dict(zip(("address", "port"), self.gateway, strict=True))
+        routes = {
             "models": models,
             "aliases": {},
             "gateways": {"open": gateway, "private": gateway},
@@ -218,9 +203,10 @@ class Front:
             "allowed_origins": [],
             **more,
         }
-        teams_digest = self.write("teams.json", json.dumps({"teams": teams or [team("open")]}) + " " * self.stamp)
-        routes_digest = self.write("routes.json", json.dumps(data) + " " * self.stamp)
-        self.use(teams=teams_digest, routes=routes_digest)
+        contents = {"teams": {"teams": teams}, "routes": routes}
+        return {
+            name: self.write(f"{name}.json", json.dumps(data) + " " * self.stamp) for name, data in contents.items()
+        }
 
     def state(self) -> dict[str, Any]:
         return self.client.get(self.url + "/slipway/state").json()
@@ -256,14 +242,15 @@ class Front:
         deadline = time.monotonic() + timeout_s
         while True:
             assert self.process is not None
-            assert self.process.poll() is None, self.journal_so_far()
+            assert self.process.poll() is None, self._said()
             with contextlib.suppress(httpx.HTTPError):
                 if self.client.get(self.url + path, timeout=5).status_code == 200:
                     return
-            assert time.monotonic() < deadline, self.journal_so_far()
+            assert time.monotonic() < deadline, self._said()
             time.sleep(0.05)
 
-    def journal_so_far(self) -> str:
+    def _said(self) -> str:
+        """The end of the journal; there may be no log of requests yet."""
         return (self.folder / "journal").read_text()[-4000:]
 
 

@@ -15,20 +15,12 @@ import httpx
 import openai
 import pytest
 
+from tests.integration.asking import CANARY, GENERATING, HELLO, TEXT, until, words
 from tests.integration.backend_double import WORDS, Double
 from tests.integration.front import Front, backend, hashed, model, team
 from tests.integration.gateway import KEYS
 
-TEXT = "".join(WORDS)
-CANARY = "canary-in-a-prompt-7319"
 ALL = ("chat", "completions", "embeddings", "rerank", "responses", "messages", "tokenize")
-HELLO = [{"role": "user", "content": CANARY}]
-GENERATING: dict[str, dict[str, Any]] = {
-    "/v1/chat/completions": {"messages": HELLO},
-    "/v1/completions": {"prompt": CANARY},
-    "/v1/responses": {"input": CANARY},
-    "/v1/messages": {"messages": HELLO, "max_tokens": 5},
-}
 OTHERS: dict[str, dict[str, Any]] = {
     "/v1/messages/count_tokens": {"messages": HELLO},
     "/v1/embeddings": {"input": CANARY, "encoding_format": "base64"},
@@ -96,21 +88,6 @@ def error(response: httpx.Response) -> dict[str, Any]:
     assert set(found) == {"message", "type", "param", "code"}
     assert response.headers["content-type"] == "application/json"
     return found
-
-
-def words(response: httpx.Response) -> str:
-    """What a stream says, if it is whole."""
-    lines = [line[6:] for line in response.text.splitlines() if line.startswith("data: ")]
-    assert lines[-1] == "[DONE]", response.text
-    choices = [choice for line in lines[:-1] for choice in json.loads(line)["choices"]]
-    return "".join((choice.get("delta") or choice).get("content") or choice.get("text") or "" for choice in choices)
-
-
-def until(holds: Callable[[], bool], timeout_s: float = 20) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 # Who calls, and what
@@ -359,7 +336,6 @@ def test_an_answer_comes_as_the_engine_gave_it(front: Front, engine: Double, pat
     assert (request.path, request.body["model"]) == (path, "tiny-inside")
     assert request.headers["authorization"] == "Bearer sk-backend"
     assert "x-api-key" not in request.headers
-    record = front.used(len(front.usage))[-1]
     until(lambda: front.usage[-1]["path"] == path)
     record = front.usage[-1]
     assert (record["team"], record["model"], record["in"], record["out"]) == ("open", "tiny", 5, 4)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +17,14 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from slipway.gateways.litellm.config import provider_parameters
+from tests.integration.asking import CANARY, HELLO, TEXT, words
+from tests.integration.asking import GENERATING as ASKING
+from tests.integration.asking import until as until_within
 from tests.integration.backend_double import WORDS, Double
 from tests.integration.gateway import KEYS, Gateway, deployment, key
 
-TEXT = "".join(WORDS)
-CANARY = "canary-in-a-prompt-7319"
 ALL = ("chat", "completions", "embeddings", "rerank", "responses", "messages", "tokenize", "transcriptions")
-HELLO = [{"role": "user", "content": CANARY}]
-ASKING: dict[str, dict[str, Any]] = {
-    "/v1/chat/completions": {"messages": HELLO},
-    "/v1/completions": {"prompt": CANARY},
-    "/v1/responses": {"input": CANARY},
-    "/v1/messages": {"messages": HELLO, "max_tokens": 5},
-}
-"""What a request to each path has at least."""
+until = partial(until_within, timeout_s=30)
 
 
 @pytest.fixture(scope="module")
@@ -89,14 +84,6 @@ def error(response: httpx.Response) -> dict[str, Any]:
     found = response.json()["error"]
     assert set(found) == {"message", "type", "param", "code"}
     return found
-
-
-def words(response: httpx.Response) -> str:
-    """What a stream says, if it is whole."""
-    lines = [line[6:] for line in response.text.splitlines() if line.startswith("data: ")]
-    assert lines[-1] == "[DONE]", response.text
-    choices = [choice for line in lines[:-1] for choice in json.loads(line)["choices"]]
-    return "".join((choice.get("delta") or choice).get("content") or choice.get("text") or "" for choice in choices)
 
 
 # Who calls, and what
@@ -465,13 +452,6 @@ def test_routes_change_without_failing_a_request(gateway: Gateway, backend: Call
     assert len(statuses) > 20
     assert set(statuses) == {200}
     assert gateway.process.poll() is None
-
-
-def until(holds: Callable[[], bool], timeout_s: float = 30) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def test_routes_are_taken_up_when_nobody_asks(gateway: Gateway, engine: Double) -> None:
