@@ -156,16 +156,14 @@ end
 
 -- Done with it: the connection is kept where the answer was read to its end.
 function Answer:done()
-    local kept = self.over and self.buffer_clean(self) and (self.headers["connection"] or ""):lower() ~= "close"
-    if kept and (self.chunked or self.left) then
+    -- A connection whose body ends with it cannot be kept.
+    local read = self.over and (self.chunked and self.clean or self.left and self.buffer == "")
+    local kept = read and (self.headers["connection"] or ""):lower() ~= "close"
+    if kept then
         self.sock:setkeepalive(KEEP_MS, POOL)
     else
         self.sock:close()
     end
-end
-
-function Answer:buffer_clean()
-    return self.chunked and self.clean or self.buffer == ""
 end
 
 function Answer:close()

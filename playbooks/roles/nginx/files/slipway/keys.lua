@@ -24,7 +24,6 @@ local NOBODY = {salt = ("\0"):rep(16), hash = ("\0"):rep(32)}
 local function bytes(hex)
     return (hex:gsub("%x%x", function(pair) return string.char(tonumber(pair, 16)) end))
 end
-M.bytes = bytes
 
 local function fits(entry, key)
     C.HMAC(sha256, entry.salt, #entry.salt, key, #key, digest, length)

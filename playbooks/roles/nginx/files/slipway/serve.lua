@@ -45,6 +45,7 @@ local function read_json(request, routes)
     end
     request.fields = fields
     local model = body.value(raw, fields, "model")
+    request.model_in_body = model
     if model == nil or model == cjson.null then
         model = request.model_in_path
     end
@@ -86,8 +87,7 @@ end
 -- The body as a backend is to get it: with its own name for the model, and asked for usage.
 local function for_backend(request, name)
     local values = {}
-    local model = body.value(request.raw, request.fields, "model")
-    if model ~= name then
+    if request.model_in_body ~= name then
         values.model = cjson.encode(name)
     end
     if request.hide_usage then
@@ -110,7 +110,7 @@ local function passed_headers(request)
     return found
 end
 
-local function lost(step, name)
+local function lost(name)
     return refusal(503, "backend_unavailable", "No backend of the model '" .. name
         .. "' gives an answer. Try again later.", {headers = {["Retry-After"] = "1"}})
 end
@@ -156,11 +156,11 @@ local function try(request, peer, name, backend)
         if fault == "late" then
             return "wrong", refusal(504, "timeout", "No answer in the time that this service allows.")
         elseif kind == "connect" then
-            return "unreached", lost(nil, name)
+            return "unreached", lost(name)
         elseif fault == "left" then
-            return "left", lost(nil, name)
+            return "left", lost(name)
         end
-        return "lost", lost(nil, name)
+        return "lost", lost(name)
     end
     heard()
     if answer.status >= 300 then
@@ -168,14 +168,14 @@ local function try(request, peer, name, backend)
         answer:close()
         ctx.generated = false
         if not words then
-            return broken == "left" and "left" or "lost", lost(nil, name)
+            return broken == "left" and "left" or "lost", lost(name)
         end
         local found = answers.refusal(answer.status, words)
         if not backend then
             -- The gateway speaks for its backends; its words are ours, in the caller's form.
             found.status = answer.status
-            local data = words
-            return "gateway", found, data, answer.headers
+            found.headers["Retry-After"] = answer.headers["retry-after"]
+            return "wrong", found
         end
         if answer.status == 429 or answer.status == 503 then
             return "full", refusal(503, "overloaded", "The model '" .. name
@@ -225,7 +225,7 @@ local function try(request, peer, name, backend)
     if what == "late" then
         return "wrong", refusal(504, "timeout", "No answer in the time that this service allows.")
     elseif what == "left" then
-        return "left", lost(nil, name)
+        return "left", lost(name)
     elseif what == "error" then
         local found = answers.refusal(500, wrong)
         if found.status == 500 then
@@ -234,7 +234,7 @@ local function try(request, peer, name, backend)
         end
         return "wrong", found
     end
-    return "lost", lost(nil, name)
+    return "lost", lost(name)
 end
 
 -- Have the first backend answer that can; returns nil, or the refusal when none could.
@@ -244,15 +244,9 @@ local function answer(request, steps)
     for _, step in ipairs(steps) do
         if step.gateway then
             ctx.backend = "gateway"
-            local verdict, found, text, headers = try(request, step.gateway, request.asked, nil)
+            local verdict, found = try(request, step.gateway, request.asked, nil)
             if verdict == "answered" then
                 return nil
-            elseif verdict == "gateway" then
-                local retry = headers["retry-after"]
-                if retry then
-                    found.headers["Retry-After"] = retry
-                end
-                return found, text
             elseif verdict == "wrong" then
                 return found
             end
@@ -297,7 +291,7 @@ local function answer(request, steps)
             end
         end
     end
-    return told or lost(nil, request.asked)
+    return told or lost(request.asked)
 end
 
 local function preflight(routes, headers)
@@ -477,9 +471,6 @@ function M.run()
         ctx.error = found.code
         for name, value in pairs(ctx.limit and limits.headers(ctx.team, ngx.now()) or {}) do
             found.headers[name] = found.headers[name] or value
-        end
-        if found.status ~= 401 then
-            found.headers["WWW-Authenticate"] = nil
         end
         return errors.send(found, anthropic)
     end
