@@ -13,6 +13,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar
 
 WORDS = ("one ", "two ", "three ", "four")
+PROBE = "slipway-probe"
+"""By which a front's own requests are known."""
 _PORTS: set[int] = set()
 USAGE = {"prompt_tokens": 5, "completion_tokens": 4, "total_tokens": 9}
 
@@ -44,10 +46,12 @@ class Double:
         name: what the answers name as their model.
         mode: how it answers: "well"; "die" (closes at once); "headers" (sends the head of a stream, then closes);
             "empty" (a stream of no events);
-            "middle" (closes after two events); "error" (a stream whose first event is an error); "hang"; or a status.
+            "middle" (closes after two events); "error" (a stream whose first event is an error); "hang" (no answer); "silent" (no answer, and no word
+            about its health either); or a status.
         pace_s: time between two events of a stream.
         go_on: while it is not set, a stream waits after its first event.
         asked: the requests so far.
+        probed: how often a front looked whether it generates.
         left: set when a caller went away while it talked.
     """
 
@@ -57,6 +61,7 @@ class Double:
     go_on: threading.Event = field(default_factory=_set)
     port: int = 0
     asked: list[Asked] = field(default_factory=list)
+    probed: int = 0
     left: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
@@ -117,9 +122,17 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, *_: object) -> None:
         pass
 
+    def do_GET(self) -> None:
+        if self.double.mode == "silent":
+            self.double.left.wait(60)
+        self._json({"status": "ok"}, 200 if self.path == "/health" else 404)
+
     def do_POST(self) -> None:
         raw = self.rfile.read(int(self.headers.get("content-length", 0)))
-        self.double.asked.append(Asked(self.path, {k.lower(): v for k, v in self.headers.items()}, raw))
+        if self.headers.get("user-agent") == PROBE:
+            self.double.probed += 1
+        else:
+            self.double.asked.append(Asked(self.path, {k.lower(): v for k, v in self.headers.items()}, raw))
         try:
             self._answer(raw)
         except OSError:
@@ -128,9 +141,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, raw: bytes) -> None:
         mode = self.double.mode
-        if mode == "hang":
-            self.double.left.wait(30)
-        if mode in {"die", "hang"}:
+        if mode in {"hang", "silent"}:
+            self.double.left.wait(60)
+        if mode in {"die", "hang", "silent"}:
             self.close_connection = True
             return
         if mode.isdigit():

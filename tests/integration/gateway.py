@@ -76,7 +76,7 @@ def environment() -> Path:
     return home
 
 
-def _free_port() -> int:
+def free_port() -> int:
     """A port to listen on in a while.
 
     It is below those that the kernel gives to connections (net.ipv4.ip_local_port_range): a connection of another test
@@ -120,7 +120,7 @@ class Gateway:
         shutil.copy(FILES / "slipway/sitecustomize.py", startup)
         shutil.copytree(FILES / "slipway/slipway_gateway", startup / "slipway_gateway")
         (self.folder / "config.yaml").write_text(yaml.safe_dump(config(60)))
-        self.port = _free_port()
+        self.port = free_port()
         home = environment()
         command = [home / "bin/litellm", "--config", self.folder / "config.yaml", "--host", "127.0.0.1"]
         command += ["--port", str(self.port), "--num_workers", "1", "--telemetry", "False"]

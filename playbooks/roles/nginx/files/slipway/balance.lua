@@ -1,0 +1,115 @@
+-- Which backend of a model is asked next, and what is known of each.
+--
+-- A backend is "well"; "slow": it takes requests, but nothing has come from it for a while; "silent": it does not answer at
+-- all; or "gone": nothing listens there. The prober says so (health.lua); a request that fails says it earlier.
+
+local gauges = require "slipway.gauges"
+
+local M = {}
+
+local dict = ngx.shared.slipway_health
+local RANK = {well = 0, slow = 1, failed = 2, silent = 3, gone = 3}
+local REST_S = 15
+
+function M.state(id)
+    return dict:get("s|" .. id) or "well"
+end
+
+function M.set(id, state)
+    local before = M.state(id)
+    if before ~= state then
+        dict:set("s|" .. id, state)
+        ngx.log(state == "well" and ngx.NOTICE or ngx.WARN, "backend ", id, " is ", state)
+    end
+end
+
+-- A backend failed a request; it is left alone for a while, as far as there are others.
+function M.failed(id)
+    dict:set("f|" .. id, true, REST_S)
+end
+
+-- Something came from a backend.
+function M.heard(id, now)
+    dict:set("l|" .. id, now)
+end
+
+function M.last_heard(id)
+    return dict:get("l|" .. id) or 0
+end
+
+local function rank(id)
+    local found = RANK[M.state(id)]
+    return (found == 0 and dict:get("f|" .. id)) and RANK.failed or found
+end
+
+-- Whether there is one among them that is well and was not tried.
+function M.another(backends, tried)
+    for _, backend in ipairs(backends) do
+        if not tried[backend.id] and rank(backend.id) < RANK.failed then
+            return true
+        end
+    end
+    return false
+end
+
+-- One that was not tried yet, or nil.
+--
+-- Weights share the requests out over what a name stands for; among the replicas of one it is that with the fewest requests.
+-- Weight 0 comes when there is no other.
+function M.choose(backends, tried)
+    local best, left = math.huge, {}
+    for _, backend in ipairs(backends) do
+        if not tried[backend.id] then
+            local its = rank(backend.id)
+            if its < best then
+                best, left = its, {}
+            end
+            if its == best then
+                left[#left + 1] = backend
+            end
+        end
+    end
+    local total = 0
+    for _, backend in ipairs(left) do
+        total = total + backend.weight
+    end
+    local group
+    if total > 0 then
+        local drawn = math.random() * total
+        for _, backend in ipairs(left) do
+            drawn = drawn - backend.weight
+            if backend.weight > 0 then
+                group = backend.group
+                if drawn <= 0 then
+                    break
+                end
+            end
+        end
+    end
+    local chosen, fewest = nil, math.huge
+    for _, backend in ipairs(left) do
+        if total == 0 or (backend.group == group and backend.weight > 0) then
+            local busy = gauges.get("backend|" .. backend.id) + math.random() * 0.5
+            if busy < fewest then
+                chosen, fewest = backend, busy
+            end
+        end
+    end
+    return chosen
+end
+
+-- What a lost engine was asked last: a request that took one down alone is not given another.
+
+local function suspect_key(fingerprint)
+    return "x|" .. fingerprint
+end
+
+function M.suspect(fingerprint)
+    dict:set(suspect_key(fingerprint), true, 600)
+end
+
+function M.is_suspect(fingerprint)
+    return dict:get(suspect_key(fingerprint)) == true
+end
+
+return M

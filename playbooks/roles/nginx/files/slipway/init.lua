@@ -1,0 +1,75 @@
+-- Starts a worker.
+
+local cjson = require "cjson"
+local files = require "slipway.files"
+local gauges = require "slipway.gauges"
+local health = require "slipway.health"
+local keys = require "slipway.keys"
+local limits = require "slipway.limits"
+local routes = require "slipway.routes"
+local usage = require "slipway.usage"
+
+local M = {}
+
+local REFRESH_S = 0.5
+
+cjson.decode_max_depth(200)
+
+local function take_teams(data)
+    assert(type(data.teams) == "table", "there are no teams")
+    for _, team in ipairs(data.teams) do
+        assert(type(team.name) == "string", "a team has no name")
+        -- Whether a team is private is never guessed.
+        assert(type(team.private) == "boolean", "private of team " .. team.name .. " is neither true nor false")
+        for _, limit in ipairs({"requests_per_minute", "tokens_per_minute", "parallel_requests", "tokens_per_month"}) do
+            assert(team[limit] == nil or type(team[limit]) == "number", limit .. " of team " .. team.name .. " is no number")
+        end
+        if team.models then
+            team.allowed = {}
+            for _, name in ipairs(team.models) do
+                team.allowed[name] = true
+            end
+        end
+    end
+    return {index = keys.index(data.teams)}
+end
+
+-- What was used before a restart counts on. The marker outlives a reload, and not a restart.
+local function recall()
+    local dict = ngx.shared.slipway_limits
+    if dict:add("recalled", true) then
+        local now = ngx.now()
+        usage.recall(now, function(record, time)
+            if type(record.team) == "string" then
+                limits.restore(record.team, now, time, (tonumber(record["in"]) or 0) + (tonumber(record.out) or 0))
+            end
+        end)
+    end
+end
+
+-- config: {folder (of teams.json and routes.json), usage (the folder of its records)}.
+function M.configure(config)
+    -- Compiled code would need memory that can be written and executed, which the unit forbids.
+    require("jit").off()
+    usage.configure(config.usage)
+    files.watch("teams", config.folder .. "/teams.json", take_teams)
+    files.watch("routes", config.folder .. "/routes.json", routes.take)
+end
+
+function M.worker()
+    math.randomseed(ngx.worker.pid() * 1000003 + math.floor(ngx.now() * 1000))
+    gauges.register()
+    recall()
+    files.refresh()
+    ngx.timer.every(REFRESH_S, function(premature)
+        if not premature then
+            local ok, fault = pcall(files.refresh)
+            if not ok then
+                ngx.log(ngx.ERR, "files cannot be read again: ", fault)
+            end
+        end
+    end)
+    ngx.timer.every(health.EVERY_S, health.tick)
+end
+
+return M

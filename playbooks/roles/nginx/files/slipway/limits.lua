@@ -1,0 +1,174 @@
+-- What a team may still use: requests and tokens of the running minute, tokens of the running month, requests at once.
+--
+-- Minutes and months are those of the clock (UTC). Tokens are reserved when a request begins and settled when it ends, by what
+-- the engine says it used. What goes beyond a minute's limit is taken from the next one.
+
+local gauges = require "slipway.gauges"
+
+local M = {}
+
+local dict = ngx.shared.slipway_limits
+local MINUTE_S = 60
+local FIRST_GUESS = 256
+local BYTES_PER_TOKEN = 4
+
+local function minute(now)
+    return math.floor(now / MINUTE_S)
+end
+
+local function month(now)
+    return os.date("!%Y-%m", now)
+end
+
+local function key(kind, team, period)
+    return kind .. "|" .. team .. "|" .. period
+end
+
+local function used_tokens(team, now)
+    local this = key("t", team.name, minute(now))
+    local used = dict:get(this)
+    if not used then
+        -- What the minute before went beyond its limit.
+        local before = dict:get(key("t", team.name, minute(now) - 1)) or 0
+        local debt = math.max(0, before - team.tokens_per_minute)
+        dict:add(this, debt, 3 * MINUTE_S)
+        used = dict:get(this) or debt
+    end
+    return used
+end
+
+-- What an answer takes where the caller does not say how long it may be: what the team's answers of this model took lately.
+local function guess(team, model)
+    return dict:get(key("e", team.name, model)) or FIRST_GUESS
+end
+
+-- The headers that tell a client what is left, as OpenAI's API names them.
+local function headers(team, now)
+    local found, reset = {}, math.ceil((minute(now) + 1) * MINUTE_S - now)
+    if team.requests_per_minute then
+        local used = dict:get(key("r", team.name, minute(now))) or 0
+        found["x-ratelimit-limit-requests"] = team.requests_per_minute
+        found["x-ratelimit-remaining-requests"] = math.max(0, team.requests_per_minute - used)
+        found["x-ratelimit-reset-requests"] = reset .. "s"
+    end
+    if team.tokens_per_minute then
+        found["x-ratelimit-limit-tokens"] = team.tokens_per_minute
+        found["x-ratelimit-remaining-tokens"] = math.max(0, team.tokens_per_minute - used_tokens(team, now))
+        found["x-ratelimit-reset-tokens"] = reset .. "s"
+    end
+    return found
+end
+M.headers = headers
+
+-- Admit a request of a team.
+--
+-- request: {model, bytes (of the body), max_tokens (or nil), context (tokens that the model holds, or nil), generates}.
+-- Returns what `settle` wants, or nil and {limit (in words), wait_s, code}.
+function M.admit(team, request, now)
+    local held = {team = team, model = request.model, minute = minute(now), reserved = 0}
+    local wait_s = math.max(1, math.ceil((minute(now) + 1) * MINUTE_S - now))
+    if team.tokens_per_month and (dict:get(key("m", team.name, month(now))) or 0) >= team.tokens_per_month then
+        return nil, {limit = team.tokens_per_month .. " tokens per month", code = "insufficient_quota", wait_s = nil}
+    end
+    if team.parallel_requests then
+        if gauges.enter("team|" .. team.name) > team.parallel_requests then
+            gauges.leave("team|" .. team.name)
+            return nil, {limit = team.parallel_requests .. " requests at the same time", wait_s = 1}
+        end
+        held.parallel = true
+    end
+    if team.requests_per_minute then
+        local mine = key("r", team.name, minute(now))
+        if dict:incr(mine, 1, 0, 3 * MINUTE_S) > team.requests_per_minute then
+            dict:incr(mine, -1)
+            M.release(held)
+            return nil, {limit = team.requests_per_minute .. " requests per minute", wait_s = wait_s}
+        end
+        held.counted = mine
+    end
+    if team.tokens_per_minute then
+        local prompt = math.ceil(request.bytes / BYTES_PER_TOKEN)
+        local answer = request.generates and (request.max_tokens or guess(team, request.model)) or 0
+        local wanted = math.min(prompt + answer, request.context or math.huge)
+        local used = used_tokens(team, now)
+        local mine = key("t", team.name, held.minute)
+        -- Counted first and looked at then, so that two at the same time cannot both have the last of it. A request that is
+        -- larger than the whole limit runs alone, and the minutes after pay for it.
+        local after = dict:incr(mine, wanted, used, 3 * MINUTE_S)
+        if after > team.tokens_per_minute and after > wanted then
+            dict:incr(mine, -wanted)
+            if held.counted then
+                dict:incr(held.counted, -1)
+            end
+            M.release(held)
+            return nil, {limit = team.tokens_per_minute .. " tokens per minute", wait_s = wait_s}
+        end
+        held.reserved = wanted
+    end
+    return held
+end
+
+-- Give back the place among those that run at the same time.
+function M.release(held)
+    if held.parallel then
+        held.parallel = nil
+        gauges.leave("team|" .. held.team.name)
+    end
+end
+
+-- The request is over. tokens_in, tokens_out: what it took; nil for nothing that was told. answered: something was generated
+-- or may have been, so what is not told counts as reserved.
+function M.settle(held, tokens_in, tokens_out, answered, now)
+    M.release(held)
+    local team = held.team
+    local used = (tokens_in or 0) + (tokens_out or 0)
+    if not tokens_in and not tokens_out and answered then
+        used = held.reserved
+    end
+    if team.tokens_per_minute then
+        local mine = key("t", team.name, held.minute)
+        if dict:get(mine) then
+            dict:incr(mine, used - held.reserved)
+        end
+        if minute(now) ~= held.minute and used > held.reserved then
+            -- Its minute is over: what it took beyond the reservation counts now.
+            used_tokens(team, now)
+            dict:incr(key("t", team.name, minute(now)), used - held.reserved, 0, 3 * MINUTE_S)
+        end
+        if tokens_out then
+            local name = key("e", team.name, held.model)
+            local before = dict:get(name) or tokens_out
+            dict:set(name, math.ceil(before * 0.8 + tokens_out * 0.2))
+        end
+    end
+    if team.tokens_per_month and used > 0 then
+        dict:incr(key("m", team.name, month(now)), used, 0)
+    end
+end
+
+-- Count what a record of usage says, after a restart.
+function M.restore(team, now, time, tokens)
+    if minute(time) == minute(now) then
+        dict:incr(key("r", team, minute(now)), 1, 0, 3 * MINUTE_S)
+        dict:incr(key("t", team, minute(now)), tokens, 0, 3 * MINUTE_S)
+    end
+    if month(time) == month(now) then
+        dict:incr(key("m", team, month(now)), tokens, 0)
+    end
+end
+
+-- Wrong keys of one address.
+
+local WRONG_PER_MINUTE = 120
+
+-- Whether an address brought too many wrong keys in this minute to be looked at again.
+function M.too_many_wrong(address, now)
+    return (dict:get(key("x", address, minute(now))) or 0) >= WRONG_PER_MINUTE
+end
+
+-- Count a wrong key.
+function M.wrong(address, now)
+    dict:incr(key("x", address, minute(now)), 1, 0, 2 * MINUTE_S)
+end
+
+return M

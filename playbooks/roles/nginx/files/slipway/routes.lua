@@ -1,0 +1,154 @@
+-- Which model a team asks for, and what may answer: the contents of routes.json.
+
+local errors = require "slipway.errors"
+
+local M = {}
+
+-- Check routes.json and index it. Form: see slipway/fronts/nginx/routes.py.
+function M.take(data)
+    local routes = {
+        models = data.models, aliases = data.aliases, gateways = data.gateways, fast_path = data.fast_path,
+        timeout_s = data.timeout_s, extra_fields = data.extra_fields or {}, allowed_origins = {}, backends = {},
+    }
+    assert(type(data.models) == "table" and type(data.aliases) == "table", "models or aliases are missing")
+    assert(type(data.gateways) == "table" and type(data.gateways.open) == "table", "there is no gateway")
+    assert(type(data.timeout_s) == "number", "timeout_s is no number")
+    for _, origin in ipairs(data.allowed_origins or {}) do
+        routes.allowed_origins[origin] = true
+    end
+    for name, model in pairs(data.models) do
+        model.name = name
+        for _, backend in ipairs(model.backends) do
+            assert(backend.id and backend.address and backend.port and backend.model, "a backend of " .. name
+                .. " has no id, address, port or model")
+            assert(type(backend.weight) == "number", "a backend of " .. name .. " has no weight")
+            backend.name = name
+            backend.families = {}
+            for _, family in ipairs(backend.native) do
+                backend.families[family] = true
+            end
+            routes.backends[backend.id] = backend
+        end
+        for _, other in ipairs(model.fallbacks) do
+            assert(data.models[other], "a fall-back of " .. name .. " does not exist")
+        end
+    end
+    for alias, name in pairs(data.aliases) do
+        assert(data.models[name], "the alias " .. alias .. " is of no model")
+    end
+    return routes
+end
+
+local function may_use(team, ...)
+    if not team.allowed then
+        return true
+    end
+    for _, name in ipairs({...}) do
+        if team.allowed[name] then
+            return true
+        end
+    end
+    return false
+end
+
+-- Whether something answers for the model that the requests of the team may go to.
+local function stays(routes, team, model)
+    if not team.private or #model.backends > 0 then
+        return true
+    end
+    for _, name in ipairs(model.fallbacks) do
+        if #routes.models[name].backends > 0 then
+            return true
+        end
+    end
+    return false
+end
+
+-- The model that a team asks for by its name or an alias, or nil and a refusal.
+function M.resolve(routes, team, asked)
+    local model = routes.models[routes.aliases[asked] or asked]
+    if not model then
+        return nil, errors.refusal(404, "model_not_found",
+            "The model '" .. asked .. "' does not exist. GET /v1/models lists those that do.", {param = "model"})
+    end
+    if not may_use(team, asked, model.name) then
+        return nil, errors.refusal(403, "model_not_allowed",
+            "The team " .. team.name .. " may not use the model '" .. asked .. "'.", {param = "model"})
+    end
+    if not stays(routes, team, model) then
+        return nil, errors.refusal(403, "model_not_allowed", "The model '" .. asked
+            .. "' is served by a provider, and requests of this team do not leave for one.", {param = "model"})
+    end
+    return model
+end
+
+-- The models that a team may use, by names and aliases, as OpenAI's and Anthropic's clients read them.
+function M.listed(routes, team)
+    local found = {}
+    local function add(asked, name)
+        local model = routes.models[name]
+        if may_use(team, asked, name) and stays(routes, team, model) then
+            found[#found + 1] = {
+                id = asked, object = "model", created = 0, owned_by = "slipway", root = name, task = model.task,
+                context_window = model.context_window, max_model_len = model.context_window,
+                max_output_tokens = model.max_output_tokens,
+                type = "model", display_name = asked, created_at = "1970-01-01T00:00:00Z",
+            }
+        end
+    end
+    for name in pairs(routes.models) do
+        add(name, name)
+    end
+    for alias, name in pairs(routes.aliases) do
+        add(alias, name)
+    end
+    table.sort(found, function(a, b) return a.id < b.id end)
+    return found
+end
+
+-- What is to be asked for an answer, in order: {{backends = {…}, model = NAME}, …, {gateway = {address, port}}}, or nil and
+-- a refusal. The gateway comes last: it knows the providers, and tries by itself what comes after.
+function M.plan(routes, team, model, family)
+    local steps = {}
+    local function through()
+        local gateway = routes.gateways.open
+        if team.private then
+            gateway = routes.gateways.private
+        end
+        if not gateway then
+            return nil
+        end
+        steps[#steps + 1] = {gateway = gateway}
+        return true
+    end
+    local names = {model.name}
+    if family ~= "tokenize" then
+        for _, name in ipairs(model.fallbacks) do
+            names[#names + 1] = name
+        end
+    end
+    for _, name in ipairs(names) do
+        local one = routes.models[name]
+        local able = {}
+        for _, backend in ipairs(one.backends) do
+            if backend.families[family] then
+                able[#able + 1] = backend
+            end
+        end
+        local direct = routes.fast_path and not team.filtered and not one.provided and #able > 0
+        if not direct then
+            if not through() then
+                if #steps > 0 then
+                    break
+                end
+                return nil, errors.refusal(503, "no_private_backend", "No backend of '" .. model.name
+                    .. "' that keeps requests here can be asked. Try again later.")
+            end
+            break
+        end
+        steps[#steps + 1] = {backends = able, model = name}
+    end
+    return steps
+end
+
+return M

@@ -1,0 +1,129 @@
+-- What was used: a line of JSON for every request, in a file for each day (UTC), and figures for Prometheus.
+--
+-- A line is written when the request is over, without a buffer: a process that is killed afterwards takes nothing along. It
+-- holds no content. Files older than the retention are removed.
+
+local cjson = require "cjson"
+
+local M = {}
+
+local dict = ngx.shared.slipway_metrics
+local FOLDER
+local file, day
+
+function M.configure(folder)
+    FOLDER = folder
+end
+
+local function opened(now)
+    local today = os.date("!%Y-%m-%d", now)
+    if today ~= day then
+        if file then
+            file:close()
+        end
+        local fault
+        file, fault = io.open(FOLDER .. "/" .. today .. ".jsonl", "a")
+        if not file then
+            ngx.log(ngx.ERR, "usage cannot be written: ", fault)
+            return nil
+        end
+        file:setvbuf("full", 8192)
+        day = today
+    end
+    return file
+end
+
+local ORDER = {
+    "time", "request", "team", "key", "asked", "model", "backend", "path", "stream", "in", "out", "status", "seconds",
+    "first_seconds", "error",
+}
+
+-- Note a request. record: the fields of ORDER; nil ones are left out.
+function M.note(record, now)
+    local parts = {}
+    for _, name in ipairs(ORDER) do
+        local value = record[name]
+        if value ~= nil then
+            parts[#parts + 1] = '"' .. name .. '":' .. (type(value) == "boolean" and tostring(value)
+                or type(value) == "number" and ("%.14g"):format(value) or cjson.encode(value))
+        end
+    end
+    local out = opened(now)
+    if out then
+        local ok, fault = out:write("{", table.concat(parts, ","), "}\n")
+        ok = ok and out:flush()
+        if not ok then
+            ngx.log(ngx.ERR, "usage cannot be written: ", fault)
+            day = nil
+        end
+    end
+    local labels = ('{team="%s",model="%s"'):format(record.team or "", record.model or "")
+    dict:incr("slipway_requests_total" .. labels .. (',status="%dxx"}'):format(math.floor(record.status / 100)), 1, 0)
+    if record["in"] then
+        dict:incr("slipway_tokens_total" .. labels .. ',direction="in"}', record["in"], 0)
+    end
+    if record.out then
+        dict:incr("slipway_tokens_total" .. labels .. ',direction="out"}', record.out, 0)
+    end
+    dict:incr("slipway_request_seconds_sum" .. labels .. "}", record.seconds, 0)
+    dict:incr("slipway_request_seconds_count" .. labels .. "}", 1, 0)
+end
+
+local HELP = {
+    slipway_requests_total = {"counter", "Requests, by team, model and class of status."},
+    slipway_tokens_total = {"counter", "Tokens, by team, model and direction."},
+    slipway_request_seconds = {"summary", "How long requests took, in seconds."},
+}
+
+-- The figures in Prometheus' text format. more: lines of gauges.
+function M.metrics(more)
+    local keys = dict:get_keys(0)
+    table.sort(keys)
+    local lines, told = {}, nil
+    for _, key in ipairs(keys) do
+        local name = key:match("^[%w_]+")
+        local family = name:gsub("_sum$", ""):gsub("_count$", "")
+        if family ~= told and HELP[family] then
+            lines[#lines + 1] = "# HELP " .. family .. " " .. HELP[family][2]
+            lines[#lines + 1] = "# TYPE " .. family .. " " .. HELP[family][1]
+            told = family
+        end
+        lines[#lines + 1] = key .. " " .. ("%.14g"):format(dict:get(key))
+    end
+    for _, line in ipairs(more) do
+        lines[#lines + 1] = line
+    end
+    return table.concat(lines, "\n") .. "\n"
+end
+
+-- Go over the records of this month, oldest first: take(record, seconds since 1970). For a start, before it counts.
+function M.recall(now, take)
+    local seen = os.date("!%Y-%m-", now)
+    for number = 1, 31 do
+        local source = io.open(FOLDER .. "/" .. seen .. ("%02d.jsonl"):format(number), "r")
+        if source then
+            for line in source:lines() do
+                local ok, record = pcall(cjson.decode, line)
+                -- The last line of a file may be half a one, after a loss of power.
+                local y, mo, d, h, mi, s = tostring(ok and record.time):match("^(%d+)-(%d+)-(%d+)T(%d+):(%d+):([%d.]+)Z$")
+                if y then
+                    local days = M.days(tonumber(y), tonumber(mo), tonumber(d))
+                    take(record, days * 86400 + h * 3600 + mi * 60 + tonumber(s))
+                end
+            end
+            source:close()
+        end
+    end
+end
+
+-- Days from 1970-01-01 to a date (H. Hinnant, days_from_civil, https://howardhinnant.github.io/date_algorithms.html).
+function M.days(year, month, date)
+    local y = month <= 2 and year - 1 or year
+    local era = math.floor(y / 400)
+    local yoe = y - era * 400
+    local doy = math.floor((153 * (month + (month > 2 and -3 or 9)) + 2) / 5) + date - 1
+    local doe = yoe * 365 + math.floor(yoe / 4) - math.floor(yoe / 100) + doy
+    return era * 146097 + doe - 719468
+end
+
+return M

@@ -1,0 +1,278 @@
+"""The front as a host runs it: the real nginx with the role's template and Lua modules, on loopback."""
+
+import contextlib
+import hashlib
+import hmac
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import jinja2
+import yaml
+
+from slipway.paths import ROOT
+from tests.integration.gateway import KEYS, free_port, sha256
+
+ROLE = ROOT / "playbooks/roles/nginx"
+SALT = "5a" * 16
+PROBE = {"path": "/v1/completions", "body": {"model": "tiny-inside", "prompt": "x", "max_tokens": 1}}
+
+
+def configuration(folder: Path, port: int, **variables: Any) -> str:
+    """nginx.conf as the role renders it, but for the journal: that is a file here."""
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, autoescape=False)  # noqa: S701
+    environment.filters["to_json"] = json.dumps
+    defaults = yaml.safe_load((ROLE / "defaults/main.yml").read_text())
+    known = defaults | {
+        name: value for name, value in yaml.safe_load((ROLE / "vars/main.yml").read_text()).items() if "{{" not in str(value)
+    }
+    known["nginx_errors"] = [
+        error | {"message": error["message"].replace("{{ nginx_body_limit_mib }}", str(known["nginx_body_limit_mib"]))}
+        for error in yaml.safe_load((ROLE / "vars/main.yml").read_text())["nginx_errors"]
+    ]
+    known |= {
+        "nginx_port": port,
+        "nginx_folder": str(folder),
+        "nginx_state_folder": str(folder / "state"),
+        "nginx_program_folder": str(ROLE / "files"),
+        **variables,
+    }
+    text = environment.from_string((ROLE / "templates/nginx.conf.j2").read_text()).render(known)
+    return text.replace("syslog:server=unix:/dev/log,nohostname,tag=front", str(folder / "access"))
+
+
+def team(name: str, **more: Any) -> dict[str, Any]:
+    """An entry of teams.json whose key is that of `KEYS`, or one made from its name."""
+    key = KEYS.get(name, f"sk-key-of-{name}-0123456789")
+    return {
+        "name": name,
+        "models": None,
+        "private": False,
+        "requests_per_minute": None,
+        "tokens_per_minute": None,
+        "parallel_requests": None,
+        "tokens_per_month": None,
+        "not_after": None,
+        "keys": [hashed(key)],
+        **more,
+    }
+
+
+def hashed(key: str, **more: Any) -> dict[str, Any]:
+    """A key as teams.json has it."""
+    digest = hmac.new(bytes.fromhex(SALT), key.encode(), hashlib.sha256).hexdigest()
+    return {"id": None, "salt": SALT, "hash": digest, "not_after": None, **more}
+
+
+def backend(name: str, url: str, *, native: Sequence[str] = (), **more: Any) -> dict[str, Any]:
+    """A backend of routes.json."""
+    port = int(url.split(":")[2].split("/")[0])
+    return {
+        "id": f"{name}@{port}",
+        "address": "127.0.0.1",
+        "port": port,
+        "model": f"{name}-inside",
+        "group": name,
+        "key": "sk-backend",
+        "native": list(native),
+        "weight": 1,
+        "health": "/health",
+        "probe": PROBE,
+        **more,
+    }
+
+
+def model(*backends: Mapping[str, Any], **more: Any) -> dict[str, Any]:
+    """A model of routes.json."""
+    return {
+        "task": "chat",
+        "context_window": 4096,
+        "max_output_tokens": None,
+        "private": False,
+        "provided": False,
+        "fallbacks": [],
+        "backends": list(backends),
+        **more,
+    }
+
+
+@dataclass
+class Front:
+    """A running front in a folder of its own.
+
+    Attributes:
+        folder: of its files.
+        gateway: where the gateway listens, as host and port; by default nowhere.
+        workers: of nginx.
+        variables: of the role, where they are not the defaults.
+    """
+
+    folder: Path
+    gateway: tuple[str, int] = ("127.0.0.1", 9)
+    workers: int = 2
+    variables: Mapping[str, Any] = field(default_factory=dict)
+    port: int = 0
+    process: subprocess.Popen[bytes] | None = None
+    client: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=30, trust_env=False, verify=False))  # noqa: S501
+
+    @property
+    def url(self) -> str:
+        return f"https://127.0.0.1:{self.port}"
+
+    @property
+    def journal(self) -> str:
+        return (self.folder / "journal").read_text() + (self.folder / "access").read_text()
+
+    @property
+    def usage(self) -> list[dict[str, Any]]:
+        """The records so far; one is written just after the answer's end."""
+        files = sorted((self.folder / "state/usage").glob("*.jsonl"))
+        return [json.loads(line) for file in files for line in file.read_text().splitlines()]
+
+    def used(self, count: int, timeout_s: float = 10) -> list[dict[str, Any]]:
+        """The records, once there are so many."""
+        deadline = time.monotonic() + timeout_s
+        while len(self.usage) < count:
+            assert time.monotonic() < deadline, self.usage
+            time.sleep(0.02)
+        return self.usage
+
+    def start(self) -> None:
+        (self.folder / "tls").mkdir(parents=True)
+        (self.folder / "state/usage").mkdir(parents=True)
+        _certificate(self.folder / "tls/server.pem")
+        self.port = free_port()
+        if not (self.folder / "teams.json").exists():
+            self.teams(team("open"))
+            self.routes({})
+        self.again()
+
+    def again(self) -> None:
+        """Start it, as after a stop."""
+        text = configuration(self.folder, self.port, **self.variables)
+        text = text.replace("worker_processes auto;", f"worker_processes {self.workers};")
+        (self.folder / "nginx.conf").write_text(text)
+        command = ["/usr/sbin/nginx", "-e", "stderr", "-c", self.folder / "nginx.conf"]
+        command += ["-g", f"daemon off; pid {self.folder}/pid;" + ("user root;" if os.geteuid() == 0 else "")]
+        with (self.folder / "journal").open("ab") as journal:
+            self.process = subprocess.Popen(command, stdout=journal, stderr=subprocess.STDOUT)
+
+    def wait(self, timeout_s: float = 30) -> None:
+        self._until("/healthz", timeout_s)
+
+    def teams(self, *entries: Mapping[str, Any]) -> str:
+        return self.write("teams.json", json.dumps({"teams": entries}))
+
+    def routes(self, models: Mapping[str, Any], aliases: Mapping[str, str] | None = None, **more: Any) -> str:
+        address, port = self.gateway
+        gateway = {"address": address, "port": port}
+        data = {
+            "models": models,
+            "aliases": aliases or {},
+            "gateways": {"open": gateway, "private": gateway},
+            "fast_path": True,
+            "timeout_s": 30,
+            "extra_fields": {},
+            "allowed_origins": [],
+            **more,
+        }
+        return self.write("routes.json", json.dumps(data))
+
+    def write(self, name: str, text: str) -> str:
+        new = self.folder / f"{name}.new"
+        new.write_text(text)
+        new.replace(self.folder / name)
+        return sha256(text)
+
+    def use(self, timeout_s: float = 10, **digests: str) -> None:
+        """Wait until every worker uses the files with these digests."""
+        wanted = set(digests.items())
+        deadline = time.monotonic() + timeout_s
+        while True:
+            found = self.journal.count
+            if all(found(f"{name}.json is in use, SHA-256 {digest}") >= self.workers for name, digest in wanted):
+                return
+            assert time.monotonic() < deadline, self.journal[-4000:]
+            time.sleep(0.05)
+
+    def serve(self, *teams: Mapping[str, Any], models: Mapping[str, Any], **more: Any) -> None:
+        """Have it serve these models to these teams, and wait for it.
+
+        A blank at the end of each file makes it another one each time, so that its being in use can be seen.
+        """
+        self.stamp = getattr(self, "stamp", 0) + 1
+        address, port = self.gateway
+        gateway = {"address": address, "port": port}
+        data = {
+            "models": models,
+            "aliases": {},
+            "gateways": {"open": gateway, "private": gateway},
+            "fast_path": True,
+            "timeout_s": 30,
+            "extra_fields": {},
+            "allowed_origins": [],
+            **more,
+        }
+        teams_digest = self.write("teams.json", json.dumps({"teams": teams or [team("open")]}) + " " * self.stamp)
+        routes_digest = self.write("routes.json", json.dumps(data) + " " * self.stamp)
+        self.use(teams=teams_digest, routes=routes_digest)
+
+    def state(self) -> dict[str, Any]:
+        return self.client.get(self.url + "/slipway/state").json()
+
+    def ask(self, path: str, as_: str = "open", **body: Any) -> httpx.Response:
+        key = KEYS.get(as_, f"sk-key-of-{as_}-0123456789")
+        return self.client.post(self.url + path, json=body, headers={"authorization": f"Bearer {key}"})
+
+    def chat(self, model: str, as_: str = "open", **more: Any) -> httpx.Response:
+        messages = [{"role": "user", "content": "Hello"}]
+        return self.ask("/v1/chat/completions", as_, model=model, messages=messages, **more)
+
+    def reload(self) -> None:
+        assert self.process is not None
+        self.process.send_signal(signal.SIGHUP)
+
+    def stop(self, how: int = signal.SIGTERM) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(how)
+            try:
+                self.process.wait(10)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+    def close(self) -> None:
+        self.client.close()
+        self.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _until(self, path: str, timeout_s: float) -> None:
+        deadline = time.monotonic() + timeout_s
+        while True:
+            assert self.process is not None
+            assert self.process.poll() is None, self.journal_so_far()
+            with contextlib.suppress(httpx.HTTPError):
+                if self.client.get(self.url + path, timeout=5).status_code == 200:
+                    return
+            assert time.monotonic() < deadline, self.journal_so_far()
+            time.sleep(0.05)
+
+    def journal_so_far(self) -> str:
+        return (self.folder / "journal").read_text()[-4000:]
+
+
+def _certificate(path: Path) -> None:
+    """One for this address, made as the role makes it but without an authority."""
+    key = path.with_suffix(".key")
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    command += ["-days", "2", "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
+    subprocess.run([*command, "-keyout", key, "-out", path], check=True, capture_output=True)
+    path.write_text(path.read_text() + key.read_text())
