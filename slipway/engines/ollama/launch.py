@@ -45,6 +45,7 @@ class Ollama:
 
     release: str = RELEASE
     metrics_path: str | None = None
+    health_path: str = "/"
     native: frozenset[str] = frozenset({"chat", "completions", "embeddings", "responses", "messages"})
 
     def program(self, served: Served) -> Program:

@@ -105,6 +105,7 @@ class Vllm:
 
     release: str = RELEASE
     metrics_path: str = "/metrics"
+    health_path: str = "/health"
     native: frozenset[str] = frozenset(
         {"chat", "completions", "embeddings", "rerank", "responses", "messages", "tokenize", "transcriptions"}
     )

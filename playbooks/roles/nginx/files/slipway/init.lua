@@ -47,11 +47,11 @@ local function recall()
     end
 end
 
--- config: {folder (of teams.json and routes.json), usage (the folder of its records)}.
+-- config: {folder (of teams.json and routes.json), usage (the folder of its records), usage_days (how long they are kept)}.
 function M.configure(config)
     -- Compiled code would need memory that can be written and executed, which the unit forbids.
     require("jit").off()
-    usage.configure(config.usage)
+    usage.configure(config.usage, config.usage_days)
     files.watch("teams", config.folder .. "/teams.json", take_teams)
     files.watch("routes", config.folder .. "/routes.json", routes.take)
 end

@@ -8,11 +8,18 @@ local cjson = require "cjson"
 local M = {}
 
 local dict = ngx.shared.slipway_metrics
-local FOLDER
+local FOLDER, DAYS
+local LOOK_BACK = 400
 local file, day
 
-function M.configure(folder)
-    FOLDER = folder
+function M.configure(folder, days)
+    FOLDER, DAYS = folder, days
+end
+
+local function forget(now)
+    for number = DAYS + 1, DAYS + LOOK_BACK do
+        os.remove(FOLDER .. "/" .. os.date("!%Y-%m-%d", now - number * 86400) .. ".jsonl")
+    end
 end
 
 local function opened(now)
@@ -29,6 +36,7 @@ local function opened(now)
         end
         file:setvbuf("full", 8192)
         day = today
+        forget(now)
     end
     return file
 end
