@@ -1,0 +1,879 @@
+"""The front in the real nginx, in front of stand-ins for engines and for the gateway."""
+
+import json
+import signal
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import anthropic
+import httpx
+import openai
+import pytest
+
+from tests.integration.backend_double import WORDS, Double
+from tests.integration.front import Front, backend, hashed, model, team
+from tests.integration.gateway import KEYS
+
+TEXT = "".join(WORDS)
+CANARY = "canary-in-a-prompt-7319"
+ALL = ("chat", "completions", "embeddings", "rerank", "responses", "messages", "tokenize")
+HELLO = [{"role": "user", "content": CANARY}]
+GENERATING: dict[str, dict[str, Any]] = {
+    "/v1/chat/completions": {"messages": HELLO},
+    "/v1/completions": {"prompt": CANARY},
+    "/v1/responses": {"input": CANARY},
+    "/v1/messages": {"messages": HELLO, "max_tokens": 5},
+}
+OTHERS: dict[str, dict[str, Any]] = {
+    "/v1/messages/count_tokens": {"messages": HELLO},
+    "/v1/embeddings": {"input": CANARY, "encoding_format": "base64"},
+    "/v1/rerank": {"query": CANARY, "documents": ["a", "b"]},
+    "/rerank": {"query": CANARY, "documents": ["a", "b"]},
+    "/tokenize": {"prompt": CANARY},
+    "/detokenize": {"tokens": [1]},
+}
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
+    with socket.create_server(("127.0.0.1", 0)) as nobody:
+        gateway = nobody.getsockname()
+    front = Front(tmp_path_factory.mktemp("front") / "nginx", gateway=gateway)
+    front.start()
+    try:
+        front.wait()
+        yield front
+        assert CANARY not in front.journal
+        assert not [secret for secret in [*KEYS.values(), "sk-backend"] if secret in front.journal]
+        assert "[error]" not in front.journal.replace("teams.json is refused", "").replace("routes.json is refused", "") or [
+            line for line in front.journal.splitlines() if "[error]" in line and "is refused" not in line
+        ] == []
+    finally:
+        front.close()
+
+
+@pytest.fixture
+def make() -> Iterator[Callable[..., Double]]:
+    made: list[Double] = []
+
+    def one(name: str, **more: Any) -> Double:
+        made.append(Double(name, **more))
+        return made[-1]
+
+    yield one
+    for double in made:
+        double.go_on.set()
+        double.left.set()
+        double.kill()
+
+
+@pytest.fixture
+def engine(make: Callable[..., Double]) -> Double:
+    return make("engine")
+
+
+@pytest.fixture
+def front(running: Front, engine: Double) -> Front:
+    """The model tiny, also called default, on one engine; teams open, narrow (tiny only) and private."""
+    running.serve(
+        team("open"),
+        team("narrow", models=["tiny"]),
+        team("private", private=True),
+        models={"tiny": model(backend("tiny", engine.url, native=ALL))},
+        aliases={"default": "tiny"},
+    )
+    return running
+
+
+def error(response: httpx.Response) -> dict[str, Any]:
+    found = response.json()["error"]
+    assert set(found) == {"message", "type", "param", "code"}
+    assert response.headers["content-type"] == "application/json"
+    return found
+
+
+def words(response: httpx.Response) -> str:
+    """What a stream says, if it is whole."""
+    lines = [line[6:] for line in response.text.splitlines() if line.startswith("data: ")]
+    assert lines[-1] == "[DONE]", response.text
+    choices = [choice for line in lines[:-1] for choice in json.loads(line)["choices"]]
+    return "".join((choice.get("delta") or choice).get("content") or choice.get("text") or "" for choice in choices)
+
+
+def until(holds: Callable[[], bool], timeout_s: float = 20) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+# Who calls, and what
+
+
+@pytest.mark.parametrize("headers", [{}, {"authorization": "Bearer x"}, {"authorization": KEYS["open"]}, {"x-api-key": "x"}])
+def test_who_has_no_key_gets_nothing(front: Front, engine: Double, headers: dict[str, str]) -> None:
+    for path in (*GENERATING, *OTHERS, "/v1/models"):
+        response = front.client.request("GET" if "models" in path else "POST", front.url + path, headers=headers)
+        assert response.status_code == 401
+        assert response.headers["www-authenticate"] == "Bearer"
+        if "messages" in path:
+            assert response.json()["error"]["type"] == "authentication_error"
+        else:
+            assert error(response)["code"] == "invalid_api_key"
+    assert not engine.asked
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"authorization": f"Bearer {KEYS['open']}"},
+        {"authorization": f"BEARER  {KEYS['open']}\t"},
+        {"x-api-key": KEYS["open"]},
+        {"api-key": KEYS["open"]},
+    ],
+)
+def test_a_key_counts_in_every_header_that_clients_use(front: Front, headers: dict[str, str]) -> None:
+    body = {"model": "tiny", "messages": HELLO}
+    assert front.client.post(front.url + "/v1/chat/completions", json=body, headers=headers).status_code == 200
+
+
+def test_created_keys_are_found_by_their_id_and_end(front: Front, engine: Double) -> None:
+    current, old, ends = "sk-abcd1234-" + "s" * 32, "sk-abcd1235-" + "t" * 32, "sk-abcd1236-" + "u" * 32
+    now = time.time()
+    keys = [
+        hashed(current, id="abcd1234", not_after=now + 1000),
+        hashed(old, id="abcd1235", not_after=now - 1),
+        hashed(ends, id="abcd1236"),
+    ]
+    gone = team("gone", not_after=now - 1)
+    models = {"tiny": model(backend("tiny", engine.url, native=ALL))}
+    front.serve(team("open", keys=keys), gone, models=models)
+
+    def status(key: str) -> int:
+        return front.client.get(front.url + "/v1/models", headers={"authorization": f"Bearer {key}"}).status_code
+
+    assert [status(key) for key in (current, old, ends, "sk-key-of-gone-0123456789")] == [200, 401, 200, 401]
+    # With another key's id, or another's secret under this id, it is no key.
+    assert [status("sk-abcd1236-" + "s" * 32), status("sk-abcd9999-" + "s" * 32), status(current[:-1])] == [401] * 3
+    front.serve(team("open", keys=keys[:2]), models=models)
+    assert [status(current), status(ends)] == [200, 401]
+
+
+def test_a_key_that_goes_cuts_no_stream(front: Front, engine: Double) -> None:
+    engine.go_on.clear()
+    with ThreadPoolExecutor() as pool:
+        stream = pool.submit(front.chat, "tiny", stream=True)
+        until(lambda: bool(engine.asked))
+        front.serve(team("narrow"), models={"tiny": model(backend("tiny", engine.url, native=ALL))})
+        assert front.chat("tiny").status_code == 401
+        engine.go_on.set()
+        assert words(stream.result()) == TEXT
+
+
+def test_wrong_keys_of_one_address_are_not_looked_at_for_ever(front: Front) -> None:
+    # They count in the clock's minute: not at its very end.
+    if time.time() % 60 > 50:
+        time.sleep(60 - time.time() % 60)
+    statuses = [front.ask("/tokenize", "nobody", model="tiny").status_code for _ in range(140)]
+    assert statuses[:100] == [401] * 100
+    assert statuses[-1] == 429
+    time.sleep(60 - time.time() % 60 + 0.1)
+    assert front.chat("tiny").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code"),
+    [
+        ("GET", "/", 404, "unknown_url"),
+        ("POST", "/v1/chat/completion", 404, "unknown_url"),
+        ("POST", "/v1/../health", 404, "unknown_url"),
+        ("GET", "/.slipway/500", 404, "unknown_url"),
+        ("GET", "/v1/chat/completions", 405, "method_not_allowed"),
+        ("PUT", "/v1/chat/completions", 405, "method_not_allowed"),
+        ("DELETE", "/v1/models/tiny", 405, "method_not_allowed"),
+        ("POST", "/v1/chat/completions?api_key=x", 400, "unknown_query"),
+        ("POST", "/v1/chat/completions?api-version=2024-10-21&key=x", 400, "unknown_query"),
+        ("GET", "/v1/models/other", 404, "model_not_found"),
+    ],
+)
+def test_what_is_not_served(front: Front, engine: Double, method: str, path: str, status: int, code: str) -> None:
+    headers = {"authorization": f"Bearer {KEYS['open']}"}
+    response = front.client.request(method, front.url + path, headers=headers)
+    assert (response.status_code, error(response)["code"]) == (status, code)
+    assert not engine.asked
+
+
+@pytest.mark.parametrize("args", ["?api-version=2024-10-21", "?beta=true", "?"])
+def test_what_clients_add_to_the_url_by_habit_passes(front: Front, engine: Double, args: str) -> None:
+    response = front.ask("/v1/chat/completions" + args, model="tiny", messages=HELLO)
+    assert response.status_code == 200
+    assert engine.asked[-1].path == "/v1/chat/completions"
+
+
+def test_azures_client(front: Front, engine: Double) -> None:
+    with httpx.Client(verify=False) as plain:  # noqa: S501
+        client = openai.AzureOpenAI(
+            azure_endpoint=front.url, api_key=KEYS["open"], api_version="2024-10-21", http_client=plain, max_retries=0
+        )
+        answer = client.chat.completions.create(model="default", messages=[{"role": "user", "content": "x"}])
+        assert answer.choices[0].message.content == TEXT
+    assert engine.asked[-1].body["model"] == "tiny-inside"
+
+
+def raw(front: Front, request: bytes, timeout_s: float = 10) -> bytes:
+    """What the front answers to these bytes, until it closes or falls silent."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with (
+        socket.create_connection(("127.0.0.1", front.port), timeout=timeout_s) as plain,
+        context.wrap_socket(plain) as stream,
+    ):
+        stream.sendall(request)
+        found = b""
+        while b"\r\n\r\n" not in found or (b'"code"' not in found and b"200 OK" not in found):
+            piece = stream.recv(65536)
+            if not piece:
+                break
+            found += piece
+        return found
+
+
+@pytest.mark.parametrize(
+    ("request_", "status", "code"),
+    [
+        (b"GET * HTTP/1.1\r\nHost: x\r\n\r\n", 400, "bad_request"),
+        (b"GET /%00 HTTP/1.1\r\nHost: x\r\n\r\n", 400, "bad_request"),
+        (b"GET /" + b"a" * 20000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", 414, "uri_too_long"),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nX-A: " + b"a" * 20000 + b"\r\n\r\n", 400, "bad_request"),
+        (b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\n\r\n", 501, "not_implemented"),
+        (b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n", 413, "request_too_large"),
+        (b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", 400, "bad_request"),
+        (b"nonsense\r\n\r\n", 400, "bad_request"),
+    ],
+)
+def test_what_is_no_request_is_answered_in_json(front: Front, request_: bytes, status: int, code: str) -> None:
+    head, _, body = raw(front, request_).partition(b"\r\n\r\n")
+    assert head.startswith(f"HTTP/1.1 {status} ".encode()), head
+    assert json.loads(body)["error"]["code"] == code
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        (b"", "invalid_json"),
+        (b"[]", "invalid_json"),
+        (b"null", "invalid_json"),
+        (b'"a"', "invalid_json"),
+        (b'{"model":"tiny"', "invalid_json"),
+        (b'{"model":"tiny"}}', "invalid_json"),
+        (b'{"model":"tiny","model":"other"}', "invalid_json"),
+        (b'{"model":"tiny","mod\\u0065l":"other"}', "invalid_json"),
+        (b'{"model":' + b"[" * 100_000 + b"}", "invalid_json"),
+        (b'{"messages":[]}', "missing_model"),
+        (b'{"model":null}', "missing_model"),
+        (b'{"model":["tiny"]}', "missing_model"),
+        (b'{"model":""}', "missing_model"),
+        (b'{"model":"tiny,tiny"}', "model_not_found"),
+        (b'{"model":"tiny-inside"}', "model_not_found"),
+        (b'{"model":"tiny","stream":"yes"}', "invalid_type"),
+        (b'{"model":"tiny","stream":true,"stream_options":[1,}', "invalid_json"),
+        (b'{"model":"tiny","stream":true,"stream_options":1}', "invalid_type"),
+        (b'{"model":"tiny","n":100000}', "invalid_value"),
+        (b'{"model":"tiny","base_url":"http://x"}', "unknown_parameter"),
+        (b'{"model":"tiny","api_base":"http://x"}', "unknown_parameter"),
+        (b'{"model":"tiny","timeout":1}', "unknown_parameter"),
+        (b'{"model":"tiny","num_retries":9}', "unknown_parameter"),
+        (b'{"model":"tiny","fallbacks":["x"]}', "unknown_parameter"),
+        (b'{"model":"tiny","custom_llm_provider":"openai"}', "unknown_parameter"),
+        (b'{"model":"tiny","user_config":{}}', "unknown_parameter"),
+        (b'{"model":"tiny","input_cost_per_token":0}', "unknown_parameter"),
+        (b'{"model":"tiny","chat_template":"x"}', "unknown_parameter"),
+    ],
+)
+def test_a_callers_mistake_reaches_no_engine(front: Front, engine: Double, body: bytes, code: str) -> None:
+    headers = {"authorization": f"Bearer {KEYS['open']}", "content-type": "application/json"}
+    response = front.client.post(front.url + "/v1/chat/completions", content=body, headers=headers)
+    assert response.status_code == (404 if code == "model_not_found" else 400), response.text
+    assert error(response)["code"] == code
+    assert not engine.asked
+
+
+def test_a_sites_own_fields_pass(front: Front, engine: Double) -> None:
+    models = {"tiny": model(backend("tiny", engine.url, native=ALL))}
+    front.serve(models=models, extra_fields={"/v1/chat/completions": ["chat_template"]})
+    assert front.chat("tiny", chat_template="x").status_code == 200
+    assert engine.asked[-1].body["chat_template"] == "x"
+    assert front.ask("/v1/completions", model="tiny", prompt="x", chat_template="x").status_code == 400
+
+
+def test_models_are_listed_for_the_team(front: Front, engine: Double) -> None:
+    def listed(who: str) -> list[str]:
+        response = front.client.get(front.url + "/v1/models", headers={"authorization": f"Bearer {KEYS[who]}"})
+        return [entry["id"] for entry in response.json()["data"]]
+
+    front.serve(
+        team("open"),
+        team("narrow", models=["tiny"]),
+        team("private", private=True),
+        models={"tiny": model(backend("tiny", engine.url, native=ALL)), "cloud": model(provided=True)},
+        aliases={"default": "tiny"},
+    )
+    assert listed("open") == ["cloud", "default", "tiny"]
+    assert listed("narrow") == ["default", "tiny"]
+    assert listed("private") == ["default", "tiny"]
+    headers = {"authorization": f"Bearer {KEYS['open']}"}
+    one = front.client.get(front.url + "/v1/models/default", headers=headers).json()
+    assert (one["id"], one["root"], one["context_window"]) == ("default", "tiny", 4096)
+    assert [front.chat("cloud", who).status_code for who in ("narrow", "private")] == [403, 403]
+    front.serve(models={})
+    assert front.client.get(front.url + "/v1/models", headers=headers).json()["data"] == []
+
+
+# What comes back
+
+
+@pytest.mark.parametrize("path", GENERATING)
+@pytest.mark.parametrize("asked", ["tiny", "default"])
+def test_an_answer_comes_as_the_engine_gave_it(front: Front, engine: Double, path: str, asked: str) -> None:
+    response = front.ask(path, model=asked, **GENERATING[path])
+    assert response.status_code == 200
+    assert TEXT in response.text
+    assert response.headers["x-slipway-model"] == "tiny"
+    (request,) = engine.asked
+    assert (request.path, request.body["model"]) == (path, "tiny-inside")
+    assert request.headers["authorization"] == "Bearer sk-backend"
+    assert "x-api-key" not in request.headers
+    record = front.used(len(front.usage))[-1]
+    until(lambda: front.usage[-1]["path"] == path)
+    record = front.usage[-1]
+    assert (record["team"], record["model"], record["in"], record["out"]) == ("open", "tiny", 5, 4)
+
+
+@pytest.mark.parametrize("path", OTHERS)
+def test_what_generates_nothing_passes_too(front: Front, engine: Double, path: str) -> None:
+    response = front.ask(path, model="tiny", **OTHERS[path])
+    assert response.status_code == 200, response.text
+    assert engine.asked[-1].path == path
+    if path == "/v1/embeddings":
+        assert response.json()["data"][0]["embedding"] == "AACAPwAAAEA="
+
+
+@pytest.mark.parametrize("path", GENERATING)
+def test_a_stream_passes_piece_by_piece(front: Front, engine: Double, path: str) -> None:
+    engine.pace_s = 0.3
+    arrived, text = [], ""
+    headers = {"authorization": f"Bearer {KEYS['open']}"}
+    body = {"model": "tiny", "stream": True, **GENERATING[path]}
+    with front.client.stream("POST", front.url + path, json=body, headers=headers) as response:
+        assert response.headers["content-type"].startswith("text/event-stream")
+        for piece in response.iter_text():
+            arrived.append(time.monotonic())
+            text += piece
+    assert arrived[-1] - arrived[0] > 0.8
+    assert len(arrived) >= 4
+    assert all(word in text for word in WORDS)
+    until(lambda: bool(front.usage) and front.usage[-1]["path"] == path and front.usage[-1]["stream"])
+    assert (front.usage[-1]["in"], front.usage[-1]["out"]) == (5, 4)
+
+
+@pytest.mark.parametrize("wanted", [None, True, False])
+def test_usage_is_told_to_those_who_ask_for_it(front: Front, engine: Double, wanted: bool | None) -> None:
+    more = {} if wanted is None else {"stream_options": {"include_usage": wanted}}
+    response = front.chat("tiny", stream=True, **more)
+    assert words(response) == TEXT
+    assert ('"usage": {' in response.text) == (wanted is True)
+    assert engine.asked[-1].body["stream_options"] == {"include_usage": True}
+
+
+def test_large_bodies_pass_unchanged(front: Front, engine: Double) -> None:
+    image = "data:image/png;base64," + "A" * 24_000_000
+    content = [{"type": "image_url", "image_url": {"url": image}}, {"type": "text", "text": 'a"\\"b{[,"model":"x"'}]
+    sent = {"messages": [{"role": "user", "content": content}], "seed": 12345678901234567, "stop": [], "logit_bias": {}}
+    assert front.ask("/v1/chat/completions", model="tiny", **sent).is_success
+    assert {**engine.asked[-1].body, "model": None} == {**sent, "model": None}
+    over = {"model": "tiny", "messages": [{"role": "user", "content": "A" * 68_000_000}]}
+    response = front.client.post(
+        front.url + "/v1/chat/completions", json=over, headers={"authorization": f"Bearer {KEYS['open']}"}
+    )
+    assert (response.status_code, error(response)["code"]) == (413, "request_too_large")
+
+
+def test_who_leaves_has_the_generation_ended(front: Front, engine: Double) -> None:
+    engine.go_on.clear()
+    headers = {"authorization": f"Bearer {KEYS['open']}"}
+    body = {"model": "tiny", "stream": True, "messages": HELLO}
+    with front.client.stream("POST", front.url + "/v1/chat/completions", json=body, headers=headers) as response:
+        next(response.iter_text())
+    engine.go_on.set()
+    engine.pace_s = 0.05
+    assert engine.left.wait(10)
+    engine.left.clear()
+    engine.mode = "hang"
+    with pytest.raises(httpx.ReadTimeout):
+        front.client.post(front.url + "/v1/chat/completions", json={**body, "stream": False}, headers=headers, timeout=0.5)
+    until(lambda: front.state()["backends"][f"tiny@{engine.port}"]["requests"] == 0)
+    until(lambda: front.usage[-1]["status"] == 499)
+
+
+def test_headers_of_the_engine_stay_inside(front: Front) -> None:
+    response = front.chat("tiny")
+    assert set(response.headers) == {
+        *("server", "date", "content-type", "content-length", "connection", "x-slipway-model", "x-request-id"),
+        *("strict-transport-security", "x-content-type-options", "content-security-policy", "referrer-policy"),
+        "cache-control",
+    }
+    assert response.headers["server"] == "nginx"
+
+
+# Who answers
+
+
+def test_requests_go_to_the_engine_with_the_fewest(front: Front, make: Callable[..., Double]) -> None:
+    first, second = make("first"), make("second")
+    models = {"tiny": model(backend("tiny", first.url, native=ALL), backend("tiny", second.url, native=ALL))}
+    front.serve(models=models)
+    first.go_on.clear()
+    second.go_on.clear()
+    with ThreadPoolExecutor(12) as pool:
+        streams = [pool.submit(front.chat, "tiny", stream=True) for _ in range(12)]
+        until(lambda: len(first.asked) + len(second.asked) == 12)
+        first.go_on.set()
+        second.go_on.set()
+        assert {words(stream.result()) for stream in streams} == {TEXT}
+    assert abs(len(first.asked) - len(second.asked)) <= 2
+
+
+def test_weights_share_requests_out(front: Front, make: Callable[..., Double]) -> None:
+    much, little, none = make("much"), make("little"), make("none")
+    front.serve(
+        models={
+            "tiny": model(
+                backend("tiny", much.url, native=ALL, weight=9, group="much"),
+                backend("tiny", little.url, native=ALL, weight=1, group="little"),
+                backend("tiny", none.url, native=ALL, weight=0, group="none"),
+            )
+        }
+    )
+    for _ in range(200):
+        assert front.chat("tiny").is_success
+    assert 5 <= len(little.asked) <= 45
+    assert not none.asked
+    much.kill()
+    little.kill()
+    assert front.chat("tiny").is_success
+    assert none.asked
+
+
+@pytest.mark.parametrize("mode", ["die", "headers", "error", "empty", "500", "503", "429", "401"])
+@pytest.mark.parametrize("path", GENERATING)
+def test_a_stream_that_fails_before_its_first_event_is_begun_elsewhere(
+    front: Front, make: Callable[..., Double], mode: str, path: str
+) -> None:
+    bad, good, other = make("bad", mode=mode), make("good"), make("other")
+    models = {
+        "tiny": model(
+            backend("tiny", bad.url, native=ALL, weight=1, group="bad"),
+            backend("tiny", good.url, native=ALL, weight=0, group="good"),
+        ),
+    }
+    front.serve(models=models)
+    # Another request is there, so none is known to be the one that took the backend down.
+    holding = mode in {"die", "headers", "empty"}
+    if holding:
+        bad.go_on.clear()
+        bad.mode = "well"
+    with ThreadPoolExecutor() as pool:
+        held = pool.submit(front.ask, path, model="tiny", stream=True, **GENERATING[path]) if holding else None
+        if held:
+            until(lambda: bool(bad.asked))
+            bad.mode = mode
+        response = front.ask(path, model="tiny", stream=True, **GENERATING[path])
+        bad.go_on.set()
+        assert response.status_code == 200, response.text
+        assert all(word in response.text for word in WORDS), response.text
+        if held:
+            held.result()
+    assert bad.asked
+    assert good.asked
+    assert not other.asked
+
+
+def test_a_request_that_takes_its_engine_down_is_not_given_another(front: Front, make: Callable[..., Double]) -> None:
+    first, second = make("first", mode="die"), make("second", mode="die")
+    front.serve(models={"tiny": model(backend("tiny", first.url, native=ALL), backend("tiny", second.url, native=ALL))})
+    response = front.chat("tiny")
+    assert (response.status_code, error(response)["code"]) == (503, "backend_unavailable")
+    assert len(first.asked) + len(second.asked) == 1
+
+
+def test_a_full_engine_says_so_at_once(front: Front, engine: Double) -> None:
+    engine.mode = "503"
+    response = front.chat("tiny")
+    assert (response.status_code, error(response)["code"]) == (503, "overloaded")
+    assert response.headers["retry-after"] == "1"
+
+
+def test_a_stream_that_breaks_in_the_middle_says_so(front: Front, engine: Double) -> None:
+    engine.mode = "middle"
+    response = front.chat("tiny", stream=True)
+    last = response.text.strip().splitlines()[-1]
+    assert json.loads(last.removeprefix("data: "))["error"]["code"] == "backend_lost"
+    response = front.ask("/v1/messages", model="tiny", stream=True, max_tokens=5, messages=HELLO)
+    assert "event: error" in response.text
+    with httpx.Client(verify=False) as plain:  # noqa: S501
+        client = openai.OpenAI(base_url=f"{front.url}/v1", api_key=KEYS["open"], max_retries=0, http_client=plain)
+        stream = client.chat.completions.create(model="tiny", messages=[{"role": "user", "content": "x"}], stream=True)
+        with pytest.raises(openai.APIError, match="lost in the middle"):
+            list(stream)
+
+
+def test_a_silent_engine_is_left_for_another_and_comes_back(front: Front, make: Callable[..., Double]) -> None:
+    silent, good = make("silent"), make("good")
+    models = {
+        "tiny": model(
+            backend("tiny", silent.url, native=ALL, weight=1, group="a"),
+            backend("tiny", good.url, native=ALL, weight=0, group="b"),
+        )
+    }
+    front.serve(models=models)
+    assert front.chat("tiny").is_success
+    assert len(silent.asked) == 1
+    silent.mode = "silent"
+    began = time.monotonic()
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: front.chat("tiny"), range(8)))
+    assert [answer.status_code for answer in answers] == [200] * 8
+    assert time.monotonic() - began < 15
+    assert front.state()["backends"][f"tiny@{silent.port}"]["state"] == "silent"
+    before = silent.probed
+    silent.mode = "well"
+    silent.left.set()
+    until(lambda: front.state()["backends"][f"tiny@{silent.port}"]["state"] == "well")
+    # It has proved itself.
+    assert silent.probed > before
+    seen = len(silent.asked)
+    assert front.chat("tiny").is_success
+    assert len(silent.asked) == seen + 1
+
+
+def test_a_dead_engine_is_seen_and_comes_back(front: Front, engine: Double) -> None:
+    engine.kill()
+    state = lambda: front.state()["backends"][f"tiny@{engine.port}"]["state"]  # noqa: E731
+    until(lambda: state() == "gone")
+    response = front.chat("tiny")
+    assert (response.status_code, error(response)["code"]) == (503, "backend_unavailable")
+    engine.start()
+    until(lambda: state() == "well")
+    assert front.chat("tiny").is_success
+
+
+def test_fall_backs_are_asked_in_order(front: Front, make: Callable[..., Double]) -> None:
+    first, second = make("first"), make("second")
+    models = {
+        "first": model(backend("first", first.url, native=ALL), fallbacks=["second"]),
+        "second": model(backend("second", second.url, native=ALL)),
+    }
+    front.serve(team("open", models=["first"]), models=models)
+    assert front.chat("first").headers["x-slipway-model"] == "first"
+    first.kill()
+    assert front.chat("first").headers["x-slipway-model"] == "second"
+    assert second.asked[-1].body["model"] == "second-inside"
+    assert front.chat("second").status_code == 403
+    assert front.ask("/tokenize", model="first", prompt="x").status_code == 503
+
+
+# Through the gateway
+
+
+@pytest.fixture
+def gateway(running: Front, make: Callable[..., Double]) -> Double:
+    return make("gateway")
+
+
+def through(double: Double) -> dict[str, Any]:
+    peer = {"address": "127.0.0.1", "port": double.port}
+    return {"open": peer, "private": None}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("path", GENERATING)
+def test_what_the_front_cannot_ask_goes_to_the_gateway_as_it_came(
+    front: Front, engine: Double, gateway: Double, path: str, stream: bool
+) -> None:
+    models = {"tiny": model(backend("tiny", engine.url)), "cloud": model(provided=True)}
+    aliases = {"best": "cloud"}
+    cases = {
+        "cloud": {},
+        "best": {},
+        "tiny": {},
+    }
+    for asked, more in cases.items():
+        front.serve(models=models, aliases=aliases, gateways=through(gateway), **more)
+        body = {"model": asked, "stream": stream, **GENERATING[path]}
+        response = front.ask(path, **body)
+        assert response.status_code == 200, response.text
+        assert all(word in response.text for word in WORDS)
+        request = gateway.asked[-1]
+        assert (request.path, request.body["model"]) == (path, asked)
+        assert request.headers["authorization"] == f"Bearer {KEYS['open']}"
+    assert not engine.asked
+    until(lambda: front.usage[-1].get("backend") == "gateway")
+
+
+def test_without_the_fast_path_all_goes_to_the_gateway(front: Front, engine: Double, gateway: Double) -> None:
+    models = {"tiny": model(backend("tiny", engine.url, native=ALL))}
+    front.serve(models=models, gateways=through(gateway), fast_path=False)
+    assert front.chat("tiny").is_success
+    front.serve(team("open", filtered=True), models=models, gateways=through(gateway))
+    assert front.chat("tiny").is_success
+    assert len(gateway.asked) == 2
+    assert not engine.asked
+
+
+def test_a_private_team_goes_to_no_open_gateway(front: Front, engine: Double, gateway: Double) -> None:
+    models = {"tiny": model(backend("tiny", engine.url, native=ALL), fallbacks=["cloud"]), "cloud": model(provided=True)}
+    teams = [team("open"), team("private", private=True)]
+    front.serve(*teams, models=models, gateways=through(gateway))
+    assert front.chat("tiny", "private").is_success
+    engine.kill()
+    assert front.chat("tiny", "open").is_success
+    response = front.chat("tiny", "private")
+    assert response.status_code == 503
+    assert error(response)["code"] == "backend_unavailable"
+    front.serve(*teams, models=models, gateways=through(gateway), fast_path=False)
+    response = front.chat("tiny", "private")
+    assert (response.status_code, error(response)["code"]) == (503, "no_private_backend")
+    assert len(gateway.asked) == 1
+
+
+def test_errors_of_the_gateway_keep_their_words(front: Front, gateway: Double) -> None:
+    front.serve(models={"cloud": model(provided=True)}, gateways=through(gateway))
+    gateway.mode = "403"
+    response = front.chat("cloud")
+    assert (response.status_code, error(response)["message"]) == (403, "told to say 403")
+    gateway.kill()
+    response = front.chat("cloud")
+    assert (response.status_code, error(response)["code"]) == (503, "gateway_unavailable")
+
+
+# Limits
+
+
+def calm() -> None:
+    """Minutes are the clock's: do not begin at the end of one."""
+    if time.time() % 60 > 45:
+        time.sleep(60 - time.time() % 60 + 0.05)
+
+
+def test_requests_per_minute_are_exact(front: Front, engine: Double) -> None:
+    teams = [team(f"team-{number}", requests_per_minute=20) for number in range(10)]
+    front.serve(*teams, models={"tiny": model(backend("tiny", engine.url, native=ALL))})
+    calm()
+    with ThreadPoolExecutor(20) as pool:
+        answers = list(pool.map(lambda number: front.chat("tiny", f"team-{number % 10}"), range(400)))
+    statuses = [answer.status_code for answer in answers]
+    assert statuses.count(200) == 200
+    assert statuses.count(429) == 200
+    refused = next(answer for answer in answers if answer.status_code == 429)
+    assert error(refused)["code"] == "rate_limit_exceeded"
+    assert 1 <= int(refused.headers["retry-after"]) <= 60
+    assert refused.headers["x-ratelimit-limit-requests"] == "20"
+    assert refused.headers["x-ratelimit-remaining-requests"] == "0"
+    assert {answer.headers["x-ratelimit-remaining-requests"] for answer in answers if answer.is_success} <= {
+        str(left) for left in range(20)
+    }
+
+
+def test_tokens_per_minute_are_reserved_and_settled(front: Front, engine: Double) -> None:
+    front.serve(
+        team("team-a", tokens_per_minute=900), models={"tiny": model(backend("tiny", engine.url, native=ALL))}
+    )
+    calm()
+    statuses = [front.chat("tiny", "team-a", max_tokens=4).status_code for _ in range(150)]
+    # Each takes 9 by what the engine says; the reservation is larger and is given back.
+    assert 94 <= statuses.count(200) <= 100
+    assert statuses[:90] == [200] * 90
+    assert statuses[-1] == 429
+
+
+def test_requests_at_once_are_limited(front: Front, engine: Double) -> None:
+    front.serve(team("team-b", parallel_requests=2), models={"tiny": model(backend("tiny", engine.url, native=ALL))})
+    engine.go_on.clear()
+    with ThreadPoolExecutor() as pool:
+        held = [pool.submit(front.chat, "tiny", "team-b", stream=True) for _ in range(2)]
+        until(lambda: len(engine.asked) == 2)
+        response = front.chat("tiny", "team-b")
+        assert (response.status_code, response.headers["retry-after"]) == (429, "1")
+        engine.go_on.set()
+        assert [words(stream.result()) for stream in held] == [TEXT] * 2
+    until(lambda: front.chat("tiny", "team-b").status_code == 200)
+
+
+def test_a_months_tokens_end(front: Front, engine: Double) -> None:
+    front.serve(team("team-c", tokens_per_month=20), models={"tiny": model(backend("tiny", engine.url, native=ALL))})
+    statuses = []
+    for _ in range(4):
+        response = front.chat("tiny", "team-c")
+        statuses.append(response.status_code)
+        time.sleep(0.05)
+    assert statuses == [200, 200, 200, 429]
+    assert (error(response)["code"], error(response)["type"]) == ("insufficient_quota", "insufficient_quota")
+
+
+def test_limits_outlive_a_restart_a_kill_and_a_reload(
+    tmp_path_factory: pytest.TempPathFactory, engine: Double
+) -> None:
+    front = Front(tmp_path_factory.mktemp("again") / "nginx")
+    front.start()
+    try:
+        front.wait()
+        teams = [team("team-d", requests_per_minute=50, tokens_per_month=10_000)]
+        models = {"tiny": model(backend("tiny", engine.url, native=ALL))}
+        front.serve(*teams, models=models)
+        calm()
+        statuses = []
+        for step in ("reload", signal.SIGTERM, signal.SIGKILL, None):
+            statuses += [front.chat("tiny", "team-d").status_code for _ in range(10)]
+            front.used(len(statuses))
+            if step == "reload":
+                front.reload()
+            elif isinstance(step, int):
+                front.stop(step)
+                until(lambda: not listens(front.port))
+                front.again()
+                front.wait()
+        statuses += [front.chat("tiny", "team-d").status_code for _ in range(20)]
+        assert statuses == [200] * 50 + [429] * 10
+    finally:
+        front.close()
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+# While it runs
+
+
+def test_reloads_lose_nothing(front: Front, engine: Double) -> None:
+    over = threading.Event()
+    faults: list[str] = []
+    count = [0]
+
+    def load(stream: bool) -> None:
+        with httpx.Client(verify=False, timeout=30) as client:  # noqa: S501
+            while not over.is_set():
+                body = {"model": "tiny", "messages": HELLO, "stream": stream}
+                headers = {"authorization": f"Bearer {KEYS['open']}"}
+                try:
+                    response = client.post(front.url + "/v1/chat/completions", json=body, headers=headers)
+                except httpx.HTTPError as lost:
+                    # An idle connection that is closed as it is used says nothing: the client asks again.
+                    response = client.post(front.url + "/v1/chat/completions", json=body, headers=headers)
+                    faults.append(f"again {type(lost).__name__}")
+                count[0] += 1
+                if response.status_code != 200 or (stream and words(response) != TEXT):
+                    faults.append(response.text)
+
+    with ThreadPoolExecutor() as pool:
+        loads = [pool.submit(load, stream) for stream in (False, True)]
+        for _ in range(20):
+            front.reload()
+            time.sleep(0.25)
+        over.set()
+        for one in loads:
+            one.result()
+    assert count[0] > 50
+    assert [fault for fault in faults if not fault.startswith("again")] == []
+
+
+def test_files_that_are_no_good_leave_the_old_ones_in_use(front: Front, engine: Double) -> None:
+    front.write("teams.json", '{"teams": [{"name": "x"}]}')
+    until(lambda: front.state()["teams"]["refused"] is not None)
+    assert "private" in front.state()["teams"]["refused"]
+    assert front.client.get(front.url + "/slipway/state").status_code == 503
+    assert front.chat("tiny").is_success
+    front.serve(models={"tiny": model(backend("tiny", engine.url, native=ALL))})
+    assert front.client.get(front.url + "/slipway/state").status_code == 200
+
+
+def test_a_killed_worker_gives_back_what_it_held(front: Front, engine: Double) -> None:
+    engine.go_on.clear()
+    with ThreadPoolExecutor() as pool:
+        held = [pool.submit(front.chat, "tiny", stream=True) for _ in range(4)]
+        until(lambda: len(engine.asked) == 4)
+        assert front.process is not None
+        children = open(f"/proc/{front.process.pid}/task/{front.process.pid}/children").read().split()  # noqa: SIM115, PTH123
+        for child in children:
+            import os
+
+            os.kill(int(child), signal.SIGKILL)
+        for one in held:
+            with pytest.raises(httpx.HTTPError):
+                one.result()
+        engine.go_on.set()
+    until(lambda: len(set(_children(front)) - set(children)) == front.workers)
+    until(lambda: front.state()["backends"][f"tiny@{engine.port}"]["requests"] == 0)
+    assert front.chat("tiny").is_success
+
+
+def _children(front: Front) -> list[str]:
+    assert front.process is not None
+    with open(f"/proc/{front.process.pid}/task/{front.process.pid}/children") as file:  # noqa: PTH123
+        return file.read().split()
+
+
+# Browsers, clients and figures
+
+
+def test_pages_of_allowed_origins_may_ask(front: Front, engine: Double) -> None:
+    models = {"tiny": model(backend("tiny", engine.url, native=ALL))}
+    front.serve(models=models, allowed_origins=["https://chat.example.org"])
+    preflight = {"access-control-request-method": "POST", "access-control-request-headers": "authorization"}
+    url = front.url + "/v1/chat/completions"
+    good, bad = {"origin": "https://chat.example.org"}, {"origin": "https://evil.example.org"}
+    response = front.client.options(url, headers={**preflight, **good})
+    assert response.status_code == 204
+    assert response.headers["access-control-allow-origin"] == "https://chat.example.org"
+    assert "authorization" in response.headers["access-control-allow-headers"]
+    refused = front.client.options(url, headers={**preflight, **bad})
+    assert refused.status_code == 403
+    assert "access-control-allow-origin" not in refused.headers
+    key = {"authorization": f"Bearer {KEYS['open']}"}
+    body = {"model": "tiny", "messages": HELLO}
+    response = front.client.post(url, json=body, headers={**good, **key})
+    assert response.headers["access-control-allow-origin"] == "https://chat.example.org"
+    assert response.headers["vary"] == "Origin"
+    assert "access-control-allow-origin" not in front.client.post(url, json=body, headers={**bad, **key}).headers
+
+
+@pytest.mark.parametrize("http2", [False, True])
+def test_the_official_clients(front: Front, http2: bool) -> None:
+    with httpx.Client(verify=False, http2=http2) as plain:  # noqa: S501
+        client = openai.OpenAI(base_url=f"{front.url}/v1", api_key=KEYS["open"], http_client=plain, max_retries=0)
+        question: Any = [{"role": "user", "content": "x"}]
+        assert client.chat.completions.create(model="tiny", messages=question).choices[0].message.content == TEXT
+        chunks = list(client.chat.completions.create(model="tiny", messages=question, stream=True))
+        assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == TEXT
+        asking = anthropic.Anthropic(base_url=front.url, api_key=KEYS["open"], http_client=plain, max_retries=0)
+        assert asking.messages.create(model="tiny", max_tokens=5, messages=question).content[0].text == TEXT  # type: ignore[union-attr]
+        with pytest.raises(anthropic.NotFoundError):
+            asking.messages.create(model="none", max_tokens=5, messages=question)
+        with pytest.raises(openai.AuthenticationError):
+            client.with_options(api_key="sk-wrong-0123456789").models.list()
+
+
+def test_figures_are_there_for_the_machine_itself(front: Front) -> None:
+    assert front.chat("tiny").is_success
+    until(lambda: 'slipway_requests_total{team="open",model="tiny",status="2xx"}' in front.client.get(front.url + "/metrics").text)
+    text = front.client.get(front.url + "/metrics").text
+    assert "# TYPE slipway_tokens_total counter" in text
+    assert "slipway_backend_up{backend=" in text
+    response = front.client.head(front.url + "/healthz")
+    assert (response.status_code, response.text) == (200, "")
