@@ -72,6 +72,8 @@ def declaration(deployment: Deployment, raw: object = None) -> dict[str, Any]:
                 "private": team.private,
                 "requestsPerMinute": team.requests_per_minute,
                 "tokensPerMinute": team.tokens_per_minute,
+                "parallelRequests": team.parallel_requests,
+                "tokensPerMonth": team.tokens_per_month,
             }
             for name, team in settings.gateway.teams.items()
         ],

@@ -2,11 +2,11 @@
 
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 
 from slipway.gateways import DEFAULT, names
 from slipway.settings.base import Section
-from slipway.settings.types import HostName, MemorySize, ModelName, Port, PositiveCount, StrongSecret
+from slipway.settings.types import HostName, MemorySize, ModelName, Port, PositiveCount, Sha256, StrongSecret
 
 OWN_TEAMS = "slipway-"
 """What the names of Slipway's own teams begin with, those that acceptance asks as; no other team's does."""
@@ -17,11 +17,28 @@ else:
     """One of the folders of `slipway.gateways`."""
 
 
+class HashedKey(Section):
+    """A further key of a team, of which only a keyed hash is known. `slipway.deployment.teams` says how it is made."""
+
+    id: str = Field(pattern=r"^[a-z0-9]{8}$")
+    """What the key itself begins with, after `sk-`: by it the front finds the key."""
+    salt: str = Field(pattern=r"^[0-9a-f]{32,64}$")
+    """The hash's own key, in hexadecimal."""
+    hash: Sha256
+    """HMAC-SHA256 of the bearer key."""
+    not_after: AwareDatetime | None = None
+    """When it ends, with its time zone. Default: never."""
+
+
 class Team(Section):
     """One team: its key, what it may ask for, and how much."""
 
     key: StrongSecret
     """The bearer key."""
+    keys: tuple[HashedKey, ...] = ()
+    """Further keys, of the form `sk-ID-SECRET`."""
+    expires: AwareDatetime | None = None
+    """When the team's keys end, all of them, with its time zone. Default: never."""
     models: tuple[ModelName, ...] | None = Field(default=None, min_length=1)
     """The models that it may ask for, by name or alias. Default: all."""
     private: bool = False
@@ -30,12 +47,23 @@ class Team(Section):
     """Requests that the team may start in a minute. Default: no limit."""
     tokens_per_minute: PositiveCount | None = None
     """Tokens, prompt and completion, that the team may use in a minute. Default: no limit."""
+    parallel_requests: PositiveCount | None = None
+    """Requests of the team that may run at the same time. Default: no limit."""
+    tokens_per_month: PositiveCount | None = None
+    """Tokens, prompt and completion, that the team may use in a calendar month (UTC). Default: no limit."""
 
 
 def key_variable(team: str, settings: Team | None = None) -> str:
     """The environment variable under which a client of `team` keeps the key; the usual one where the settings name none."""
     named = None if settings is None else settings.key.env
     return named or f"SLIPWAY_KEY_{team.upper().replace('-', '_')}"
+
+
+class Usage(Section):
+    """The record of what was used, which the front keeps."""
+
+    retention_days: PositiveCount = 400
+    """Days after which a record is removed."""
 
 
 class Gateway(Section):
@@ -55,5 +83,11 @@ class Gateway(Section):
     """The key with which the gateway calls the engines. Needed as soon as an engine and the gateway are on different machines."""
     request_timeout_s: PositiveCount = 600
     """How long one request may take, in seconds. An engine that is stopped has as long to end what it has begun."""
+    fast_path: bool = True
+    """Whether the front asks engines here itself, where nothing needs the gateway; else every request passes the gateway."""
+    extra_fields: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    """Fields of requests that the front lets through beside those it knows, by path, such as `/v1/chat/completions`."""
+    usage: Usage = Field(default_factory=Usage)
+    """What is kept of requests: never their content."""
     memory_max: MemorySize = "50%"
     """systemd's memory limit for the gateway: a size (`4G`) or a part of the machine's memory."""

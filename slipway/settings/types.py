@@ -14,6 +14,7 @@ from pydantic_core import CoreSchema, core_schema
 
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _IP_VERSION = 4
+_ORIGIN = re.compile(r"(https://[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|http://(?:localhost|127\.0\.0\.1))(?::[0-9]{1,5})?")
 _USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
 _MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:-]{0,127}")
 _FLAG = re.compile(r"[a-z][a-z0-9-]*")
@@ -84,6 +85,16 @@ def network(value: str) -> str:
         return str(ipaddress.ip_network(value))
     except ValueError as error:
         raise ValueError(f"{error}; nobody could be admitted by it: write it like 10.20.0.0/16") from None
+
+
+def origin(value: str) -> str:
+    """The origin of web pages: scheme, host and port, nothing more."""
+    if not _ORIGIN.fullmatch(value):
+        raise ValueError(
+            f"{value!r} is no origin; a browser's page would not be known by it: write it like https://chat.example.org, "
+            "or http://localhost:3000 for a page on one's own machine"
+        )
+    return value
 
 
 def user_name(value: str) -> str:
@@ -281,6 +292,7 @@ HostKey = Annotated[str, Field(pattern=r"^(ssh|ecdsa|sk)-[a-z0-9@.-]+ [A-Za-z0-9
 Address = Annotated[str, AfterValidator(address)]
 PrivateAddress = Annotated[str, AfterValidator(private_address)]
 Network = Annotated[str, AfterValidator(network)]
+Origin = Annotated[str, AfterValidator(origin)]
 UserName = Annotated[str, AfterValidator(user_name)]
 ModelName = Annotated[str, AfterValidator(model_name)]
 ProviderName = Annotated[str, AfterValidator(provider_name)]

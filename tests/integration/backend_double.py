@@ -46,8 +46,8 @@ class Double:
         name: what the answers name as their model.
         mode: how it answers: "well"; "die" (closes at once); "headers" (sends the head of a stream, then closes);
             "empty" (a stream of no events);
-            "middle" (closes after two events); "error" (a stream whose first event is an error); "hang" (no answer); "silent" (no answer, and no word
-            about its health either); or a status.
+            "middle" (closes after two events); "error" (a stream whose first event is an error); "hang" (no
+            answer); "silent" (no answer, and no word about its health either); or a status.
         pace_s: time between two events of a stream.
         go_on: while it is not set, a stream waits after its first event.
         asked: the requests so far.

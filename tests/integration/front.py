@@ -32,7 +32,9 @@ def configuration(folder: Path, port: int, **variables: Any) -> str:
     environment.filters["to_json"] = json.dumps
     defaults = yaml.safe_load((ROLE / "defaults/main.yml").read_text())
     known = defaults | {
-        name: value for name, value in yaml.safe_load((ROLE / "vars/main.yml").read_text()).items() if "{{" not in str(value)
+        name: value
+        for name, value in yaml.safe_load((ROLE / "vars/main.yml").read_text()).items()
+        if "{{" not in str(value)
     }
     known["nginx_errors"] = [
         error | {"message": error["message"].replace("{{ nginx_body_limit_mib }}", str(known["nginx_body_limit_mib"]))}
@@ -74,7 +76,7 @@ def hashed(key: str, **more: Any) -> dict[str, Any]:
 
 def backend(name: str, url: str, *, native: Sequence[str] = (), **more: Any) -> dict[str, Any]:
     """A backend of routes.json."""
-    port = int(url.split(":")[2].split("/")[0])
+    port = int(url.split(":")[2].split("/", maxsplit=1)[0])
     return {
         "id": f"{name}@{port}",
         "address": "127.0.0.1",
@@ -163,7 +165,7 @@ class Front:
         command = ["/usr/sbin/nginx", "-e", "stderr", "-c", self.folder / "nginx.conf"]
         command += ["-g", f"daemon off; pid {self.folder}/pid;" + ("user root;" if os.geteuid() == 0 else "")]
         with (self.folder / "journal").open("ab") as journal:
-            self.process = subprocess.Popen(command, stdout=journal, stderr=subprocess.STDOUT)
+            self.process = subprocess.Popen(command, stdout=journal, stderr=subprocess.STDOUT, start_new_session=True)
 
     def wait(self, timeout_s: float = 30) -> None:
         self._until("/healthz", timeout_s)
@@ -242,11 +244,12 @@ class Front:
 
     def stop(self, how: int = signal.SIGTERM) -> None:
         if self.process is not None and self.process.poll() is None:
-            self.process.send_signal(how)
+            # As systemd does: a kill takes the workers along.
+            (os.killpg if how == signal.SIGKILL else os.kill)(self.process.pid, how)
             try:
                 self.process.wait(10)
             except subprocess.TimeoutExpired:
-                self.process.kill()
+                os.killpg(self.process.pid, signal.SIGKILL)
                 self.process.wait()
 
     def close(self) -> None:

@@ -93,8 +93,12 @@ class Told:
 
     def team(self, name: str) -> dict[str, Any]:
         (found,) = [
-            entry for entry in self.gateway("litellm")["service_files"]["keys.json"]["content"] if entry["team"] == name
+            entry
+            for entry in self.gateway("litellm")["service_files"]["teams.json"]["content"]["teams"]
+            if entry["name"] == name
         ]
+        # The front counts by the same.
+        assert found in self.front["nginx_teams"]["teams"]
         return found
 
     @property
@@ -426,7 +430,7 @@ def upstream(key: str) -> Reader:
 
     def read(told: Told, node: Node) -> Iterator[Any]:
         first = node[-1]["name"] == "litellm"
-        yield told.front["nginx_upstreams"]["gateway" if first else "private"][key]
+        yield told.front["nginx_routes"]["gateways"]["open" if first else "private"][key]
 
     return read
 
@@ -638,11 +642,13 @@ FIGURES: dict[str, Reader | str] = {
     "gateways[].address": both(gateway_argument("--host"), upstream("address")),
     "gateways[].port": both(gateway_argument("--port", int), upstream("port")),
     "gateways[].privateOnly": private_only,
-    "teams[].name": lambda told, node: iter([told.team(node[-1]["name"])["team"]]),
+    "teams[].name": lambda told, node: iter([told.team(node[-1]["name"])["name"]]),
     "teams[].models": team_models,
     "teams[].private": lambda told, node: iter([told.team(node[-1]["name"])["private"]]),
     "teams[].requestsPerMinute": lambda told, node: iter([told.team(node[-1]["name"])["requests_per_minute"]]),
     "teams[].tokensPerMinute": lambda told, node: iter([told.team(node[-1]["name"])["tokens_per_minute"]]),
+    "teams[].parallelRequests": lambda told, node: iter([told.team(node[-1]["name"])["parallel_requests"]]),
+    "teams[].tokensPerMonth": lambda told, node: iter([told.team(node[-1]["name"])["tokens_per_month"]]),
     "front.name": lambda told, node: (step.role for step in told.steps.values() if step.role == "nginx"),
     "front.machine": lambda told, node: (
         step.machine.name for step in told.steps.values() if step.role in {"nginx", "acceptance"}

@@ -1,6 +1,7 @@
-"""What the gateway takes from keys.json and routes.json, and what it leaves."""
+"""What the gateway takes from teams.json and routes.json, and what it leaves."""
 
 import hashlib
+import hmac
 import json
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ from tests.unit.roles.gateway_part import part
 
 teams, routes, watched = part("teams"), part("routes"), part("watched")
 
-TEAM = {"team": "research", "sha256": "a" * 64}
+KEY = {"id": None, "salt": "5a" * 16, "hash": "a" * 64, "not_after": None}
+TEAM = {"name": "research", "private": False, "keys": [KEY]}
 MODEL = {
     "name": "tiny",
     "id": "tiny-1",
@@ -23,8 +25,8 @@ MODEL = {
 }
 
 
-def keys_file(**more: Any) -> str:
-    return json.dumps([TEAM | more])
+def teams_file(**more: Any) -> str:
+    return json.dumps({"teams": [TEAM | more]})
 
 
 def routes_file(model: dict[str, Any] | None = None, **more: Any) -> str:
@@ -32,16 +34,16 @@ def routes_file(model: dict[str, Any] | None = None, **more: Any) -> str:
 
 
 def test_a_team_has_what_its_entry_says() -> None:
-    (team,) = teams.parse(keys_file(models=["tiny"], private=True, requests_per_minute=3, tokens_per_minute=None))
-    assert (team.name, team.private, team.requests_per_minute, team.tokens_per_minute) == ("research", True, 3, None)
+    (team,) = teams.parse(teams_file(models=["tiny"], private=True, not_after=9))
+    assert (team.name, team.private, team.not_after) == ("research", True, 9)
     assert team.may_use("tiny")
     assert team.may_use("alias", "tiny")
     assert not team.may_use("other")
 
 
 def test_a_team_without_a_list_may_use_all_and_with_an_empty_one_nothing() -> None:
-    (every,) = teams.parse(keys_file(models=None))
-    (none,) = teams.parse(keys_file(models=[]))
+    (every,) = teams.parse(teams_file(models=None))
+    (none,) = teams.parse(teams_file(models=[]))
     assert every.may_use("anything")
     assert not none.may_use("anything")
 
@@ -50,35 +52,50 @@ def test_a_team_without_a_list_may_use_all_and_with_an_empty_one_nothing() -> No
     "text",
     [
         *("", "{", "null", "{}", "[1]", "[null]", '["research"]'),
-        json.dumps([{"sha256": "a" * 64}]),
-        keys_file(sha256="a"),
-        keys_file(sha256=None),
-        keys_file(models="tiny"),
-        keys_file(models=[1]),
-        keys_file(private="yes"),
-        keys_file(private=None),
-        keys_file(requests_per_minute="3"),
-        keys_file(tokens_per_minute=True),
+        *('{"teams": 1}', '{"teams": [1]}', '{"teams": [null]}'),
+        teams_file(name=""),
+        teams_file(keys=None),
+        teams_file(keys=[{**KEY, "hash": "aaaa"}]),
+        teams_file(keys=[{**KEY, "salt": ""}]),
+        teams_file(keys=[{**KEY, "not_after": "aaaa"}]),
+        teams_file(not_after=True),
+        teams_file(models="tiny"),
+        teams_file(models=[1]),
+        teams_file(private="yes"),
+        teams_file(private=None),
     ],
 )
-def test_other_keys_files_are_refused_and_not_quoted(text: str) -> None:
+def test_other_teams_files_are_refused_and_not_quoted(text: str) -> None:
     with pytest.raises(ValueError, match=r"\w") as refused:
         teams.parse(text)
     assert "aaaa" not in str(refused.value)
 
 
-def test_a_key_is_found_by_its_digest_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    known = tuple(
-        teams.Team(name=name, digest=hashlib.sha256(key.encode()).hexdigest())
+def known_teams(**more: Any) -> tuple[Any, ...]:
+    salt = b"s" * 16
+    return tuple(
+        teams.Team(name=name, keys=(teams.Key(salt, hmac.digest(salt, key.encode(), "sha256")),), **more)
         for name, key in {"research": "sk-research", "slow": "sk-slow"}.items()
     )
+
+
+def test_a_key_is_found_by_its_hash_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = known_teams()
     assert teams.find(known, "sk-slow").name == "slow"
-    for wrong in ("", "sk-slo", "SK-SLOW", "sk-slow ", known[1].digest, "\udcfc"):
+    for wrong in ("", "sk-slo", "SK-SLOW", "sk-slow ", known[1].keys[0].hash.hex(), "\udcfc"):
         assert teams.find(known, wrong) is None
-    compared: list[str] = []
+    compared: list[bytes] = []
     monkeypatch.setattr(teams.hmac, "compare_digest", lambda a, b: compared.append(a) or a == b)
     assert teams.find(known, "sk-research").name == "research"
     assert len(compared) == 2
+
+
+def test_a_key_ends_when_it_or_its_team_does() -> None:
+    assert teams.find(known_teams(not_after=100), "sk-slow", now=99).name == "slow"
+    assert teams.find(known_teams(not_after=100), "sk-slow", now=100) is None
+    key = teams.Key(b"s", hmac.digest(b"s", b"sk-x", "sha256"), not_after=50)
+    assert teams.find([teams.Team(name="x", keys=(key,))], "sk-x", now=49).name == "x"
+    assert teams.find([teams.Team(name="x", keys=(key,))], "sk-x", now=50) is None
 
 
 def test_a_route_says_what_it_reaches() -> None:

@@ -98,18 +98,32 @@ function M.choose(backends, tried)
     return chosen
 end
 
--- What a lost engine was asked last: a request that took one down alone is not given another.
+-- Requests that may have taken their backend down.
 
-local function suspect_key(fingerprint)
-    return "x|" .. fingerprint
+local TOGETHER_S = 5
+local SUSPECTED_S = 600
+
+-- A backend was lost under a request. others: whether it had other requests. Returns whether this one was there alone: of
+-- several that are lost together, none is known to be to blame.
+function M.lost(id, others)
+    local together = others or dict:get("d|" .. id)
+    dict:set("d|" .. id, true, TOGETHER_S)
+    return not together
 end
 
+-- A request was alone on a backend that was lost; returns how often that is so of late.
 function M.suspect(fingerprint)
-    dict:set(suspect_key(fingerprint), true, 600)
+    dict:set("suspects", true, SUSPECTED_S)
+    return dict:incr("x|" .. fingerprint, 1, 0, SUSPECTED_S)
 end
 
-function M.is_suspect(fingerprint)
-    return dict:get(suspect_key(fingerprint)) == true
+-- Whether there are suspects at all, and how often a request was one.
+function M.suspects()
+    return dict:get("suspects") == true
+end
+
+function M.suspected(fingerprint)
+    return dict:get("x|" .. fingerprint) or 0
 end
 
 return M

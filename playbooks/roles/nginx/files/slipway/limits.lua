@@ -161,14 +161,9 @@ end
 
 local WRONG_PER_MINUTE = 120
 
--- Whether an address brought too many wrong keys in this minute to be looked at again.
-function M.too_many_wrong(address, now)
-    return (dict:get(key("x", address, minute(now))) or 0) >= WRONG_PER_MINUTE
-end
-
--- Count a wrong key.
+-- Count a wrong key; says whether its address brought too many in this minute.
 function M.wrong(address, now)
-    dict:incr(key("x", address, minute(now)), 1, 0, 2 * MINUTE_S)
+    return (dict:incr(key("x", address, minute(now)), 1, 0, 2 * MINUTE_S) or 0) > WRONG_PER_MINUTE
 end
 
 return M

@@ -20,6 +20,7 @@ local refusal = errors.refusal
 local PASSED = {"accept", "anthropic-beta", "anthropic-version", "content-type", "openai-beta", "user-agent"}
 local GENERATES = {chat = true, completions = true, responses = true, messages = true}
 local MAX_CHOICES = 128
+local MAX_LOST = 2
 
 local function whole_number(value)
     return type(value) == "number" and value >= 0 and value == math.floor(value) and value or nil
@@ -192,7 +193,7 @@ local function try(request, peer, name, backend)
     end
     local usage = ctx.usage
     local more = {headers = request.answer_headers, family = request.family, anthropic = request.anthropic,
-        hide_usage = request.hide_usage and backend ~= nil}
+        hide_usage = request.hide_usage}
     local answered_by = backend and name or answer.headers["x-slipway-model"] or name
     local kind_of = answer.headers["content-type"] or ""
     local ok, what, wrong
@@ -264,9 +265,6 @@ local function answer(request, steps)
                     break
                 end
                 ctx.tried[chosen.id] = true
-                if reached > 0 and request.fingerprint and balance.is_suspect(request.fingerprint) then
-                    break
-                end
                 ctx.backend, ctx.held = chosen.id, "backend|" .. chosen.id
                 gauges.enter(ctx.held)
                 local verdict, found = try(request, chosen, step.model, chosen)
@@ -288,11 +286,9 @@ local function answer(request, steps)
                     balance.failed(chosen.id)
                 end
                 if verdict == "lost" then
-                    -- A request that takes its backend down is not to take the next one as well. Who was there alone is
-                    -- the one to blame; of several, none is known to be.
-                    request.fingerprint = request.fingerprint or files.sha256(request.raw)
-                    if not others or balance.is_suspect(request.fingerprint) then
-                        balance.suspect(request.fingerprint)
+                    -- A request that takes its backend down is not to take the next one as well.
+                    if balance.lost(chosen.id, others) then
+                        balance.suspect(files.sha256(request.raw))
                         return found
                     end
                 end
@@ -350,17 +346,15 @@ local function look(request, routes, headers)
     local now = ngx.now()
     local address = ngx.var.remote_addr
     request.key = keys.given(headers)
-    if request.key and limits.too_many_wrong(address, now) then
-        return refusal(429, "too_many_wrong_keys", "This address sent too many wrong keys. Try again in a minute.",
-            {headers = {["Retry-After"] = "60"}})
-    end
     local team, key
     if request.key then
         team, key = keys.find(files.content("teams").index, request.key, now)
     end
     if not team then
-        if request.key then
-            limits.wrong(address, now)
+        -- A good key passes all the same: many callers may share an address.
+        if request.key and limits.wrong(address, now) then
+            return refusal(429, "too_many_wrong_keys", "This address sent too many wrong keys. Try again in a minute.",
+                {headers = {["Retry-After"] = "60"}})
         end
         return refusal(401, "invalid_api_key",
             "No valid API key was given. Send it as the header 'Authorization: Bearer KEY' or 'x-api-key: KEY'.")
@@ -435,6 +429,10 @@ local function serve(request, routes)
             {headers = again, kind = limit.code})
     end
     ctx.limit = held
+    if balance.suspects() and balance.suspected(files.sha256(request.raw)) >= MAX_LOST then
+        return refusal(503, "request_suspended", "Backends were lost while they answered just this request. It is not tried "
+            .. "again for some minutes.", {headers = {["Retry-After"] = "600"}})
+    end
     local steps
     if model then
         steps, found = routes_of.plan(routes, team, model, request.family)

@@ -29,7 +29,6 @@ class Call:
         body: what is asked.
         headers: the caller's that mean something to a backend.
         team: who asks.
-        more: fields that are added to the body.
     """
 
     path: str
@@ -37,7 +36,6 @@ class Call:
     body: Body
     headers: Mapping[str, str]
     team: Team
-    more: Mapping[str, object]
 
 
 @dataclass(frozen=True)

@@ -19,10 +19,8 @@ from slipway_gateway.answers import Answer, Refusal, provider_only
 from slipway_gateway.backends import Call, Lost, Reply, Way
 from slipway_gateway.balance import Balance
 from slipway_gateway.failures import error_in, error_in_event, failed, judged, status_of
-from slipway_gateway.limits import Limits
 from slipway_gateway.routes import Deployment, Routes
 from slipway_gateway.translated import Translated
-from slipway_gateway.usage import Meter
 
 ATTEMPTS = 3
 """How many backends of one name are tried: a request that kills its backend must not kill all of them."""
@@ -76,14 +74,12 @@ class Serving:
     Args:
         native: the way to backends that speak the API themselves.
         translated: the way through LiteLLM.
-        limits: where tokens are counted.
         balance: chooses among the backends of a model.
     """
 
-    def __init__(self, native: Way, translated: Translated, limits: Limits, balance: Balance) -> None:
+    def __init__(self, native: Way, translated: Translated, balance: Balance) -> None:
         self._native = native
         self._translated = translated
-        self._limits = limits
         self._balance = balance
 
     async def answer(self, call: Call, routes: Routes, name: str, caller: Caller) -> None:
@@ -154,9 +150,9 @@ class Serving:
                 if reply.status >= 300:
                     refusal = judged(chosen, reply.status, await _whole(reply), reply)
                 elif reply.stream:
-                    refusal = await self._relay(chosen, routes, call, reply, caller)
+                    refusal = await self._relay(chosen, routes, reply, caller)
                 else:
-                    refusal = await self._pass_on(chosen, call, reply, caller)
+                    refusal = await self._pass_on(chosen, reply, caller)
         except Lost as error:
             refusal = failed(chosen, 503, "backend_unavailable")
             log.warning("backend %s is lost: %s", chosen.id, error)
@@ -166,43 +162,31 @@ class Serving:
             self._balance.failed(chosen, routes.cooldown_s)
         return refusal
 
-    async def _pass_on(self, chosen: Deployment, call: Call, reply: Reply, caller: Caller) -> Refusal | None:
+    async def _pass_on(self, chosen: Deployment, reply: Reply, caller: Caller) -> Refusal | None:
         body = await _whole(reply)
         # LiteLLM says so, with status 200, where it cannot make sense of a provider's answer.
         if (error := error_in(body)) is not None:
             return judged(chosen, status_of(error), body, reply)
-        if call.team.tokens_per_minute is not None:
-            meter = Meter(stream=False)
-            meter.feed(body)
-            meter.end()
-            self._limits.spend(call.team, meter.tokens)
         await caller.whole(Answer(reply.status, body, _named(reply, chosen)))
         return None
 
-    async def _relay(
-        self, chosen: Deployment, routes: Routes, call: Call, reply: Reply, caller: Caller
-    ) -> Refusal | None:
+    async def _relay(self, chosen: Deployment, routes: Routes, reply: Reply, caller: Caller) -> Refusal | None:
         chunks = reply.chunks
         first = await _first_events(chunks)
         if (error := error_in_event(first)) is not None:
             return judged(chosen, status_of(error), json.dumps(error).encode(), reply)
-        limited = call.team.tokens_per_minute is not None
-        meter = Meter(stream=True, hide="stream_options" in call.more) if limited else None
         await caller.begin(reply.status, {**_named(reply, chosen), "cache-control": "no-cache"})
         try:
-            await caller.write(meter.feed(first) if meter else first, more=True)
+            await caller.write(first, more=True)
             async for chunk in chunks:
-                if passed := meter.feed(chunk) if meter else chunk:
-                    await caller.write(passed, more=True)
-            await caller.write(meter.end() if meter else b"", more=False)
+                if chunk:
+                    await caller.write(chunk, more=True)
+            await caller.write(b"", more=False)
         except Lost as lost:
             log.warning("backend %s is lost in the middle of an answer: %s", chosen.id, lost)
             self._balance.failed(chosen, routes.cooldown_s)
             broken = Refusal(502, "The backend was lost in the middle of this answer.", "backend_lost")
             await caller.write(broken.event(anthropic=caller.anthropic), more=False)
-        finally:
-            if meter:
-                self._limits.spend(call.team, meter.tokens)
         return None
 
     def _way(self, deployment: Deployment, family: str) -> Way | None:
