@@ -176,7 +176,9 @@ def test_an_answer_in_flight_is_finished_when_it_stops(host: RoleHost, prepared:
     lines = [line for line in said if line.startswith("data: ")]
     assert lines[-1] == "data: [DONE]"
     assert len(lines) > STREAM["max_tokens"]
-    assert "answers in flight have 120 s" in host.ssh("sudo journalctl -u slipway-llama -o cat")
+    assert "answers in flight have 120 s" in host.ssh(
+        "sudo journalctl --sync && sudo journalctl -u slipway-llama -o cat"
+    )
     host.ssh("sudo systemctl stop slipway-llama; sudo systemctl start slipway-llama")
 
 

@@ -5,7 +5,9 @@ It answers with fixed words, notes what it was asked, and knows whether a caller
 
 import contextlib
 import json
+import os
 import socket
+import struct
 import threading
 import time
 from dataclasses import dataclass, field
@@ -53,6 +55,8 @@ class Double:
         asked: the requests so far.
         probed: how often a front looked whether it generates.
         left: set when a caller went away while it talked.
+        resets_kept: closes a connection that was kept just as the next request comes on it, as a server does whose time for
+            idle connections is over at that moment.
     """
 
     name: str
@@ -63,6 +67,7 @@ class Double:
     asked: list[Asked] = field(default_factory=list)
     probed: int = 0
     left: threading.Event = field(default_factory=threading.Event)
+    resets_kept: bool = False
 
     def __post_init__(self) -> None:
         self.start()
@@ -113,6 +118,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def setup(self) -> None:
         super().setup()
+        self.count = 0
         self.double.open.add(self.request)
 
     def finish(self) -> None:
@@ -128,6 +134,13 @@ class _Handler(BaseHTTPRequestHandler):
         self._json({"status": "ok"}, 200 if self.path == "/health" else 404)
 
     def do_POST(self) -> None:
+        self.count += 1
+        if self.double.resets_kept and self.count > 1:
+            # With data that nobody reads, and at once: the caller is told by a reset.
+            self.request.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            os.close(self.request.detach())
+            self.close_connection = True
+            return
         raw = self.rfile.read(int(self.headers.get("content-length", 0)))
         if self.headers.get("user-agent") == PROBE:
             self.double.probed += 1

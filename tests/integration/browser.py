@@ -101,9 +101,19 @@ class Browser:
         self._events: list[dict[str, Any]] = []
         self._session: str | None = None
 
+    def _tab(self) -> dict[str, Any]:
+        """The first tab, which may come a moment after the browser answers."""
+        end = time.monotonic() + PATIENCE
+        while time.monotonic() < end:
+            for each in self._ask("Target.getTargets")["targetInfos"]:
+                if each["type"] == "page":
+                    return each
+            time.sleep(0.05)
+        raise TimeoutError("the browser opened no tab")
+
     def __enter__(self) -> Self:
         try:
-            tab = next(each for each in self._ask("Target.getTargets")["targetInfos"] if each["type"] == "page")
+            tab = self._tab()
             self._session = self._ask("Target.attachToTarget", targetId=tab["targetId"], flatten=True)["sessionId"]
             for domain in ("Page", "Runtime", "Log", "Network"):
                 self._ask(f"{domain}.enable")

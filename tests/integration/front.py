@@ -1,4 +1,4 @@
-"""The front as a host runs it: the real nginx with the role's template and Lua modules, on loopback."""
+"""The front with its Lua modules: the real nginx with the role's template, on loopback."""
 
 import contextlib
 import hashlib
@@ -27,19 +27,14 @@ PROBE = {"path": "/v1/completions", "body": {"model": "tiny-inside", "prompt": "
 
 
 def configuration(folder: Path, port: int, **variables: Any) -> str:
-    """nginx.conf as the role renders it, but for the journal: that is a file here."""
+    """nginx' configuration as the role is to render it, but for the journal: that is a file here."""
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, autoescape=False)  # noqa: S701
     environment.filters["to_json"] = json.dumps
-    defaults = yaml.safe_load((ROLE / "defaults/main.yml").read_text())
-    known = defaults | {
-        name: value
-        for name, value in yaml.safe_load((ROLE / "vars/main.yml").read_text()).items()
-        if "{{" not in str(value)
-    }
-    known["nginx_errors"] = [
-        error | {"message": error["message"].replace("{{ nginx_body_limit_mib }}", str(known["nginx_body_limit_mib"]))}
-        for error in yaml.safe_load((ROLE / "vars/main.yml").read_text())["nginx_errors"]
-    ]
+    known: dict[str, Any] = {}
+    for part in ("defaults/main.yml", "vars/front.yml"):
+        known |= yaml.safe_load((ROLE / part).read_text())
+    for error in known["nginx_errors"]:
+        error["message"] = error["message"].replace("{{ nginx_body_limit_mib }}", str(known["nginx_body_limit_mib"]))
     known |= {
         "nginx_port": port,
         "nginx_folder": str(folder),
@@ -47,7 +42,7 @@ def configuration(folder: Path, port: int, **variables: Any) -> str:
         "nginx_program_folder": str(ROLE / "files"),
         **variables,
     }
-    text = environment.from_string((ROLE / "templates/nginx.conf.j2").read_text()).render(known)
+    text = environment.from_string((ROLE / "templates/front.conf.j2").read_text()).render(known)
     return text.replace("syslog:server=unix:/dev/log,nohostname,tag=front", str(folder / "access"))
 
 

@@ -6,6 +6,7 @@ processes of a project carry a mark in their environment, by which a test finds 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
@@ -131,7 +132,9 @@ class PulumiProject:
     def kill_all(self) -> None:
         """Ends what is left, for the end of a test."""
         for process in self.processes():
-            process.kill()
+            # One may have ended since it was listed: a plugin, or the child of one that was just killed.
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
 
 
 class Gate:

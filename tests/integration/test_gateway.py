@@ -224,7 +224,7 @@ def test_an_engine_gets_what_was_asked_and_says_what_is_answered(
 
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/responses", "/v1/messages"])
 def test_a_stream_passes_piece_by_piece(served: Gateway, engine: Double, path: str) -> None:
-    engine.pace_s = 0.3
+    engine.pace_s = 0.6
     arrived = []
     headers = {"x-api-key": KEYS["open"]}
     body = {"model": "tiny", "stream": True, "messages": HELLO, "input": "x", "max_tokens": 5}
@@ -444,7 +444,7 @@ def test_routes_change_without_failing_a_request(gateway: Gateway, backend: Call
     assert gateway.process is not None
     other.go_on.clear()
     cloud.go_on.clear()
-    with ThreadPoolExecutor() as pool:
+    with ThreadPoolExecutor(8) as pool:
         try:
             loads = [pool.submit(load) for _ in range(3)]
             streams = [pool.submit(gateway.chat, name, stream=True) for name in ("other", "cloud", "through")]
@@ -453,6 +453,7 @@ def test_routes_change_without_failing_a_request(gateway: Gateway, backend: Call
                 # Gone while streams on them run; then there again, and changed.
                 gateway.use(routes=gateway.routes(base, timeout_s=60))
                 gateway.use(routes=gateway.routes(base + [one | {"weight": weight} for one in extra], timeout_s=60))
+            until(lambda: len(statuses) > 20)
             assert not any(stream.done() for stream in streams)
         finally:
             other.go_on.set()
@@ -537,6 +538,19 @@ def test_a_stream_that_fails_before_its_first_event_is_begun_elsewhere(
     assert good.asked
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_kept_connection_that_is_closed_as_it_is_used_loses_nothing(
+    gateway: Gateway, engine: Double, stream: bool
+) -> None:
+    gateway.use(routes=gateway.routes([deployment("tiny", engine.url, native=ALL)]))
+    assert gateway.chat("tiny").is_success
+    engine.resets_kept = True
+    for _ in range(5):
+        response = gateway.chat("tiny", stream=stream)
+        assert response.status_code == 200, response.text
+    assert len(engine.asked) == 6
+
+
 def test_a_stream_without_an_event_is_no_answer(served: Gateway, engine: Double) -> None:
     engine.mode = "empty"
     response = served.chat("tiny", stream=True)
@@ -602,10 +616,10 @@ def test_an_answer_that_takes_too_long_ends(gateway: Gateway, engine: Double) ->
 @pytest.mark.parametrize("model", ["tiny", "cloud"])
 def test_who_leaves_ends_the_generation(served: Gateway, engine: Double, provider: Double, model: str) -> None:
     talking = engine if model == "tiny" else provider
-    talking.pace_s = 0.3
+    talking.pace_s = 1.0
     body = {"model": model, "messages": HELLO, "stream": True}
     headers = {"x-api-key": KEYS["open"]}
-    with httpx.Client(trust_env=False) as client:
+    with httpx.Client(timeout=30, trust_env=False) as client:
         url = served.url + "/v1/chat/completions"
         with client.stream("POST", url, json=body, headers=headers) as response:
             next(response.iter_bytes())

@@ -50,7 +50,7 @@ for name in ("directory", "python", "virtualenv"):
 QUICK = 4.0
 """Seconds in which an interrupted command has to be gone. The engine gives a host that hangs 5 s; idle, it takes 0.5 s."""
 
-HOST_ENDS = 1.5
+HOST_ENDS = 4.0
 """Seconds in which a host has to end with all that it runs; 0.1 s on an idle machine, and tests run on busy ones."""
 
 
@@ -265,7 +265,7 @@ class TestInterruption:
         (program,) = [p for p in project.processes() if "--monitor" in p.cmdline()]
         began = time.monotonic()
         os.killpg(host.pid, number)  # as the engine does
-        host.wait(timeout=5)
+        host.wait(timeout=30)
         assert time.monotonic() - began < HOST_ENDS
         assert not program.is_running()
         said, _ = engine.communicate(timeout=30)
@@ -287,8 +287,8 @@ class TestHostAlone:
             with socket.create_connection(("127.0.0.1", port), timeout=5):
                 pass
             host.send_signal(signal.SIGINT)
-            assert host.wait(timeout=5) == 0
-        assert took < 2.0  # 0.1 to 0.2 s on an idle machine
+            assert host.wait(timeout=30) == 0
+        assert took < 10.0  # 0.1 to 0.2 s on an idle machine
 
     def test_ends_with_its_parent(self) -> None:
         # The parent is a shell that is killed, while the host's output stays with us.

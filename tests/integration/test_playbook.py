@@ -320,12 +320,13 @@ def test_refused_variables_leave_no_resource(trial: Trial) -> None:
 
 def test_a_run_that_takes_too_long_is_stopped(trial: Trial) -> None:
     gate = Gate(trial.folder / "gate")
-    trial.give("stubborn", timeout=12, variables={"stubborn_gate": str(gate.path)})
+    trial.give("stubborn", timeout=30, variables={"stubborn_gate": str(gate.path)})
     began = time.monotonic()
     said = trial.failed_up()
     gate.close()
-    assert "layer stubborn: stopped after 12 s, during task 'Wait for the gate'." in said
-    assert time.monotonic() - began < 40
+    assert "layer stubborn: stopped after 30 s, during task 'Wait for the gate'." in said
+    assert time.monotonic() - began < 90
+    assert trial.project.gone_within(10) == []
     assert trial.left() == []
 
 
@@ -399,30 +400,31 @@ def scratch_folders(trial: Trial) -> list[Path]:
 
 def test_nothing_is_left_after_a_normal_end(trial: Trial) -> None:
     trial.project.up()
-    assert trial.project.gone_within(0.5) == []
+    assert trial.project.gone_within(10) == []
     assert trial.left() == []
     assert scratch_folders(trial) == []
 
 
 def test_an_unreachable_host_is_named(trial: Trial) -> None:
+    # Bound and not listened on: nobody is there, and nobody else is given the port meanwhile.
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         port = closed.getsockname()[1]
-    host = {"name": "far", "address": "127.0.0.1", "port": port, "user": getpass.getuser()}
-    trial.give(host=host)
-    said = trial.failed_up()
-    assert f"far (127.0.0.1): layer note: nothing listens for SSH on port {port}." in said
-    # A refresh says so as well, instead of losing the resource.
-    trial.give()
-    trial.project.up()
-    trial.give(host=host)
-    assert trial.project.outputs()["managed"] == 3
-    trial.move(host)
-    before = trial.modes()
-    refreshed = trial.project.run("refresh", "--yes", "--skip-preview", check=False)
-    assert refreshed.returncode != 0
-    assert f"far (127.0.0.1): layer note: nothing listens for SSH on port {port}." in refreshed.stdout
-    assert trial.modes() == before, "the look tells it, without Ansible"
+        host = {"name": "far", "address": "127.0.0.1", "port": port, "user": getpass.getuser()}
+        trial.give(host=host)
+        said = trial.failed_up()
+        assert f"far (127.0.0.1): layer note: nothing listens for SSH on port {port}." in said
+        # A refresh says so as well, instead of losing the resource.
+        trial.give()
+        trial.project.up()
+        trial.give(host=host)
+        assert trial.project.outputs()["managed"] == 3
+        trial.move(host)
+        before = trial.modes()
+        refreshed = trial.project.run("refresh", "--yes", "--skip-preview", check=False)
+        assert refreshed.returncode != 0
+        assert f"far (127.0.0.1): layer note: nothing listens for SSH on port {port}." in refreshed.stdout
+        assert trial.modes() == before, "the look tells it, without Ansible"
 
 
 def test_a_secret_is_nowhere_but_where_the_role_puts_it(trial: Trial) -> None:

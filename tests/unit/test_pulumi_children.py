@@ -31,7 +31,10 @@ def has_ended(pid: int, within: float = 5.0) -> bool:
     """Whether an orphan ends; where init does not reap, it stays a zombie."""
     end = time.monotonic() + within
     while time.monotonic() < end:
-        if not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+        try:
+            if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+                return True
+        except psutil.NoSuchProcess:
             return True
         time.sleep(0.02)
     return False

@@ -25,7 +25,7 @@ _IFF_UP = 1
 def attempt(address: str, port: int) -> str:
     """Say how a connection went."""
     try:
-        with socket.create_connection((address, port), timeout=3):
+        with socket.create_connection((address, port), timeout=10):
             return "connected"
     except OSError as error:
         return type(error).__name__

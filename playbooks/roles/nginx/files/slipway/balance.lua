@@ -101,7 +101,7 @@ end
 -- Requests that may have taken their backend down.
 
 local TOGETHER_S = 5
-local SUSPECTED_S = 600
+local SUSPECTED_S = 120
 
 -- A backend was lost under a request. others: whether it had other requests. Returns whether this one was there alone: of
 -- several that are lost together, none is known to be to blame.

@@ -431,7 +431,7 @@ local function serve(request, routes)
     ctx.limit = held
     if balance.suspects() and balance.suspected(files.sha256(request.raw)) >= MAX_LOST then
         return refusal(503, "request_suspended", "Backends were lost while they answered just this request. It is not tried "
-            .. "again for some minutes.", {headers = {["Retry-After"] = "600"}})
+            .. "again for two minutes.", {headers = {["Retry-After"] = "120"}})
     end
     local steps
     if model then

@@ -51,8 +51,9 @@ class Native:
             )
             try:
                 return await stack.enter_async_context(request)
-            except (aiohttp.ServerDisconnectedError, ConnectionError) as error:
-                # A connection that was kept may have been closed by the backend just now: that says nothing about it.
+            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, ConnectionError) as error:
+                # A connection that was kept may have been closed by the backend just now: that says nothing about it. Where
+                # the request was on its way by then, it is reset, which aiohttp has a class of its own for.
                 if not kept.reused:
                     raise Lost(type(error).__name__) from None
             except (aiohttp.ClientError, OSError, asyncio.TimeoutError) as error:

@@ -1,0 +1,4 @@
+module slipway/bench/gateway
+
+// The standard library alone: nothing is fetched.
+go 1.22
