@@ -17,6 +17,7 @@ from litellm.proxy._types import LitellmUserRoles, ProxyException, UserAPIKeyAut
 from slipway_gateway import routes, teams
 from slipway_gateway.balance import Balance
 from slipway_gateway.door import Door
+from slipway_gateway.filters import file
 from slipway_gateway.limits import Limits
 from slipway_gateway.native import Native
 from slipway_gateway.serving import Serving
@@ -24,7 +25,7 @@ from slipway_gateway.translated import TEAM, Translated
 from slipway_gateway.watched import Watched
 
 FOLDER = Path(os.environ.get("SLIPWAY_FOLDER", Path(__file__).parent))
-"""Where keys.json and routes.json lie."""
+"""Where keys.json, routes.json and filters.json lie."""
 
 
 def door(app: object) -> Door:
@@ -34,6 +35,7 @@ def door(app: object) -> Door:
         app,
         keys=Watched(FOLDER / "keys.json", teams.parse, ()),
         routes=Watched(FOLDER / "routes.json", routes.parse, routes.Routes()),
+        filters=Watched(FOLDER / "filters.json", file.parse, file.UNREAD),
         translated=translated,
         serving=Serving(Native(), translated, limits, Balance()),
         limits=limits,

@@ -9,12 +9,15 @@ import asyncio
 import ipaddress
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qs
 
 from slipway_gateway import bodies
 from slipway_gateway.answers import Answer, Refusal, json_answer, models_answer
 from slipway_gateway.backends import Call
+from slipway_gateway.filters import gate
+from slipway_gateway.filters.file import Filters
 from slipway_gateway.limits import Exceeded, Limits
 from slipway_gateway.listing import entries, resolve
 from slipway_gateway.routes import Routes
@@ -57,6 +60,7 @@ class Door:
         app: LiteLLM's.
         keys: the teams.
         routes: what serves.
+        filters: what may not pass.
         router: gives LiteLLM's router; None as long as LiteLLM has none.
     """
 
@@ -66,6 +70,7 @@ class Door:
         *,
         keys: Watched[tuple[Team, ...]],
         routes: Watched[Routes],
+        filters: Watched[Filters],
         translated: Translated,
         serving: Serving,
         limits: Limits,
@@ -74,6 +79,7 @@ class Door:
         self._app = app
         self._keys = keys
         self._routes = routes
+        self._filters = filters
         self._translated = translated
         self._serving = serving
         self._limits = limits
@@ -91,6 +97,7 @@ class Door:
         """Take up what has changed in the files."""
         self._keys.refresh()
         self._routes.refresh()
+        self._filters.refresh()
         router = self._router()
         if router is None or self._routes.digest == self._taken:
             return
@@ -174,6 +181,9 @@ class Door:
                 "rate_limit_exceeded",
                 headers={"retry-after": str(exceeded.wait_s)},
             ) from None
+        filters = self._filters.content
+        body = await gate.asked(filters.of(call.team.name, "in"), call.body)
+        call = replace(call, body=body, filters=filters.of(call.team.name, "out"))
         serving = asyncio.create_task(self._serving.answer(call, routes, name, caller))
         leaving = asyncio.create_task(_left(receive))
         try:
@@ -204,8 +214,8 @@ class Door:
     def _state(self, query: bytes) -> Answer:
         """Which files are in use; 200 when they are those whose digests the query names, and none was refused."""
         digests = {"routes": self._routes.digest if self._taken == self._routes.digest else None}
-        digests["keys"] = self._keys.digest
-        refused = {"routes": self._routes.refused, "keys": self._keys.refused}
+        digests |= {"keys": self._keys.digest, "filters": self._filters.digest}
+        refused = {"routes": self._routes.refused, "keys": self._keys.refused, "filters": self._filters.refused}
         if refused["routes"] is None and self._unknown:
             refused["routes"] = f"LiteLLM does not take the backends: {', '.join(self._unknown)}"
         wanted = {name: values[-1] for name, values in parse_qs(query.decode("latin-1")).items()}
