@@ -54,6 +54,8 @@ def label(value: str) -> str:
 Action = Literal["block", "mask", "log"]
 Direction = Literal["in", "out"]
 KindName = Annotated[str, AfterValidator(kind_name)]
+RegularExpression = Annotated[str, AfterValidator(pattern)]
+Label = Annotated[str, AfterValidator(label)]
 Filters = Mapping[Direction, Mapping[KindName, Action]]
 """What is done about which kind in which direction."""
 
@@ -61,11 +63,11 @@ Filters = Mapping[Direction, Mapping[KindName, Action]]
 class FilterPattern(Section):
     """A pattern of the site's own, a kind beside chinese_id, chinese_mobile, bank_card, passport and email."""
 
-    pattern: Annotated[str, AfterValidator(pattern)]
+    pattern: RegularExpression
     """A regular expression in the syntax of Python's package regex. Full-width digits and letters are ASCII to it."""
     check: Literal["luhn", "verhoeff", "mod_11_2", "mod_97_10"] | None = None
-    """A checksum that the letters and digits of a match must have too. Default: none."""
-    label: Annotated[str, AfterValidator(label)] | None = None
+    """A checksum that a match must have too: of its digits, with mod_11_2 and mod_97_10 of its letters as well."""
+    label: Label | None = None
     """What stands in the place of a match that is masked. Default: the name in brackets."""
     longest: int = Field(default=64, ge=1, le=MOST_HELD_BACK)
     """Characters that a match has at most. A stream holds back as many; in a stream, a longer match may pass."""

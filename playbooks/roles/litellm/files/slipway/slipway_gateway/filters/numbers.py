@@ -31,7 +31,7 @@ _MOBILE_SIZES = frozenset(
         (11,),
         *((first, 11 - first) for first in (3, 4, 5, 6, 7)),
         *((3, 4, 4), (3, 3, 5), (4, 3, 4), (4, 4, 3)),
-        *((2, 2, 2, 2, 2, 1), (1, 2, 2, 2, 2, 2), (1,) * 11),
+        (1,) * 11,
     }
 )
 """How a mobile number, which has no checksum, is written: other rows of small numbers are not taken for one."""
@@ -82,8 +82,8 @@ def bank_card(number: str, sizes: Sizes) -> bool:
     """A card's number: Luhn, with the beginning and the length of a known network."""
     if not any(int(number[:digits]) in begins and len(number) in lengths for begins, digits, lengths in _CARDS):
         return False
-    # Rows of small numbers pass Luhn one time in ten: a card is written in groups of three or more, or in equal ones.
-    if min(sizes[:-1], default=3) < 3 and len({*sizes[:-1]}) > 1:
+    # Rows of small numbers pass Luhn one time in ten: a card is written in groups of three or more, or digit by digit.
+    if min(sizes[:-1], default=3) < 3 and set(sizes) != {1}:
         return False
     return luhn.is_valid(number)
 

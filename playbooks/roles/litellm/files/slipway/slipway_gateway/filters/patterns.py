@@ -34,12 +34,12 @@ MRZ_NUMBER = (
 """The two lines of a passport's machine-readable zone: ICAO 9303, part 4, form TD3, 44 characters each."""
 
 CHECKS: Mapping[str, Callable[[str], bool]] = {
-    "luhn": luhn.is_valid,
-    "verhoeff": verhoeff.is_valid,
-    "mod_11_2": mod_11_2.is_valid,
-    "mod_97_10": mod_97_10.is_valid,
+    "luhn": lambda text: luhn.is_valid("".join(filter(str.isdigit, text))),
+    "verhoeff": lambda text: verhoeff.is_valid("".join(filter(str.isdigit, text))),
+    "mod_11_2": lambda text: mod_11_2.is_valid("".join(filter(str.isalnum, text)).upper()),
+    "mod_97_10": lambda text: mod_97_10.is_valid("".join(filter(str.isalnum, text)).upper()),
 }
-"""Checksums that a site's pattern may name: they are asked of the letters and digits of a match."""
+"""Checksums that a site's pattern may name: of the digits of a match, and the last two of its letters as well."""
 
 
 def mrz_name(line: str) -> bool:
@@ -110,13 +110,9 @@ def own(kind: str, pattern: str, *, longest: int, check: str | None) -> Shaped:
     if check is not None and holds is None:
         raise ValueError(f"the check of {kind} is none of {', '.join(CHECKS)}")
     try:
-        return Shaped(kind, pattern, longest=longest, check=None if holds is None else _of_letters(holds))
+        return Shaped(kind, pattern, longest=longest, check=holds)
     except regex.error:
         raise ValueError(f"the pattern of {kind} is no regular expression") from None
-
-
-def _of_letters(holds: Callable[[str], bool]) -> Callable[[str], bool]:
-    return lambda text: holds("".join(filter(str.isalnum, text)).upper())
 
 
 SHAPES: Mapping[str, tuple[Shaped, ...]] = {
