@@ -35,7 +35,7 @@ REQUESTS: Mapping[str, dict[str, Any]] = {
     "responses, a tool's result": {"input": [{"type": "function_call_output", "call_id": "x", "output": MOBILE}]},
     "messages, system": {"system": [{"type": "text", "text": MOBILE}]},
     "messages, a tool's use": {
-        "messages": [{"content": [{"type": "tool_use", "id": "x", "input": {"id": int(MOBILE)}}]}]
+        "messages": [{"content": [{"type": "tool_use", "id": "x", "input": {"id": int(MOBILE), "name": MOBILE}}]}]
     },
     "messages, a tool's result": {"messages": [{"content": [{"type": "tool_result", "content": MOBILE}]}]},
     "nobody thought of it": {"extra": {"deep": [[{"er": MOBILE}]]}},
