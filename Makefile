@@ -74,6 +74,7 @@ bench: setup ## Measure; docs/benchmarks.md says what
 	@python -m bench.throughput
 	@python -m bench.answers
 	@python -m bench.policies
+	@python -m bench.filters
 	@python -m bench.growth
 	@python -m bench.up
 

@@ -6,6 +6,7 @@ from pydantic import AwareDatetime, Field
 
 from slipway.gateways import DEFAULT, names
 from slipway.settings.base import Section
+from slipway.settings.filters import FilterPattern, Filters, KindName
 from slipway.settings.types import HostName, MemorySize, ModelName, Port, PositiveCount, Sha256, StrongSecret
 
 OWN_TEAMS = "slipway-"
@@ -51,6 +52,9 @@ class Team(Section):
     """Requests of the team that may run at the same time. Default: no limit."""
     tokens_per_month: PositiveCount | None = None
     """Tokens, prompt and completion, that the team may use in a calendar month (UTC). Default: no limit."""
+    filters: Filters = Field(default_factory=dict)
+    """What may not pass: under `in` (what it asks) and `out` (what it is answered) an action for each kind: block, mask or
+    log. Default: all passes."""
 
 
 def key_variable(team: str, settings: Team | None = None) -> str:
@@ -79,6 +83,8 @@ class Gateway(Section):
     """The port of the second gateway that private teams have where there are providers too."""
     teams: dict[HostName, Team] = Field(min_length=1)
     """The teams, by the name that logs and limits give them; a request with no team's key is answered 401."""
+    filters: dict[KindName, FilterPattern] = Field(default_factory=dict)
+    """Patterns of the site's own, which teams' filters may name beside the kinds that are known."""
     engine_key: StrongSecret | None = None
     """The key with which the gateway calls the engines. Needed as soon as an engine and the gateway are on different machines."""
     request_timeout_s: PositiveCount = 600

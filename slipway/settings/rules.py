@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 from slipway.engines.registry import options as engines
 from slipway.settings.base import Problem
 from slipway.settings.errors import path
+from slipway.settings.filters import problems
 from slipway.settings.gateway import OWN_TEAMS
 from slipway.settings.models import ProvidedModel, RoutedModel, ServedModel
 
@@ -222,6 +223,12 @@ def _same_tasks(settings: Settings) -> Iterator[Problem]:
             )
 
 
+def _filters(settings: Settings) -> Iterator[Problem]:
+    gateway = settings.gateway
+    for place, message in problems(gateway.filters, {name: team.filters for name, team in gateway.teams.items()}):
+        yield ("gateway", *place), message
+
+
 def _teams(settings: Settings) -> Iterator[Problem]:
     names = names_of(settings)
     by_key: dict[str, str] = {}
@@ -314,7 +321,7 @@ def _addresses(settings: Settings) -> Iterator[Problem]:
 RULES = (
     (_machines, _pools, _names, _tasks),
     (_references,),
-    (_circles, _privacy, _same_tasks, _teams, _ports, _addresses),
+    (_circles, _privacy, _same_tasks, _filters, _teams, _ports, _addresses),
 )
 """Those of one row look at the settings together; a later row takes for granted that the earlier ones found nothing."""
 

@@ -120,6 +120,7 @@ class Gateway:
         shutil.copy(FILES / "slipway/sitecustomize.py", startup)
         shutil.copytree(FILES / "slipway/slipway_gateway", startup / "slipway_gateway")
         (self.folder / "config.yaml").write_text(yaml.safe_dump(config(60)))
+        self.filters({})
         self.port = free_port()
         home = environment()
         command = [home / "bin/litellm", "--config", self.folder / "config.yaml", "--host", "127.0.0.1"]
@@ -147,6 +148,9 @@ class Gateway:
 
     def keys(self, *entries: Mapping[str, Any]) -> str:
         return self.write("keys.json", json.dumps(entries))
+
+    def filters(self, teams: Mapping[str, Any], patterns: Mapping[str, Any] | None = None) -> str:
+        return self.write("filters.json", json.dumps({"patterns": patterns or {}, "teams": teams}))
 
     def write(self, name: str, text: str) -> str:
         """As Ansible does: the new file takes the old one's place at once."""

@@ -25,6 +25,7 @@ DOCUMENTS = [
     "docs/sizing.md",
     "docs/policies.md",
     "docs/review.md",
+    "docs/data-protection.md",
 ]
 COMPUTING = ("size", "plan", "tiers", "models", "gpus", "engines", "check", "clients", "policies")
 

@@ -534,9 +534,7 @@ def test_the_configuration_names_no_model_and_no_secret() -> None:
     assert launch.files["routes.json"].reload
     assert launch.files["routes.json"].secret
     assert launch.files["teams.json"].reload
-    assert not [
-        name for name, file in launch.files.items() if file.reload and name not in {"routes.json", "teams.json"}
-    ]
+    assert {name for name, file in launch.files.items() if file.reload} == {"routes.json", "teams.json", "filters.json"}
 
 
 def test_models_and_teams_change_what_is_read_again_and_nothing_else() -> None:

@@ -17,13 +17,14 @@ from litellm.proxy._types import LitellmUserRoles, ProxyException, UserAPIKeyAut
 from slipway_gateway import routes, teams
 from slipway_gateway.balance import Balance
 from slipway_gateway.door import Door
+from slipway_gateway.filters import file
 from slipway_gateway.native import Native
 from slipway_gateway.serving import Serving
 from slipway_gateway.translated import TEAM, Translated
 from slipway_gateway.watched import Watched
 
 FOLDER = Path(os.environ.get("SLIPWAY_FOLDER", Path(__file__).parent))
-"""Where teams.json and routes.json lie."""
+"""Where teams.json, routes.json and filters.json lie."""
 
 
 def door(app: object) -> Door:
@@ -33,6 +34,7 @@ def door(app: object) -> Door:
         app,
         teams=Watched(FOLDER / "teams.json", teams.parse, ()),
         routes=Watched(FOLDER / "routes.json", routes.parse, routes.Routes()),
+        filters=Watched(FOLDER / "filters.json", file.parse, file.UNREAD),
         translated=translated,
         serving=Serving(Native(), translated, Balance()),
         router=lambda: proxy_server.llm_router,

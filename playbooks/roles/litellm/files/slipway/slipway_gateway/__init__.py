@@ -2,5 +2,6 @@
 
 `door` is what every request meets first. It asks `teams` who calls and `routes` what serves the model, and
 has `serving` try one backend after another: through `native`, which passes a request on as it is, or
-through `translated`, which has LiteLLM translate it for a provider.
+through `translated`, which has LiteLLM translate it for a provider. What a team's filters do not let pass is found by
+`filters`, in requests at the door and in answers on their way back.
 """

@@ -11,12 +11,15 @@ import asyncio
 import ipaddress
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qs
 
 from slipway_gateway import bodies
 from slipway_gateway.answers import Answer, Refusal, json_answer, models_answer
 from slipway_gateway.backends import Call
+from slipway_gateway.filters import gate
+from slipway_gateway.filters.file import Filters
 from slipway_gateway.listing import entries, resolve
 from slipway_gateway.routes import Routes
 from slipway_gateway.serving import Caller, Serving
@@ -58,6 +61,7 @@ class Door:
         app: LiteLLM's.
         teams: who may ask.
         routes: what serves.
+        filters: what may not pass.
         router: gives LiteLLM's router; None as long as LiteLLM has none.
     """
 
@@ -67,6 +71,7 @@ class Door:
         *,
         teams: Watched[tuple[Team, ...]],
         routes: Watched[Routes],
+        filters: Watched[Filters],
         translated: Translated,
         serving: Serving,
         router: Callable[[], Any],
@@ -74,6 +79,7 @@ class Door:
         self._app = app
         self._teams = teams
         self._routes = routes
+        self._filters = filters
         self._translated = translated
         self._serving = serving
         self._router = router
@@ -90,6 +96,7 @@ class Door:
         """Take up what has changed in the files."""
         self._teams.refresh()
         self._routes.refresh()
+        self._filters.refresh()
         router = self._router()
         if router is None or self._routes.digest == self._taken:
             return
@@ -163,6 +170,9 @@ class Door:
     async def _serve(self, call: Call, receive: Any, caller: Caller) -> None:
         routes = self._routes.content
         name = resolve(routes, call.team, call.body.model)
+        filters = self._filters.content
+        body = await gate.asked(filters.of(call.team.name, "in"), call.body)
+        call = replace(call, body=body, filters=filters.of(call.team.name, "out"))
         serving = asyncio.create_task(self._serving.answer(call, routes, name, caller))
         leaving = asyncio.create_task(_left(receive))
         try:
@@ -192,8 +202,8 @@ class Door:
     def _state(self, query: bytes) -> Answer:
         """Which files are in use; 200 when they are those whose digests the query names, and none was refused."""
         digests = {"routes": self._routes.digest if self._taken == self._routes.digest else None}
-        digests["teams"] = self._teams.digest
-        refused = {"routes": self._routes.refused, "teams": self._teams.refused}
+        digests |= {"teams": self._teams.digest, "filters": self._filters.digest}
+        refused = {"routes": self._routes.refused, "teams": self._teams.refused, "filters": self._filters.refused}
         if refused["routes"] is None and self._unknown:
             refused["routes"] = f"LiteLLM does not take the backends: {', '.join(self._unknown)}"
         wanted = {name: values[-1] for name, values in parse_qs(query.decode("latin-1")).items()}

@@ -19,6 +19,8 @@ from slipway_gateway.answers import Answer, Refusal, provider_only
 from slipway_gateway.backends import Call, Lost, Reply, Way
 from slipway_gateway.balance import Balance
 from slipway_gateway.failures import error_in, error_in_event, failed, judged, status_of
+from slipway_gateway.filters import gate
+from slipway_gateway.filters.streams import FilteredStream
 from slipway_gateway.routes import Deployment, Routes
 from slipway_gateway.translated import Translated
 
@@ -150,9 +152,9 @@ class Serving:
                 if reply.status >= 300:
                     refusal = judged(chosen, reply.status, await _whole(reply), reply)
                 elif reply.stream:
-                    refusal = await self._relay(chosen, routes, reply, caller)
+                    refusal = await self._relay(chosen, routes, call, reply, caller)
                 else:
-                    refusal = await self._pass_on(chosen, reply, caller)
+                    refusal = await self._pass_on(chosen, call, reply, caller)
         except Lost as error:
             refusal = failed(chosen, 503, "backend_unavailable")
             log.warning("backend %s is lost: %s", chosen.id, error)
@@ -162,31 +164,40 @@ class Serving:
             self._balance.failed(chosen, routes.cooldown_s)
         return refusal
 
-    async def _pass_on(self, chosen: Deployment, reply: Reply, caller: Caller) -> Refusal | None:
+    async def _pass_on(self, chosen: Deployment, call: Call, reply: Reply, caller: Caller) -> Refusal | None:
         body = await _whole(reply)
         # LiteLLM says so, with status 200, where it cannot make sense of a provider's answer.
         if (error := error_in(body)) is not None:
             return judged(chosen, status_of(error), body, reply)
-        await caller.whole(Answer(reply.status, body, _named(reply, chosen)))
+        passed = await gate.answered(call.filters, call.family, body)
+        await caller.whole(Answer(reply.status, passed, _named(reply, chosen)))
         return None
 
-    async def _relay(self, chosen: Deployment, routes: Routes, reply: Reply, caller: Caller) -> Refusal | None:
+    async def _relay(
+        self, chosen: Deployment, routes: Routes, call: Call, reply: Reply, caller: Caller
+    ) -> Refusal | None:
         chunks = reply.chunks
         first = await _first_events(chunks)
         if (error := error_in_event(first)) is not None:
             return judged(chosen, status_of(error), json.dumps(error).encode(), reply)
+        filtered = FilteredStream(call.filters) if call.filters else None
         await caller.begin(reply.status, {**_named(reply, chosen), "cache-control": "no-cache"})
         try:
-            await caller.write(first, more=True)
-            async for chunk in chunks:
-                if chunk:
-                    await caller.write(chunk, more=True)
-            await caller.write(b"", more=False)
+            async for chunk in _all(first, chunks):
+                if passed := filtered.feed(chunk) if filtered else chunk:
+                    await caller.write(passed, more=True)
+                if filtered and filtered.blocked:
+                    break  # which ends the generation too
+            rest = filtered.end() if filtered else b""
+            if call.filters and filtered and filtered.blocked:
+                rest += gate.refusal(call.filters, filtered.blocked).event(anthropic=caller.anthropic)
+            await caller.write(rest, more=False)
         except Lost as lost:
             log.warning("backend %s is lost in the middle of an answer: %s", chosen.id, lost)
             self._balance.failed(chosen, routes.cooldown_s)
             broken = Refusal(502, "The backend was lost in the middle of this answer.", "backend_lost")
-            await caller.write(broken.event(anthropic=caller.anthropic), more=False)
+            rest = filtered.end() if filtered else b""
+            await caller.write(rest + broken.event(anthropic=caller.anthropic), more=False)
         return None
 
     def _way(self, deployment: Deployment, family: str) -> Way | None:
@@ -198,6 +209,12 @@ class Serving:
 def _named(reply: Reply, chosen: Deployment) -> dict[str, str]:
     # Tells a fall-back from the model that was asked for.
     return {**reply.headers, "x-slipway-model": chosen.name}
+
+
+async def _all(first: bytes, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for chunk in chunks:
+        yield chunk
 
 
 async def _whole(reply: Reply) -> bytes:
