@@ -13,8 +13,12 @@ By hand, against an engine on this machine: `python -m tests.e2e.sweep http://12
 from __future__ import annotations
 
 import json
+import re
+import socket
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -546,6 +550,59 @@ def _status(api: httpx.Client, model: str, case: Case) -> int | str:
                 if error:
                     return int(error.get("code") or 500) if isinstance(error, dict) else 500
     return answer.status_code
+
+
+def fill_and_leave(
+    api: httpx.Client, model: str, *, slots: int, queue: int, tokens: int
+) -> tuple[httpx.Response, float]:
+    """Fill an engine with requests that are not streamed, ask once more, and leave.
+
+    Args:
+        api: a client of the engine itself.
+        model: the name under which the engine serves the model.
+        slots: requests that it works on at once.
+        queue: requests that may wait.
+        tokens: of each answer; so many that none ends by itself meanwhile.
+
+    Returns:
+        What the full engine answered, and the seconds from the callers' leaving to the last request's end.
+
+    Raises:
+        AssertionError: it did not take as many as it has room for, or works on for 10 s after they left.
+    """
+    one = {"model": model, "prompt": "Hello", "max_tokens": tokens, "ignore_eos": True}
+    head = {name: value for name, value in api.headers.items() if name.lower() == "authorization"}
+    callers = []
+    with ExitStack() as open_callers:
+        # One connection each; several answers in one request would count as many.
+        for _ in range(slots + queue):
+            caller = socket.create_connection((api.base_url.host, api.base_url.port or 80), timeout=TIMEOUT_S)
+            open_callers.enter_context(caller)
+            callers.append(caller)
+        content = json.dumps(one).encode()
+        lines = ["POST /v1/completions HTTP/1.1", "Host: engine", "Content-Type: application/json"]
+        lines += [*(f"{name}: {value}" for name, value in head.items()), f"Content-Length: {len(content)}", "", ""]
+        for caller in callers:
+            caller.sendall("\r\n".join(lines).encode() + content)
+        _until(lambda: unfinished(api) == slots + queue, seconds=10)
+        full = api.post(COMPLETIONS, json=one, timeout=TIMEOUT_S)
+        start = time.monotonic()
+    _until(lambda: unfinished(api) == 0, seconds=10)
+    return full, time.monotonic() - start
+
+
+def unfinished(api: httpx.Client) -> int:
+    """Requests that run or wait, by vLLM's own metrics."""
+    text = api.get("/metrics", timeout=TIMEOUT_S).text
+    found = re.findall(r"^vllm:num_requests_(?:running|waiting)\{[^}]*\} (\S+)", text, re.MULTILINE)
+    return sum(int(float(number)) for number in found)
+
+
+def _until(holds: Callable[[], bool], *, seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, f"not within {seconds} s"
+        time.sleep(0.05)
 
 
 def process(pid: int) -> str:
