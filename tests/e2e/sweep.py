@@ -591,6 +591,15 @@ def fill_and_leave(
     return full, time.monotonic() - start
 
 
+def started(api: httpx.Client) -> str:
+    """When the engine's main process was started, by its own metrics; nothing where it does not answer."""
+    try:
+        text = api.get("/metrics", timeout=TIMEOUT_S).text
+    except httpx.HTTPError:
+        return ""
+    return "".join(re.findall(r"^process_start_time_seconds (\S+)", text, re.MULTILINE))
+
+
 def unfinished(api: httpx.Client) -> int:
     """Requests that run or wait, by vLLM's own metrics."""
     text = api.get("/metrics", timeout=TIMEOUT_S).text

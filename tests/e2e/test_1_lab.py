@@ -19,7 +19,7 @@ import pytest
 from tests.documents import console_lines
 from tests.e2e.conftest import LISTING, UNUSED_ADDRESS, Workspace, arrivals_of, client, curl, write_ca
 from tests.e2e.stack import KEY_FILE, Stack, processes, ssh, wait_for
-from tests.e2e.sweep import NAMED, PLAIN, fill_and_leave, generated, sweep
+from tests.e2e.sweep import NAMED, PLAIN, fill_and_leave, generated, started, sweep
 from tests.unit.settings.documents import REMOVED, able, changed
 from tools.lab import HostSpec, Lab
 
@@ -406,8 +406,8 @@ def test_the_engine_survives_what_its_api_documents(lab: Stack, bare_host: HostS
     with engine(bare_host, "tiny-llama") as api:
         cases = NAMED["chat"] | dict(generated(api.get("/openapi.json").json(), "chat"))
         assert len(cases) > 1000
-        # An engine that died is seen by the plain request after each; asking systemd each time would take a quarter of an hour.
-        found = sweep(api, "tiny-llama", lambda: before, cases, PLAIN["chat"])
+        # By its own metrics: asking systemd each time would take a quarter of an hour.
+        found = sweep(api, "tiny-llama", lambda: started(api), cases, PLAIN["chat"])
     assert main_pids(bare_host)["tiny-llama"] == before
     assert found == []
 
