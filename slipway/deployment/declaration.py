@@ -164,6 +164,10 @@ def _engine(deployment: Deployment, served: Served) -> dict[str, Any]:
         "dataParallel": served.parallelism.data,
         "slots": options.slots,
         "slotsGiven": options.slots_given,
+        # Of all copies; None where nothing bounds it.
+        "queue": None if options.queued is None else options.queued * served.parallelism.data,
+        # From where it may fetch what requests name; None where it has no such setting.
+        "mediaDomains": _domains(options),
         # What the stack says itself; the rest are the adapter's defaults.
         "options": options.model_dump(mode="json", exclude_unset=True, exclude={"name", "flags", "environment"}),
         "flags": dict(options.flags),
@@ -172,6 +176,11 @@ def _engine(deployment: Deployment, served: Served) -> dict[str, Any]:
         "keyed": deployment.of(served.name)[0].launch.probe_key is not None,
         "drainSeconds": served.drain_s,
     }
+
+
+def _domains(options: EngineOptions) -> list[str] | None:
+    domains = getattr(options, "media_domains", None)
+    return None if domains is None else list(domains)
 
 
 def _program(options: EngineOptions) -> dict[str, Any] | None:

@@ -2,12 +2,12 @@
 
 The form::
 
-    {"teams": [{"name", "models": [NAME] or null, "private": BOOL, "requests_per_minute", "tokens_per_minute",
+    {"teams": [{"name", "models": [NAME] or null, "private": BOOL, "filtered": BOOL, "requests_per_minute", "tokens_per_minute",
                 "parallel_requests", "tokens_per_month", "not_after",
                 "keys": [{"id" or null, "salt": HEX, "hash": HEX, "not_after"}]}]}
 
 Limits are whole numbers or null, times are seconds since 1970 or null. A key is known by HMAC-SHA256 of it, with the bytes of
-its salt as the HMAC's key. Names in ``models`` are those of models and of their aliases.
+its salt as the HMAC's key. Names in ``models`` are those of models and of their aliases. A team that is ``filtered`` is answered through the gateway alone, which filters.
 """
 
 from __future__ import annotations
@@ -71,6 +71,7 @@ def _team(deployment: Deployment, name: str, team: Team) -> dict[str, Any]:
         parallel_requests=team.parallel_requests,
         tokens_per_month=team.tokens_per_month,
         not_after=_seconds(team.expires),
+        filtered=any(team.filters.values()),
         keys=[plain(name, team.key.get_secret_value()), *further],
     )
 
@@ -80,6 +81,7 @@ def _entry(name: str, *, models: Iterable[str] | None, keys: list[dict[str, Any]
     return {
         "name": name,
         "models": None if models is None else list(models),
+        "filtered": False,
         **dict.fromkeys(limits),
         **more,
         "keys": keys,

@@ -55,7 +55,8 @@ REACHES: list[tuple[Any, Any, set[str]]] = [
     ("models.m.engine.cpu_kv_cache_gib", 0.5, {"engines"}),
     ("models.m.engine.memory_max", "4G", {"engines"}),
     ("models.m.engine.port", 9000, {"preflight", "vacate", "engines", "gateway", "front", "acceptance"}),
-    ("models.m.catalog", "Qwen/Qwen2.5-7B-Instruct", set()),
+    # The parsers of its tool calls.
+    ("models.m.catalog", "Qwen/Qwen2.5-7B-Instruct", {"engines"}),
     ("models.m.source", {"host_path": "/srv/other"}, {"preflight", "models", "engines"}),
     ("models.m.aliases", ["x"], {"gateway", "front"}),
     ("models.m.private", True, set()),

@@ -5,12 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from slipway.deployment.types import Deployment
-from slipway.settings.gateway import Team
-
-
-def filtered(team: Team) -> bool:
-    """Whether texts of the team are filtered: its requests must pass the door, which alone does that."""
-    return any(team.filters.values())
 
 
 def filters(deployment: Deployment) -> dict[str, Any]:
@@ -21,6 +15,6 @@ def filters(deployment: Deployment) -> dict[str, Any]:
         "teams": {
             name: {direction: dict(actions) for direction, actions in team.filters.items() if actions}
             for name, team in gateway.teams.items()
-            if filtered(team)
+            if any(team.filters.values())
         },
     }
