@@ -7,7 +7,8 @@ The form::
                 "keys": [{"id" or null, "salt": HEX, "hash": HEX, "not_after"}]}]}
 
 Limits are whole numbers or null, times are seconds since 1970 or null. A key is known by HMAC-SHA256 of it, with the bytes of
-its salt as the HMAC's key. Names in ``models`` are those of models and of their aliases. A team that is ``filtered`` is answered through the gateway alone, which filters.
+its salt as the HMAC's key. Names in ``models`` are those of models and of their aliases. A
+team that is ``filtered`` is answered through the gateway alone, which filters.
 """
 
 from __future__ import annotations

@@ -333,9 +333,10 @@ def opens(entry: dict[str, Any], key: str) -> bool:
     return any(hashed(one["salt"], key) == one["hash"] for one in entry["keys"])
 
 
-NO_LIMIT = dict.fromkeys(
-    ("requests_per_minute", "tokens_per_minute", "parallel_requests", "tokens_per_month", "not_after")
-)
+NO_LIMIT = {
+    "filtered": False,
+    **dict.fromkeys(("requests_per_minute", "tokens_per_minute", "parallel_requests", "tokens_per_month", "not_after")),
+}
 
 
 def test_teams_are_known_by_hashes_of_their_keys() -> None:

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from slipway.gateways.litellm.filters import filtered, filters
+from slipway.deployment.teams import teams
+from slipway.gateways.litellm.filters import filters
 from slipway.settings.filters import FilterPattern
 from tests.unit.deployment.stacks import deployment
 from tests.unit.roles.gateway_part import part
@@ -36,14 +37,15 @@ def test_the_gateway_takes_what_it_is_told() -> None:
     taken = file.parse(json.dumps(told))
     assert taken.of("a", "in").actions == {"staff": "block", "email": "log"}
     assert taken.of("a", "out").labels["card"] == "[card]"
-    assert filtered(of.settings.gateway.teams["a"])
+    # So the front sends it through the gateway.
+    assert teams(of)["teams"][0]["filtered"]
 
 
 @pytest.mark.parametrize("empty", [{}, {"in": {}}, {"in": {}, "out": {}}])
 def test_a_team_without_filters_is_not_told_of(empty: dict[str, Any]) -> None:
     of = deployment(stack(empty))
     assert filters(of) == {"patterns": {}, "teams": {}}
-    assert not filtered(of.settings.gateway.teams["a"])
+    assert not teams(of)["teams"][0]["filtered"]
 
 
 @pytest.mark.parametrize(
