@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -31,6 +32,22 @@ app.add_typer(tell.app)
 app.add_typer(lab, name="lab")
 Stack = Annotated[str, typer.Argument(help="The stack: NAME of stacks/Pulumi.NAME.yaml.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout; all else goes to stderr.")]
+
+
+class Period(StrEnum):
+    """What usage is summed up by."""
+
+    HOUR = "hour"
+    DAY = "day"
+    MONTH = "month"
+
+
+class Form(StrEnum):
+    """How usage is shown."""
+
+    TABLE = "table"
+    CSV = "csv"
+    CHART = "chart"
 
 
 @app.command()
@@ -60,6 +77,21 @@ def drift(
     from cli.pulumi import PulumiStack
 
     PulumiStack(stack).drift(deep=deep, mend=mend)
+
+
+@app.command()
+def usage(
+    stack: Stack = "lab",
+    since: Annotated[str, typer.Option(help="A day, such as 2026-11-01, or 7d for the last seven days.")] = "30d",
+    by: Annotated[Period, typer.Option(help="What is summed up.")] = Period.DAY,
+    team: Annotated[str | None, typer.Option(help="Of this team only.")] = None,
+    form: Annotated[Form, typer.Option("--format", help="How it is shown.")] = Form.TABLE,
+    as_json: Json = False,
+) -> None:
+    """Tell what the teams of a stack used: requests and tokens by hour, day or month, team and model."""
+    from cli.usage import show_usage
+
+    show_usage(stack, since=since, period=by.value, team=team, form="json" if as_json else form.value)
 
 
 @app.command()
