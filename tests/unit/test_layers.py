@@ -1,7 +1,6 @@
 """What each role is told, in which order, and that a setting reaches its own layers only."""
 
 from collections.abc import Iterator
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import yaml
 from slipway import fronts, gateways
 from slipway.deployment.types import Deployment
 from slipway.engines.registry import packages
-from slipway.gateways.litellm.routes import keys
+from slipway.deployment.teams import key_hash, teams
 from slipway.layers import LAYERS
 from slipway.layers.hub import PROGRAM as HUB
 from slipway.layers.step import Step
@@ -223,8 +222,8 @@ def test_acceptance_asks_for_a_name_that_is_shared_out_among_models_here() -> No
     assert asked["chat"] == {"name": "chat", "task": "chat", "max_tokens": 64}
     (own,) = [
         team
-        for team in found["edge-1/litellm"]["service_files"]["keys.json"]["content"]
-        if team["team"] == "slipway-acceptance"
+        for team in found["edge-1/litellm"]["service_files"]["teams.json"]["content"]["teams"]
+        if team["name"] == "slipway-acceptance"
     ]
     assert own["models"] == list(asked)
 
@@ -244,7 +243,10 @@ def test_acceptance_asks_through_the_private_teams_gateway_where_there_is_one() 
     assert told["acceptance_private_gateway"] == "slipway-litellm-private.service"
     assert told["acceptance_private_key"] not in {told["acceptance_key"], GOOD_KEY, OTHER_KEY, THIRD_KEY}
     (team,) = (
-        team for team in keys(of) if team["sha256"] == sha256(told["acceptance_private_key"].encode()).hexdigest()
+        team
+        for team in teams(of)["teams"]
+        for key in team["keys"]
+        if key["hash"] == key_hash(key["salt"], told["acceptance_private_key"])
     )
     # So the front sends it to that gateway, which has all that is asked for.
     assert team["private"]

@@ -1,6 +1,5 @@
 """What the gateway is told: who answers for each name with what weight, which teams may ask, what never leaves."""
 
-import hashlib
 import json
 import re
 from pathlib import Path
@@ -14,10 +13,12 @@ from hypothesis import strategies as st
 from slipway.deployment.acceptance import ACCEPTANCE, PRIVATE_ACCEPTANCE
 from slipway.deployment.references import LOOPBACK, private
 from slipway.deployment.routes import asked_by
+from slipway.deployment.teams import key_hash
+from slipway.deployment.teams import teams as teams_file
 from slipway.deployment.types import Deployment
 from slipway.gateways import adapter
 from slipway.gateways.litellm.config import KINDS
-from slipway.gateways.litellm.routes import keys, routes
+from slipway.gateways.litellm.routes import routes
 from slipway.settings.providers import KINDS as SETTINGS_KINDS
 from slipway.settings.types import Secret
 from tests.unit.deployment.stacks import deployment, ready, roles, seen
@@ -291,7 +292,7 @@ def test_the_gateway_takes_the_files_of_every_stack(root: Path) -> None:
             found = read_routes(files["routes.json"])
             served = set(of.served) | {route.name for route in of.routes.values() if of.served.keys() & route.targets}
             assert found.models.keys() == (served if gateway.private_only else of.routes.keys()), name
-            teams = read_teams(files["keys.json"])
+            teams = read_teams(files["teams.json"])
             own = [ACCEPTANCE, PRIVATE_ACCEPTANCE][: len(of.gateways)]
             assert [team.name for team in teams] == [*of.settings.gateway.teams, *own]
 
@@ -322,46 +323,61 @@ def test_a_private_models_chain_never_reaches_a_provider() -> None:
 # Teams.
 
 
-def test_keys_are_digests_of_the_teams_keys() -> None:
+def plain(team: dict[str, Any], key: str) -> dict[str, Any]:
+    """The entry of a key that the site keeps itself, by the salt that the team has."""
+    salt = team["keys"][0]["salt"]
+    return {"id": None, "salt": salt, "hash": key_hash(salt, key), "not_after": None}
+
+
+def test_keys_are_hashes_of_the_teams_keys() -> None:
     of = deployment(many())
-    assistant, legal, *own = keys(of)
+    assistant, legal, *own = teams_file(of)["teams"]
     assert assistant == {
-        "team": "assistant",
-        "sha256": hashlib.sha256(GOOD_KEY.encode()).hexdigest(),
+        "name": "assistant",
+        "keys": [plain(assistant, GOOD_KEY)],
         "models": None,
         "requests_per_minute": 3000,
         "tokens_per_minute": 90000,
+        "parallel_requests": None,
+        "tokens_per_month": None,
+        "not_after": None,
         "private": False,
     }
     assert legal == {
-        "team": "legal",
-        "sha256": hashlib.sha256(THIRD_KEY.encode()).hexdigest(),
+        "name": "legal",
+        "keys": [plain(legal, THIRD_KEY)],
         "models": ["llama-3.3-70b", "llama", "default", "embedder"],
         "requests_per_minute": None,
         "tokens_per_minute": None,
+        "parallel_requests": None,
+        "tokens_per_month": None,
+        "not_after": None,
         "private": True,
     }
-    assert [team["team"] for team in own] == [ACCEPTANCE, PRIVATE_ACCEPTANCE]
+    assert [team["name"] for team in own] == [ACCEPTANCE, PRIVATE_ACCEPTANCE]
     for gateway in ("litellm", "litellm-private"):
-        assert roles(of)[f"edge-1/{gateway}"]["service_files"]["keys.json"]["content"] == [assistant, legal, *own]
+        assert roles(of)[f"edge-1/{gateway}"]["service_files"]["teams.json"]["content"] == teams_file(of)
 
 
 def test_acceptance_has_a_key_of_its_own_and_a_limit() -> None:
     of = deployment(many())
     told = roles(of)["edge-1/acceptance"]
     key, private_key = told["acceptance_key"], told["acceptance_private_key"]
-    own, private_own = keys(of)[-2:]
+    own, private_own = teams_file(of)["teams"][-2:]
     assert own == {
-        "team": ACCEPTANCE,
-        "sha256": hashlib.sha256(key.encode()).hexdigest(),
+        "name": ACCEPTANCE,
+        "keys": [plain(own, key)],
         "models": [model["name"] for model in roles(of)["edge-1/acceptance"]["acceptance_models"]],
         "requests_per_minute": 24,
         "tokens_per_minute": None,
+        "parallel_requests": None,
+        "tokens_per_month": None,
+        "not_after": None,
         "private": False,
     }
     assert private_own == own | {
-        "team": PRIVATE_ACCEPTANCE,
-        "sha256": hashlib.sha256(private_key.encode()).hexdigest(),
+        "name": PRIVATE_ACCEPTANCE,
+        "keys": [plain(private_own, private_key)],
         "requests_per_minute": 12,
         "private": True,
     }
@@ -391,7 +407,7 @@ def test_acceptance_has_room_for_two_runs_in_a_row_each_tried_again(root: Path) 
     """And nobody who makes its key has more."""
     limits, read_teams = part("limits"), part("teams").parse
     for of in ready(root).values():
-        teams = {team.name: team for team in read_teams(json.dumps(seen(of, keys(of))))}
+        teams = {team.name: team for team in read_teams(json.dumps(seen(of, teams_file(of))))}
         for own in of.acceptance:
             counted = limits.Limits(clock=lambda: 0.0)
             for _ in range(
@@ -497,8 +513,10 @@ def test_the_configuration_names_no_model_and_no_secret() -> None:
     assert "model_list" not in static
     assert launch.files["routes.json"].reload
     assert launch.files["routes.json"].secret
-    assert launch.files["keys.json"].reload
-    assert not [name for name, file in launch.files.items() if file.reload and name not in {"routes.json", "keys.json"}]
+    assert launch.files["teams.json"].reload
+    assert not [
+        name for name, file in launch.files.items() if file.reload and name not in {"routes.json", "teams.json"}
+    ]
 
 
 def test_models_and_teams_change_what_is_read_again_and_nothing_else() -> None:
@@ -512,7 +530,7 @@ def test_models_and_teams_change_what_is_read_again_and_nothing_else() -> None:
         after = roles(deployment(document))["gpu-1/litellm"]
         assert after != before
         for variables in (before, after):
-            for name in ("routes.json", "keys.json"):
+            for name in ("routes.json", "teams.json"):
                 variables["service_files"][name]["content"] = None
             # Taken up while it runs too; other addresses would be another unit.
             (pair,) = variables["service_egress"]

@@ -98,7 +98,7 @@ def ask(found: Any, *, private: bool, broken: frozenset[str] = frozenset()) -> t
     async def send(message: dict[str, Any]) -> None:
         sent.append(message)
 
-    team = teams.Team(name="t", digest="0" * 64, private=private)
+    team = teams.Team(name="t", private=private)
     body = bodies.Json(b"{}", {"model": "a"})
     call = backends.Call(path="/v1/x", family="chat", body=body, headers={}, team=team, more={})
     served = serving.Serving(way, way, limits.Limits(), balance.Balance())
@@ -198,7 +198,7 @@ def test_a_backend_that_litellm_refuses_is_told_and_not_asked() -> None:
 
 def test_a_minute_starts_with_its_first_request() -> None:
     clock = Clock()
-    counted, team = limits.Limits(clock), teams.Team(name="t", digest="", requests_per_minute=2)
+    counted, team = limits.Limits(clock), teams.Team(name="t", requests_per_minute=2)
     for clock.now in (100, 130):
         counted.admit(team)
     clock.now = 140
@@ -212,7 +212,7 @@ def test_a_minute_starts_with_its_first_request() -> None:
 @pytest.mark.parametrize("now", [100.0, 100.25, 130.375, 158.625, 159.5, 159.875])
 def test_whoever_waits_as_long_as_told_is_let_in(now: float) -> None:
     clock = Clock()
-    counted, team = limits.Limits(clock), teams.Team(name="t", digest="", requests_per_minute=1)
+    counted, team = limits.Limits(clock), teams.Team(name="t", requests_per_minute=1)
     clock.now = 100
     counted.admit(team)
     clock.now = now
@@ -225,16 +225,16 @@ def test_whoever_waits_as_long_as_told_is_let_in(now: float) -> None:
 
 def test_two_keys_of_a_team_share_its_limit_and_other_teams_do_not() -> None:
     counted = limits.Limits(Clock())
-    one, two = (teams.Team(name="t", digest=digest, requests_per_minute=1) for digest in "12")
+    one, two = (teams.Team(name="t", keys=(teams.Key(salt, ""),), requests_per_minute=1) for salt in (b"1", b"2"))
     counted.admit(one)
     with pytest.raises(limits.Exceeded):
         counted.admit(two)
-    counted.admit(teams.Team(name="other", digest="3", requests_per_minute=1))
+    counted.admit(teams.Team(name="other", requests_per_minute=1))
 
 
 def test_tokens_count_when_they_are_known() -> None:
     clock = Clock()
-    counted, team = limits.Limits(clock), teams.Team(name="t", digest="", tokens_per_minute=10)
+    counted, team = limits.Limits(clock), teams.Team(name="t", tokens_per_minute=10)
     counted.admit(team)
     counted.spend(team, 9)
     counted.admit(team)
@@ -357,3 +357,14 @@ def test_a_body_is_passed_byte_for_byte_unless_the_name_differs() -> None:
         "n": 1.0,
         "stream_options": {},
     }
+
+
+def test_parallel_requests_are_refused_until_one_ends() -> None:
+    counted, team = limits.Limits(lambda: 0.0), teams.Team(name="t", parallel_requests=2)
+    counted.admit(team)
+    counted.admit(team)
+    with pytest.raises(limits.Exceeded, match="2 parallel requests") as refused:
+        counted.admit(team)
+    assert refused.value.wait_s == 1
+    counted.leave(team)
+    counted.admit(team)

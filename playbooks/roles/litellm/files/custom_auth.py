@@ -24,7 +24,7 @@ from slipway_gateway.translated import TEAM, Translated
 from slipway_gateway.watched import Watched
 
 FOLDER = Path(os.environ.get("SLIPWAY_FOLDER", Path(__file__).parent))
-"""Where keys.json and routes.json lie."""
+"""Where teams.json and routes.json lie."""
 
 
 def door(app: object) -> Door:
@@ -32,7 +32,7 @@ def door(app: object) -> Door:
     translated, limits = Translated(app), Limits()
     return Door(
         app,
-        keys=Watched(FOLDER / "keys.json", teams.parse, ()),
+        keys=Watched(FOLDER / "teams.json", teams.parse, ()),
         routes=Watched(FOLDER / "routes.json", routes.parse, routes.Routes()),
         translated=translated,
         serving=Serving(Native(), translated, limits, Balance()),

@@ -174,6 +174,12 @@ class Door:
                 "rate_limit_exceeded",
                 headers={"retry-after": str(exceeded.wait_s)},
             ) from None
+        try:
+            await self._admitted(call, routes, name, receive, caller)
+        finally:
+            self._limits.leave(call.team)
+
+    async def _admitted(self, call: Call, routes: Routes, name: str, receive: Any, caller: Caller) -> None:
         serving = asyncio.create_task(self._serving.answer(call, routes, name, caller))
         leaving = asyncio.create_task(_left(receive))
         try:

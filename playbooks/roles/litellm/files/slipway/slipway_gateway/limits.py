@@ -43,13 +43,17 @@ class Limits:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._minutes: dict[str, _Minute] = {}
+        self._running: dict[str, int] = {}
 
     def admit(self, team: Team) -> None:
-        """Count one request.
+        """Count one request, which runs until `leave`.
 
         Raises:
-            Exceeded: the team has none left, or no tokens; then nothing is counted.
+            Exceeded: the team has none left, or no tokens, or as many run as may; then nothing is counted.
         """
+        running = self._running.get(team.name, 0)
+        if team.parallel_requests is not None and running >= team.parallel_requests:
+            raise Exceeded(f"{team.parallel_requests} parallel requests", 1)
         minute = self._minute(team)
         # Up, never down: who comes back then must find the next minute.
         wait_s = max(1, math.ceil(minute.start + WINDOW_S - self._clock()))
@@ -58,6 +62,15 @@ class Limits:
         if team.tokens_per_minute is not None and minute.tokens >= team.tokens_per_minute:
             raise Exceeded(f"{team.tokens_per_minute} tokens per minute", wait_s)
         minute.requests += 1
+        self._running[team.name] = running + 1
+
+    def leave(self, team: Team) -> None:
+        """A request that was admitted has ended."""
+        running = self._running.get(team.name, 0) - 1
+        if running > 0:
+            self._running[team.name] = running
+        else:
+            self._running.pop(team.name, None)
 
     def spend(self, team: Team, tokens: int) -> None:
         """Count the tokens of an answer."""
