@@ -8,9 +8,9 @@ import pytest
 import yaml
 
 from slipway import fronts, gateways
+from slipway.deployment.teams import key_hash, teams
 from slipway.deployment.types import Deployment
 from slipway.engines.registry import packages
-from slipway.deployment.teams import key_hash, teams
 from slipway.layers import LAYERS
 from slipway.layers.hub import PROGRAM as HUB
 from slipway.layers.step import Step
