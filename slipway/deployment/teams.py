@@ -1,93 +1,80 @@
-"""Who may ask, and for how much: the contents of teams.json, which the front and the gateway read again as they change.
+"""The teams as the gateway and the front read them: the contents of teams.json.
 
-The form::
-
-    {"teams": [{"name", "models": [NAME] or null, "private": BOOL, "filtered": BOOL, "requests_per_minute", "tokens_per_minute",
-                "parallel_requests", "tokens_per_month", "not_after",
-                "keys": [{"id" or null, "salt": HEX, "hash": HEX, "not_after"}]}]}
-
-Limits are whole numbers or null, times are seconds since 1970 or null. A key is known by HMAC-SHA256 of it, with the bytes of
-its salt as the HMAC's key. Names in ``models`` are those of models and of their aliases. A
-team that is ``filtered`` is answered through the gateway alone, which filters.
+Keys are in it by their keyed hashes only. It knows nothing of how a request is checked; that is where the file is read.
 """
 
 from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Iterable
-from datetime import datetime
 from typing import Any
 
 from slipway.deployment.routes import asked_by
 from slipway.deployment.types import Deployment
-from slipway.settings.gateway import Team
-
-_SALT_BYTES = 16
+from slipway.settings.gateway import Key, Team
+from slipway.settings.types import Secret, epoch
 
 
 def teams(deployment: Deployment) -> dict[str, Any]:
-    """The contents of teams.json: hashes, no keys. The same stack gives the same ones, so nothing changes by itself."""
-    of_site = [_team(deployment, name, team) for name, team in deployment.settings.gateway.teams.items()]
-    of_acceptance = [
-        _entry(
-            team.name,
-            models=list(team.models),
-            private=team.private,
-            requests_per_minute=team.requests_per_minute,
-            keys=[plain(team.name, team.key.get_secret_value())],
-        )
+    """Every team with its names of models, its limits and its keys, acceptance's own teams last.
+
+    Times are seconds since 1970, hashes and salts hexadecimal; None is no limit, no end, all models. A key of a team that
+    the site keeps itself has no id.
+    """
+    stack = deployment.source
+    given = [_team(deployment, name, team) for name, team in deployment.settings.gateway.teams.items()]
+    own = [
+        {
+            "name": team.name,
+            "models": list(team.models),
+            "private": team.private,
+            "requests_per_minute": team.requests_per_minute,
+            "tokens_per_minute": None,
+            "parallel_requests": None,
+            "tokens_per_month": None,
+            "not_after": None,
+            "filtered": False,
+            "keys": [_plain(stack, team.name, team.key)],
+        }
         for team in deployment.acceptance
     ]
-    return {"teams": [*of_site, *of_acceptance]}
+    return {"teams": [*given, *own]}
 
 
-def hashed(salt: str, key: str) -> str:
-    """How `key` is known, in hexadecimal, with a salt in hexadecimal."""
+def key_hash(salt: str, key: str) -> str:
+    """HMAC-SHA256 of a whole bearer key, keyed with the bytes of the salt; both in hexadecimal."""
     return hmac.new(bytes.fromhex(salt), key.encode(), hashlib.sha256).hexdigest()
-
-
-def plain(team: str, key: str) -> dict[str, Any]:
-    """The entry of a key that the stack holds as a secret.
-
-    Its salt follows from the key itself, so that it is the same at each `up`; to try a guess, both have to be computed anew.
-    """
-    salt = hmac.new(key.encode(), team.encode(), hashlib.sha256).digest()[:_SALT_BYTES].hex()
-    return {"id": None, "salt": salt, "hash": hashed(salt, key), "not_after": None}
 
 
 def _team(deployment: Deployment, name: str, team: Team) -> dict[str, Any]:
     models = None
     if team.models is not None:
         models = [called for route in asked_by(team, deployment.routes) for called in (route.name, *route.aliases)]
-    further = [
-        {"id": key.id, "salt": key.salt, "hash": key.hash, "not_after": _seconds(key.not_after)} for key in team.keys
-    ]
-    return _entry(
-        name,
-        models=models,
-        private=team.private,
-        requests_per_minute=team.requests_per_minute,
-        tokens_per_minute=team.tokens_per_minute,
-        parallel_requests=team.parallel_requests,
-        tokens_per_month=team.tokens_per_month,
-        not_after=_seconds(team.expires),
-        filtered=any(team.filters.values()),
-        keys=[plain(name, team.key.get_secret_value()), *further],
-    )
-
-
-def _entry(name: str, *, models: Iterable[str] | None, keys: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
-    limits = ("requests_per_minute", "tokens_per_minute", "parallel_requests", "tokens_per_month", "not_after")
     return {
         "name": name,
-        "models": None if models is None else list(models),
-        "filtered": False,
-        **dict.fromkeys(limits),
-        **more,
-        "keys": keys,
+        "models": models,
+        "private": team.private,
+        "requests_per_minute": team.requests_per_minute,
+        "tokens_per_minute": team.tokens_per_minute,
+        "parallel_requests": team.parallel_requests,
+        "tokens_per_month": team.tokens_per_month,
+        "not_after": None if team.expires is None else epoch(team.expires),
+        # What is filtered passes the gateway, which alone does that.
+        "filtered": any(team.filters.values()),
+        "keys": [
+            *([] if team.key is None else [_plain(deployment.source, name, team.key)]),
+            *(_created(key) for key in team.keys),
+        ],
     }
 
 
-def _seconds(time: datetime | None) -> int | None:
-    return None if time is None else int(time.timestamp())
+def _plain(stack: str, team: str, key: Secret) -> dict[str, Any]:
+    # The same salt each time, so that an `up` without a change changes nothing. It keeps equal keys of two teams or stacks
+    # from having equal hashes; guessing is kept off by the key's own strength.
+    salt = hmac.new(stack.encode(), team.encode(), hashlib.sha256).hexdigest()
+    return {"id": None, "salt": salt, "hash": key_hash(salt, key.get_secret_value()), "not_after": None}
+
+
+def _created(key: Key) -> dict[str, Any]:
+    not_after = None if key.not_after is None else epoch(key.not_after)
+    return {"id": key.id, "salt": key.salt, "hash": key.hash, "not_after": not_after}

@@ -40,9 +40,8 @@ class Front(Section):
     """The largest request, in MiB: images and long contexts are part of it."""
     allowed_networks: tuple[Network, ...] = ()
     """Client networks that the front admits (CIDR). Default: all; a key is needed in any case."""
-
     allowed_origins: tuple[Origin, ...] = ()
-    """Origins of web pages that may ask from a browser (CORS), such as `https://chat.example.org`. Default: none."""
+    """Web pages whose scripts may ask (CORS), as exact origins: `https://app.example.com`. Default: none."""
 
     @model_validator(mode="after")
     def _certificate_with_key(self) -> Self:

@@ -232,6 +232,15 @@ def _filters(settings: Settings) -> Iterator[Problem]:
 def _teams(settings: Settings) -> Iterator[Problem]:
     names = names_of(settings)
     by_key: dict[str, str] = {}
+    by_id: dict[str, tuple[str, int]] = {}
+    if settings.gateway.engine_key is None and all(entry.key is None for entry in settings.gateway.teams.values()):
+        yield (
+            ("gateway", "engine_key"),
+            (
+                "missing, while no team has a key of the site's own; acceptance's key is made of such secrets, and anyone could "
+                "make it: set it, for example to {env: SLIPWAY_ENGINE_KEY}"
+            ),
+        )
     for team, entry in settings.gateway.teams.items():
         if team.startswith(OWN_TEAMS):
             yield (
@@ -241,7 +250,16 @@ def _teams(settings: Settings) -> Iterator[Problem]:
                     "limits could not be told apart: name the team otherwise"
                 ),
             )
-        other = by_key.setdefault(entry.key.get_secret_value(), team)
+        for index, each in enumerate(entry.keys):
+            if (first := by_id.setdefault(each.id, (team, index))) != (team, index):
+                yield (
+                    ("gateway", "teams", team, "keys", index, "id"),
+                    (
+                        f"the team {first[0]!r} has a key with this id too; only one of them would be found: remove one of the "
+                        "entries"
+                    ),
+                )
+        other = team if entry.key is None else by_key.setdefault(entry.key.get_secret_value(), team)
         if other != team:
             yield (
                 ("gateway", "teams", team, "key"),

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from slipway.deployment.teams import plain
+from slipway.deployment.teams import key_hash
 from tests.e2e.conftest import LISTING, curl
 from tests.e2e.roles import PROGRAM, SECRET, Hub, Instance, RoleHost, Variables, gateway, outside, served
 from tests.e2e.stack import ssh, wait_for
@@ -550,6 +550,12 @@ def test_a_model_that_lies_on_the_host_is_somebody_elses(host: RoleHost) -> None
 MODELS = ("cloud", "a.chat", "an-embedder", "a-ranker", "an-ear", "silent")
 
 
+def hashed(key: str) -> Variables:
+    """A key as teams.json has it."""
+    salt = "5a" * 16
+    return {"id": None, "salt": salt, "hash": key_hash(salt, key), "not_after": None}
+
+
 def front_variables(first: Variables, private: Variables | None) -> Variables:
     """The variables of role nginx: two teams, and models that a gateway answers for."""
     limits = (
@@ -561,7 +567,7 @@ def front_variables(first: Variables, private: Variables | None) -> Variables:
         "models",
     )
     teams = [
-        {"name": name, "private": name == "private", "keys": [plain(name, f"key-{name}")], **dict.fromkeys(limits)}
+        {"name": name, "private": name == "private", "keys": [hashed(f"key-{name}")], **dict.fromkeys(limits)}
         for name in ("open", "private")
     ]
     model = {"task": "chat", "context_window": None, "max_output_tokens": None, "fallbacks": [], "provided": False}

@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import hashlib
+import hmac
 import json
 import os
 import random
@@ -93,7 +94,14 @@ def sha256(text: str) -> str:
 
 
 def key(who: str, **more: Any) -> dict[str, Any]:
-    return {"team": who, "sha256": sha256(KEYS[who]), "models": None, "private": False, **more}
+    return {"name": who, "keys": [hashed(KEYS[who])], "models": None, "private": False, **more}
+
+
+def hashed(key: str, **more: Any) -> dict[str, Any]:
+    """What teams.json has of a key."""
+    salt = "5a" * 32
+    digest = hmac.new(bytes.fromhex(salt), key.encode(), hashlib.sha256).hexdigest()
+    return {"id": None, "salt": salt, "hash": digest, "not_after": None, **more}
 
 
 @dataclass
@@ -147,7 +155,7 @@ class Gateway:
         return self.write("routes.json", json.dumps(data))
 
     def keys(self, *entries: Mapping[str, Any]) -> str:
-        return self.write("keys.json", json.dumps(entries))
+        return self.write("teams.json", json.dumps({"teams": entries}))
 
     def filters(self, teams: Mapping[str, Any], patterns: Mapping[str, Any] | None = None) -> str:
         return self.write("filters.json", json.dumps({"patterns": patterns or {}, "teams": teams}))

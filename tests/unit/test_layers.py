@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from slipway import fronts, gateways
-from slipway.deployment.teams import hashed, teams
+from slipway.deployment.teams import key_hash, teams
 from slipway.deployment.types import Deployment
 from slipway.engines.registry import packages
 from slipway.layers import LAYERS
@@ -251,7 +251,7 @@ def test_acceptance_asks_through_the_private_teams_gateway_where_there_is_one() 
     (team,) = (
         team
         for team in teams(of)["teams"]
-        if any(hashed(key["salt"], told["acceptance_private_key"]) == key["hash"] for key in team["keys"])
+        if any(key_hash(key["salt"], told["acceptance_private_key"]) == key["hash"] for key in team["keys"])
     )
     # So the front sends it to that gateway, which has all that is asked for.
     assert team["private"]

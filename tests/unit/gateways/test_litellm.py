@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from slipway.deployment.acceptance import ACCEPTANCE, PRIVATE_ACCEPTANCE
 from slipway.deployment.references import LOOPBACK, private
 from slipway.deployment.routes import asked_by
-from slipway.deployment.teams import hashed, teams
+from slipway.deployment.teams import key_hash, teams
 from slipway.deployment.types import Deployment
 from slipway.gateways import adapter
 from slipway.gateways.litellm.config import KINDS
@@ -330,7 +330,7 @@ def told_teams(of: Deployment) -> dict[str, dict[str, Any]]:
 
 
 def opens(entry: dict[str, Any], key: str) -> bool:
-    return any(hashed(one["salt"], key) == one["hash"] for one in entry["keys"])
+    return any(key_hash(one["salt"], key) == one["hash"] for one in entry["keys"])
 
 
 NO_LIMIT = {

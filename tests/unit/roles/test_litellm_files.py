@@ -12,8 +12,8 @@ from tests.unit.roles.gateway_part import part
 
 teams, routes, watched = part("teams"), part("routes"), part("watched")
 
-KEY = {"id": None, "salt": "5a" * 16, "hash": "a" * 64, "not_after": None}
-TEAM = {"name": "research", "private": False, "keys": [KEY]}
+KEY = {"id": None, "salt": "5a" * 32, "hash": "a" * 64, "not_after": None}
+TEAM = {"name": "research", "keys": [KEY]}
 MODEL = {
     "name": "tiny",
     "id": "tiny-1",
@@ -25,8 +25,13 @@ MODEL = {
 }
 
 
-def teams_file(**more: Any) -> str:
+def keys_file(**more: Any) -> str:
     return json.dumps({"teams": [TEAM | more]})
+
+
+def hashed(key: str, **more: Any) -> Any:
+    salt = b"salt"
+    return teams.Key(salt=salt, digest=hmac.new(salt, key.encode(), hashlib.sha256).hexdigest(), **more)
 
 
 def routes_file(model: dict[str, Any] | None = None, **more: Any) -> str:
@@ -34,16 +39,16 @@ def routes_file(model: dict[str, Any] | None = None, **more: Any) -> str:
 
 
 def test_a_team_has_what_its_entry_says() -> None:
-    (team,) = teams.parse(teams_file(models=["tiny"], private=True, not_after=9))
-    assert (team.name, team.private, team.not_after) == ("research", True, 9)
+    (team,) = teams.parse(keys_file(models=["tiny"], private=True, requests_per_minute=3, tokens_per_minute=None))
+    assert (team.name, team.private, team.requests_per_minute, team.tokens_per_minute) == ("research", True, 3, None)
     assert team.may_use("tiny")
     assert team.may_use("alias", "tiny")
     assert not team.may_use("other")
 
 
 def test_a_team_without_a_list_may_use_all_and_with_an_empty_one_nothing() -> None:
-    (every,) = teams.parse(teams_file(models=None))
-    (none,) = teams.parse(teams_file(models=[]))
+    (every,) = teams.parse(keys_file(models=None))
+    (none,) = teams.parse(keys_file(models=[]))
     assert every.may_use("anything")
     assert not none.may_use("anything")
 
@@ -52,50 +57,77 @@ def test_a_team_without_a_list_may_use_all_and_with_an_empty_one_nothing() -> No
     "text",
     [
         *("", "{", "null", "{}", "[1]", "[null]", '["research"]'),
-        *('{"teams": 1}', '{"teams": [1]}', '{"teams": [null]}'),
-        teams_file(name=""),
-        teams_file(keys=None),
-        teams_file(keys=[{**KEY, "hash": "aaaa"}]),
-        teams_file(keys=[{**KEY, "salt": ""}]),
-        teams_file(keys=[{**KEY, "not_after": "aaaa"}]),
-        teams_file(not_after=True),
-        teams_file(models="tiny"),
-        teams_file(models=[1]),
-        teams_file(private="yes"),
-        teams_file(private=None),
+        json.dumps([TEAM]),
+        json.dumps({"teams": [{"keys": [KEY]}]}),
+        json.dumps({"teams": [1]}),
+        keys_file(keys=None),
+        keys_file(keys=[1]),
+        keys_file(keys=[KEY | {"hash": "a"}]),
+        keys_file(keys=[KEY | {"hash": None}]),
+        keys_file(keys=[KEY | {"salt": "aaaaa"}]),
+        keys_file(keys=[KEY | {"id": 1}]),
+        keys_file(keys=[KEY | {"not_after": "aaaa"}]),
+        keys_file(not_after=True),
+        keys_file(parallel_requests="3"),
+        keys_file(models="tiny"),
+        keys_file(models=[1]),
+        keys_file(private="yes"),
+        keys_file(private=None),
+        keys_file(requests_per_minute="3"),
+        keys_file(tokens_per_minute=True),
     ],
 )
-def test_other_teams_files_are_refused_and_not_quoted(text: str) -> None:
+def test_other_keys_files_are_refused_and_not_quoted(text: str) -> None:
     with pytest.raises(ValueError, match=r"\w") as refused:
         teams.parse(text)
     assert "aaaa" not in str(refused.value)
 
 
-def known_teams(**more: Any) -> tuple[Any, ...]:
-    salt = b"s" * 16
-    return tuple(
-        teams.Team(name=name, keys=(teams.Key(salt, hmac.digest(salt, key.encode(), "sha256")),), **more)
+def test_a_key_is_found_by_its_digest_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = tuple(
+        teams.Team(name=name, keys=(hashed(key),))
         for name, key in {"research": "sk-research", "slow": "sk-slow"}.items()
     )
-
-
-def test_a_key_is_found_by_its_hash_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    known = known_teams()
     assert teams.find(known, "sk-slow").name == "slow"
-    for wrong in ("", "sk-slo", "SK-SLOW", "sk-slow ", known[1].keys[0].hash.hex(), "\udcfc"):
+    for wrong in ("", "sk-slo", "SK-SLOW", "sk-slow ", known[1].keys[0].digest, "\udcfc"):
         assert teams.find(known, wrong) is None
-    compared: list[bytes] = []
+    compared: list[str] = []
     monkeypatch.setattr(teams.hmac, "compare_digest", lambda a, b: compared.append(a) or a == b)
     assert teams.find(known, "sk-research").name == "research"
-    assert len(compared) == 2
+    # The two, and the one that stands for an id which is not there.
+    assert len(compared) == 3
 
 
-def test_a_key_ends_when_it_or_its_team_does() -> None:
-    assert teams.find(known_teams(not_after=100), "sk-slow", now=99).name == "slow"
-    assert teams.find(known_teams(not_after=100), "sk-slow", now=100) is None
-    key = teams.Key(b"s", hmac.digest(b"s", b"sk-x", "sha256"), not_after=50)
-    assert teams.find([teams.Team(name="x", keys=(key,))], "sk-x", now=49).name == "x"
-    assert teams.find([teams.Team(name="x", keys=(key,))], "sk-x", now=50) is None
+CREATED = "sk-abcd1234-" + "x" * 32
+
+
+def test_a_created_key_is_found_by_its_id_with_as_much_work_as_one_that_is_not_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    known = (
+        teams.Team(name="own", keys=(hashed("sk-own"),)),
+        teams.Team(
+            name="made", keys=(hashed("sk-other123-" + "y" * 32, id="other123"), hashed(CREATED, id="abcd1234"))
+        ),
+    )
+    work: list[bytes] = []
+    real = hmac.new
+    monkeypatch.setattr(teams.hmac, "new", lambda *given: work.append(given[0]) or real(*given))
+    done = []
+    for key, team in ((CREATED, "made"), ("sk-own", "own"), ("sk-abcd1234-" + "z" * 32, None), ("wrong", None)):
+        found = teams.find(known, key)
+        assert (found and found.name) == team
+        done.append(len(work))
+        work.clear()
+    assert done == [2, 2, 2, 2]
+
+
+@pytest.mark.parametrize("where", ["key", "team"])
+def test_what_has_ended_opens_nothing(where: str) -> None:
+    key = hashed(CREATED, id="abcd1234", not_after=100 if where == "key" else None)
+    known = (teams.Team(name="made", keys=(key,), not_after=100 if where == "team" else None),)
+    assert teams.find(known, CREATED, now=99.9) is not None
+    assert teams.find(known, CREATED, now=100.0) is None
 
 
 def test_a_route_says_what_it_reaches() -> None:

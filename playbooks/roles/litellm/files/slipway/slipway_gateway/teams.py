@@ -1,29 +1,42 @@
-"""The teams of teams.json: hashes of keys, and what a team may use. How much of it, the front counts."""
+"""The teams of teams.json: keys by their keyed hashes, what a team may use, and how much of it.
+
+The file is ``{"teams": [{"name", "models", "private", "requests_per_minute", "tokens_per_minute", "parallel_requests",
+"tokens_per_month", "not_after", "keys": [{"id", "salt", "hash", "not_after"}]}]}``. Tokens of a month are not counted here:
+the front does that, which every request passes and which keeps its counts over restarts.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
 import json
+import re
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+_CREATED = re.compile(r"sk-([a-z0-9]{8})-[A-Za-z0-9]{32,}")
+_HEX = re.compile(r"([0-9a-f]{2})+")
+_DUMMY = bytes(32)
+"""The salt where no entry has a key's id, so that an unknown id takes as long as a known one."""
+
 
 @dataclass(frozen=True)
 class Key:
-    """One key, by HMAC-SHA256 of it with its salt.
+    """What is kept of a key.
 
     Attributes:
-        salt: the HMAC's key.
-        hash: what it makes of the key.
-        not_after: when it ends, in seconds since 1970; None is never.
+        salt: the key of the hash.
+        digest: HMAC-SHA256 of the whole bearer key, in hex.
+        id: the part of a created key by which it is found; None for a key that the site keeps itself.
+        not_after: until when it is valid, in seconds since 1970; None is no end.
     """
 
     salt: bytes
-    hash: bytes
-    not_after: float | None = None
+    digest: str
+    id: str | None = None
+    not_after: int | None = None
 
 
 @dataclass(frozen=True)
@@ -31,18 +44,24 @@ class Team:
     """Whose key it is.
 
     Attributes:
-        name: the team.
-        keys: each of which opens it.
+        name: the team; its limits are counted under this name, also where it has several keys.
+        keys: any of them opens.
         models: names and aliases that it may ask for; None is all.
+        requests_per_minute: None is no limit.
+        tokens_per_minute: None is no limit.
+        parallel_requests: that may run at once; None is no limit.
+        not_after: the team's end, in seconds since 1970; None is none.
         private: its requests go to private backends only.
-        not_after: when all its keys end, in seconds since 1970; None is never.
     """
 
     name: str
     keys: tuple[Key, ...] = ()
     models: frozenset[str] | None = None
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    parallel_requests: int | None = None
+    not_after: int | None = None
     private: bool = False
-    not_after: float | None = None
 
     def may_use(self, *names: str) -> bool:
         """Whether one of the names of a model is among what the team may use."""
@@ -50,19 +69,29 @@ class Team:
 
 
 def find(teams: Iterable[Team], key: str, now: float | None = None) -> Team | None:
-    """The team that has this key, which has not ended.
+    """The team that has this key; None too where the key or the team has ended by `now` (seconds since 1970).
 
-    Every hash is compared, and each in constant time: how long it takes says nothing about any key.
+    Every hash that comes into question is made and compared in constant time: how long it takes says nothing about any key.
     """
-    given = key.encode("utf-8", "surrogateescape")
     now = time.time() if now is None else now
+    teams = tuple(teams)
+    message = key.encode("utf-8", "surrogateescape")
+    form = _CREATED.fullmatch(key)
+    by_id = () if form is None else tuple((team, each) for team in teams for each in team.keys if each.id == form[1])
+    # One hash is made for the id, whether an entry has it or not.
+    created = by_id[:1] or ((None, Key(_DUMMY, "")),)
+    plain = tuple((team, each) for team in teams for each in team.keys if each.id is None)
     found = None
-    for team in teams:
-        for one in team.keys:
-            if hmac.compare_digest(hmac.digest(one.salt, given, hashlib.sha256), one.hash):
-                ends = [end for end in (one.not_after, team.not_after) if end is not None]
-                found = team if all(now < end for end in ends) else None
+    # The plain ones are tried whatever the first says: a site's own key may look like a created one.
+    for team, each in (*created, *plain):
+        same = hmac.compare_digest(each.digest, hmac.new(each.salt, message, hashlib.sha256).hexdigest())
+        if same and team is not None and _valid(each.not_after, now) and _valid(team.not_after, now):
+            found = team
     return found
+
+
+def _valid(not_after: int | None, now: float) -> bool:
+    return not_after is None or now < not_after
 
 
 def parse(text: str) -> tuple[Team, ...]:
@@ -71,8 +100,8 @@ def parse(text: str) -> tuple[Team, ...]:
     Raises:
         ValueError: it is something else; the message quotes nothing of it but the position of an entry.
     """
-    data = json.loads(text)
-    entries = data.get("teams") if isinstance(data, dict) else None
+    document = json.loads(text)
+    entries = document.get("teams") if isinstance(document, dict) else None
     if not isinstance(entries, list):
         raise ValueError("it has no list of teams")  # noqa: TRY004 -- what the file's reader expects
     return tuple(_team(entry, f"entry {number}") for number, entry in enumerate(entries, 1))
@@ -85,32 +114,39 @@ def _team(entry: Any, where: str) -> Team:
     if not isinstance(name, str) or not name:
         raise ValueError(f"{where} has no name")
     if not isinstance(keys, list):
-        raise ValueError(f"{where} has no keys")  # noqa: TRY004
+        raise ValueError(f"{where} has no list of keys")  # noqa: TRY004
     if models is not None and not (isinstance(models, list) and all(isinstance(model, str) for model in models)):
         raise ValueError(f"models of {where} is neither null nor a list of names")
     # Whether a team is private is never guessed.
-    if not isinstance(entry.get("private"), bool):
+    if not isinstance(entry.get("private", False), bool):
         raise ValueError(f"private of {where} is neither true nor false")  # noqa: TRY004
     return Team(
         name=name,
-        keys=tuple(_key(key, where) for key in keys),
+        keys=tuple(_key(key, f"key {number} of {where}") for number, key in enumerate(keys, 1)),
         models=None if models is None else frozenset(models),
-        private=entry["private"],
-        not_after=_time(entry.get("not_after"), where),
+        private=entry.get("private", False),
+        requests_per_minute=_number(entry, "requests_per_minute", where),
+        tokens_per_minute=_number(entry, "tokens_per_minute", where),
+        parallel_requests=_number(entry, "parallel_requests", where),
+        not_after=_number(entry, "not_after", where),
     )
 
 
 def _key(entry: Any, where: str) -> Key:
-    try:
-        salt, digest = bytes.fromhex(entry["salt"]), bytes.fromhex(entry["hash"])
-    except (KeyError, TypeError, ValueError):
-        salt, digest = b"", b""
-    if not salt or len(digest) != hashlib.sha256().digest_size:
-        raise ValueError(f"a key of {where} has no salt, or no hash of 64 digits")
-    return Key(salt, digest, _time(entry.get("not_after"), where))
+    if not isinstance(entry, dict):
+        raise ValueError(f"{where} is no map")  # noqa: TRY004
+    id_, salt, digest = entry.get("id"), entry.get("salt"), entry.get("hash")
+    if id_ is not None and not isinstance(id_, str):
+        raise ValueError(f"{where} has no id of letters and digits")
+    if not isinstance(salt, str) or not _HEX.fullmatch(salt):
+        raise ValueError(f"{where} has no salt in hex")
+    if not isinstance(digest, str) or len(digest) != 64 or not _HEX.fullmatch(digest):
+        raise ValueError(f"{where} has no hash of 64 digits")
+    return Key(salt=bytes.fromhex(salt), digest=digest, id=id_, not_after=_number(entry, "not_after", where))
 
 
-def _time(value: Any, where: str) -> float | None:
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
-        raise ValueError(f"not_after of {where} is no number of seconds")
-    return value
+def _number(entry: dict[str, Any], name: str, where: str) -> int | None:
+    value = entry.get(name)
+    if value is None or type(value) is int:
+        return value
+    raise ValueError(f"{name} of {where} is no whole number")
