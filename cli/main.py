@@ -30,6 +30,8 @@ lab = typer.Typer(no_args_is_help=True, help="Lab hosts: real Debian systems wit
 app.add_typer(choose.app)
 app.add_typer(tell.app)
 app.add_typer(lab, name="lab")
+key = typer.Typer(no_args_is_help=True, help="Keys of a stack's teams: each is shown once, and a hash of it is kept.")
+app.add_typer(key, name="key")
 Stack = Annotated[str, typer.Argument(help="The stack: NAME of stacks/Pulumi.NAME.yaml.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout; all else goes to stderr.")]
 
@@ -77,6 +79,54 @@ def drift(
     from cli.pulumi import PulumiStack
 
     PulumiStack(stack).drift(deep=deep, mend=mend)
+
+
+Of = Annotated[str, typer.Option("--team", help="The team.")]
+Days = Annotated[int | None, typer.Option(min=1, help="It ends after so many days. Default: never.")]
+Until = Annotated[str | None, typer.Option(help="It ends then: a date, such as 2027-03-31, or a time. Default: never.")]
+
+
+@key.command("create")
+def key_create(stack: Stack, team: Of, days: Days = None, until: Until = None, as_json: Json = False) -> None:
+    """Make a further key for a team. The key goes to stdout, once; the stack's file gets a hash of it."""
+    from cli.key import create_key
+
+    create_key(stack, team, days=days, until=until, as_json=as_json)
+
+
+@key.command("rotate")
+def key_rotate(
+    stack: Stack,
+    team: Of,
+    overlap: Annotated[str, typer.Option(help="How long the older keys go on: 7d, 12h, 30m.")] = "7d",
+    days: Days = None,
+    until: Until = None,
+    as_json: Json = False,
+) -> None:
+    """Make a new key for a team, and let the older ones end after an overlap."""
+    from cli.key import rotate_key
+
+    rotate_key(stack, team, overlap=overlap, days=days, until=until, as_json=as_json)
+
+
+@key.command("revoke")
+def key_revoke(stack: Stack, id_: Annotated[str, typer.Argument(metavar="ID", help="The key's id.")], team: Of) -> None:
+    """Take a key away; it opens nothing any more after the next `up`."""
+    from cli.key import revoke_key
+
+    revoke_key(stack, team, id_)
+
+
+@key.command("list")
+def key_list(
+    stack: Stack,
+    team: Annotated[str | None, typer.Option(help="Of this team only.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List the keys by their ids, with their ends."""
+    from cli.key import list_keys
+
+    list_keys(stack, team, as_json=as_json)
 
 
 @app.command()
