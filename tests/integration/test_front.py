@@ -725,6 +725,21 @@ def test_tokens_per_minute_are_reserved_and_settled(front: Front, engine: Double
     assert statuses[-1] == 429
 
 
+def test_who_leaves_before_an_answer_pays_for_what_was_reserved(front: Front, engine: Double) -> None:
+    front.serve(team("team-e", tokens_per_minute=1000), models={"tiny": model(backend("tiny", engine.url, native=ALL))})
+    calm()
+    engine.mode = "hang"
+    key = {"authorization": "Bearer sk-key-of-team-e-0123456789"}
+    body = {"model": "tiny", "messages": HELLO, "max_tokens": 600}
+    with pytest.raises(httpx.ReadTimeout):
+        front.client.post(front.url + "/v1/chat/completions", json=body, headers=key, timeout=0.5)
+    engine.left.set()
+    engine.mode = "well"
+    until(lambda: front.state()["backends"][f"tiny@{engine.port}"]["requests"] == 0)
+    assert front.chat("tiny", "team-e", max_tokens=600).status_code == 429
+    assert front.chat("tiny", "team-e", max_tokens=300).status_code == 200
+
+
 def test_requests_at_once_are_limited(front: Front, engine: Double) -> None:
     front.serve(team("team-b", parallel_requests=2), models={"tiny": model(backend("tiny", engine.url, native=ALL))})
     engine.go_on.clear()
@@ -771,6 +786,13 @@ def test_limits_outlive_a_restart_a_kill_and_a_reload(tmp_path_factory: pytest.T
                 front.wait()
         statuses += [front.chat("tiny", "team-d").status_code for _ in range(20)]
         assert statuses == [200] * 50 + [429] * 10
+        # What was refused is noted and does not count, after a restart either.
+        front.used(60)
+        front.serve(team("team-d", requests_per_minute=52), models=models)
+        front.stop(signal.SIGTERM)
+        front.again()
+        front.wait()
+        assert [front.chat("tiny", "team-d").status_code for _ in range(4)] == [200, 200, 429, 429]
     finally:
         front.close()
 

@@ -98,15 +98,15 @@ local function error_in(event)
     if not find(event, '"error"', 1, true) then
         return nil
     end
-    local data = decoded(data_of(event))
-    if not data then
-        return nil
+    -- Several events may have come at once.
+    for line in event:gmatch("data: ?([^\r\n]+)") do
+        local data = find(line, '"error"', 1, true) and decoded(line)
+        local holder = data and (data.type == "response.failed" and data.response or data)
+        if type(holder) == "table" and (holder ~= data or not data.object) and holder.error
+            and holder.error ~= cjson.null then
+            return holder
+        end
     end
-    local holder = data.type == "response.failed" and data.response or data
-    if type(holder) ~= "table" or (holder == data and data.object) then
-        return nil
-    end
-    return holder.error and holder.error ~= cjson.null and holder or nil
 end
 
 local function head(answer, name, request)
@@ -189,7 +189,6 @@ function M.stream(answer, name, request, usage, calls)
         return nil, "error", cjson.encode(wrong)
     end
     head(answer, name, request)
-    ngx.header["Cache-Control"] = "no-store"
     calls.begun()
     local hide, rest = request.hide_usage, text
     local ended

@@ -85,8 +85,12 @@ local function look(backend)
     if before == "well" then
         if not busy then
             dict:set("b|" .. id, now)
-        elseif quiet_s > QUIET_S and not generates(backend) then
-            balance.set(id, "slow")
+        elseif quiet_s > QUIET_S then
+            if generates(backend) then
+                dict:set("b|" .. id, ngx.now())
+            else
+                balance.set(id, "slow")
+            end
         end
         return
     end

@@ -40,7 +40,7 @@ local function recall()
     if dict:add("recalled", true) then
         local now = ngx.now()
         usage.recall(now, function(record, time)
-            if type(record.team) == "string" then
+            if record.counted and type(record.team) == "string" then
                 limits.restore(record.team, now, time, (tonumber(record["in"]) or 0) + (tonumber(record.out) or 0))
             end
         end)

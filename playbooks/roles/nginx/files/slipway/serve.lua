@@ -148,8 +148,11 @@ local function try(request, peer, name, backend)
         end
     end
     local question = {method = "POST", path = request.path, headers = headers, body = text}
+    -- From here on something may be generated, also where the caller leaves before it comes.
+    ctx.generated = true
     local answer, kind, fault = http.ask(peer, question, patience)
     if not answer then
+        ctx.generated = false
         if fault == "late" then
             return "wrong", refusal(504, "timeout", "No answer in the time that this service allows.")
         elseif kind == "connect" then
@@ -160,7 +163,6 @@ local function try(request, peer, name, backend)
         return "lost", lost(nil, name)
     end
     heard()
-    ctx.generated = true
     if answer.status >= 300 then
         local words, broken = answer:whole(1048576)
         answer:close()
@@ -507,7 +509,7 @@ function M.over()
             time = os.date("!%Y-%m-%dT%H:%M:%S", now) .. (".%03dZ"):format(math.floor((now % 1) * 1000)),
             request = ngx.var.slipway_request_id, team = ctx.team.name, key = ctx.key,
             asked = ctx.model and ctx.asked or nil, model = ctx.model, backend = ctx.backend, path = ngx.var.uri,
-            stream = ctx.stream, ["in"] = usage.prompt, out = out, status = ngx.status,
+            counted = ctx.limit and true or nil, stream = ctx.stream, ["in"] = usage.prompt, out = out, status = ngx.status,
             seconds = math.floor((now - ctx.began) * 1000 + 0.5) / 1000,
             first_seconds = ctx.first_seconds and math.floor(ctx.first_seconds * 1000 + 0.5) / 1000, error = ctx.error,
         }, now)

@@ -43,7 +43,7 @@ end
 
 local ORDER = {
     "time", "request", "team", "key", "asked", "model", "backend", "path", "stream", "in", "out", "status", "seconds",
-    "first_seconds", "error",
+    "first_seconds", "error", "counted",
 }
 
 -- Note a request. record: the fields of ORDER; nil ones are left out.
