@@ -10,13 +10,11 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 PREVIEWS := tests/integration/test_policies.py tests/integration/test_own_stacks.py
 # They look at the machine as a whole: no other hosts beside them.
 LABS := tests/integration/test_lab.py tests/integration/test_lab_network.py
-# It needs nginx with its module for Lua on this machine, and tests what role nginx does not write on hosts yet.
-FRONT := tests/integration/test_front.py
 # Each file has hosts of its own. The longest first, so that both cores end at about the same time.
 LONGEST := tests/e2e/test_roles.py tests/e2e/test_3_models.py
 E2E := -n 2 --dist loadfile --no-loadscope-reorder $(LONGEST) $(filter-out $(LONGEST),$(wildcard tests/e2e/test_*.py))
 
-.PHONY: help setup setup-test up down preview chat test unit integration front e2e lint format docs bench role lock clean
+.PHONY: help setup setup-test up down preview chat test unit integration e2e lint format docs bench role lock clean
 
 help: ## This list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -42,7 +40,7 @@ chat: ## Ask STACK's endpoint
 test: setup-test ## Lint, and all tests: unit, integration, end-to-end on lab hosts
 	@$(MAKE) --no-print-directory lint
 	@pytest -n auto tests/unit $(PREVIEWS)
-	@pytest -n 2 --dist loadfile $(PREVIEWS:%=--ignore=%) $(LABS:%=--ignore=%) --ignore=$(FRONT) tests/integration
+	@pytest -n 2 --dist loadfile $(PREVIEWS:%=--ignore=%) $(LABS:%=--ignore=%) tests/integration
 	@pytest $(LABS)
 	@$(MAKE) --no-print-directory e2e
 
@@ -50,10 +48,7 @@ unit: setup ## Unit tests only, in seconds
 	@pytest -n auto tests/unit
 
 integration: setup-test ## Tests with the real engine, without hosts
-	@pytest --ignore=$(FRONT) tests/integration
-
-front: setup-test ## Tests of the front's Lua modules: with nginx, libnginx-mod-http-lua and lua-cjson on this machine
-	@pytest -n 0 $(FRONT)
+	@pytest tests/integration
 
 e2e: setup-test ## End-to-end tests on lab hosts
 	@pytest $(E2E)
@@ -79,6 +74,7 @@ bench: setup ## Measure; docs/benchmarks.md says what
 	@python -m bench.throughput
 	@python -m bench.answers
 	@python -m bench.policies
+	@python -m bench.filters
 	@python -m bench.growth
 	@python -m bench.up
 

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -29,8 +30,26 @@ lab = typer.Typer(no_args_is_help=True, help="Lab hosts: real Debian systems wit
 app.add_typer(choose.app)
 app.add_typer(tell.app)
 app.add_typer(lab, name="lab")
+key = typer.Typer(no_args_is_help=True, help="Keys of a stack's teams: each is shown once, and a hash of it is kept.")
+app.add_typer(key, name="key")
 Stack = Annotated[str, typer.Argument(help="The stack: NAME of stacks/Pulumi.NAME.yaml.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout; all else goes to stderr.")]
+
+
+class Period(StrEnum):
+    """What usage is summed up by."""
+
+    HOUR = "hour"
+    DAY = "day"
+    MONTH = "month"
+
+
+class Form(StrEnum):
+    """How usage is shown."""
+
+    TABLE = "table"
+    CSV = "csv"
+    CHART = "chart"
 
 
 @app.command()
@@ -60,6 +79,69 @@ def drift(
     from cli.pulumi import PulumiStack
 
     PulumiStack(stack).drift(deep=deep, mend=mend)
+
+
+Of = Annotated[str, typer.Option("--team", help="The team.")]
+Days = Annotated[int | None, typer.Option(min=1, help="It ends after so many days. Default: never.")]
+Until = Annotated[str | None, typer.Option(help="It ends then: a date, such as 2027-03-31, or a time. Default: never.")]
+
+
+@key.command("create")
+def key_create(stack: Stack, team: Of, days: Days = None, until: Until = None, as_json: Json = False) -> None:
+    """Make a further key for a team. The key goes to stdout, once; the stack's file gets a hash of it."""
+    from cli.key import create_key
+
+    create_key(stack, team, days=days, until=until, as_json=as_json)
+
+
+@key.command("rotate")
+def key_rotate(
+    stack: Stack,
+    team: Of,
+    overlap: Annotated[str, typer.Option(help="How long the older keys go on: 7d, 12h, 30m.")] = "7d",
+    days: Days = None,
+    until: Until = None,
+    as_json: Json = False,
+) -> None:
+    """Make a new key for a team, and let the older ones end after an overlap."""
+    from cli.key import rotate_key
+
+    rotate_key(stack, team, overlap=overlap, days=days, until=until, as_json=as_json)
+
+
+@key.command("revoke")
+def key_revoke(stack: Stack, id_: Annotated[str, typer.Argument(metavar="ID", help="The key's id.")], team: Of) -> None:
+    """Take a key away; it opens nothing any more after the next `up`."""
+    from cli.key import revoke_key
+
+    revoke_key(stack, team, id_)
+
+
+@key.command("list")
+def key_list(
+    stack: Stack,
+    team: Annotated[str | None, typer.Option(help="Of this team only.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List the keys by their ids, with their ends."""
+    from cli.key import list_keys
+
+    list_keys(stack, team, as_json=as_json)
+
+
+@app.command()
+def usage(
+    stack: Stack = "lab",
+    since: Annotated[str, typer.Option(help="A day, such as 2026-11-01, or 7d for the last seven days.")] = "30d",
+    by: Annotated[Period, typer.Option(help="What is summed up.")] = Period.DAY,
+    team: Annotated[str | None, typer.Option(help="Of this team only.")] = None,
+    form: Annotated[Form, typer.Option("--format", help="How it is shown.")] = Form.TABLE,
+    as_json: Json = False,
+) -> None:
+    """Tell what the teams of a stack used: requests and tokens by hour, day or month, team and model."""
+    from cli.usage import show_usage
+
+    show_usage(stack, since=since, period=by.value, team=team, form="json" if as_json else form.value)
 
 
 @app.command()

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from slipway.deployment.types import Served
 from slipway.engines.names import Names, names_of
 from slipway.findings import Finding, Severity
+from slipway.settings.models import Task
 
 AUTO = "enable-auto-tool-choice"
 TOOLS, REASONING = "tool-call-parser", "reasoning-parser"
@@ -45,7 +46,13 @@ def parsers(served: Served) -> Iterator[Finding]:
     has = names_of(served)
     tools = None if model is None else model.parsers.tool_call
     reasoning = None if model is None else model.parsers.reasoning
-    if flags.get(AUTO) is True and not flags.get(TOOLS):
+    # An engine that can takes those that the catalogue knows, unless the stack says otherwise.
+    fills_in = getattr(served.settings.engine, "parsers", False) and served.settings.task is Task.CHAT
+    if (
+        flags.get(AUTO) is True
+        and not flags.get(TOOLS)
+        and not (fills_in and has is not None and tools in has.tool_parsers)
+    ):
         yield Finding(
             id="flags.parser-missing",
             severity=Severity.ERROR,
@@ -58,12 +65,19 @@ def parsers(served: Served) -> Iterator[Finding]:
     lacking = [
         f"{flag}: {name}" for flag, name in ((TOOLS, tools), (REASONING, reasoning)) if name and flag not in flags
     ]
-    if model is not None and has is not None and served.settings.task.generates and lacking and not flags.get(AUTO):
+    if (
+        model is not None
+        and has is not None
+        and served.settings.task.generates
+        and lacking
+        and not (flags.get(AUTO) or fills_in)
+    ):
         yield Finding(
             id="flags.parsers",
             severity=Severity.NOTE,
             where=served.at("engine.flags"),
-            message=f"what {model.id} writes for tools or thinks reaches clients as plain text: for their own fields add "
+            message=f"what {model.id} writes for tools or thinks reaches clients as plain text: for their own fields "
+            + ("leave parsers on, or add " if hasattr(served.settings.engine, "parsers") else "add ")
             + ", ".join([f"{AUTO}: true", *lacking] if tools else lacking),
         )
 

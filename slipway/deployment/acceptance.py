@@ -37,6 +37,7 @@ def acceptance_teams(settings: Settings, models: tuple[str, ...]) -> tuple[Accep
 def _key(settings: Settings, name: str) -> Secret:
     """Made of all teams' keys and the engines', so that it is as strong, is kept nowhere, and tells nothing of them."""
     own = settings.gateway
-    keys = [team.key for team in own.teams.values()] + ([] if own.engine_key is None else [own.engine_key])
-    secret = "\n".join(key.get_secret_value() for key in keys)
+    # Hashes of keys are no secrets; the settings see to it that there is at least one that is.
+    keys = [*(team.key for team in own.teams.values()), own.engine_key]
+    secret = "\n".join(key.get_secret_value() for key in keys if key is not None)
     return Secret(hmac.new(secret.encode(), name.encode(), hashlib.sha256).hexdigest())

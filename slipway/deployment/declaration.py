@@ -72,6 +72,8 @@ def declaration(deployment: Deployment, raw: object = None) -> dict[str, Any]:
                 "private": team.private,
                 "requestsPerMinute": team.requests_per_minute,
                 "tokensPerMinute": team.tokens_per_minute,
+                "parallelRequests": team.parallel_requests,
+                "tokensPerMonth": team.tokens_per_month,
             }
             for name, team in settings.gateway.teams.items()
         ],
@@ -162,6 +164,10 @@ def _engine(deployment: Deployment, served: Served) -> dict[str, Any]:
         "dataParallel": served.parallelism.data,
         "slots": options.slots,
         "slotsGiven": options.slots_given,
+        # Of all copies; None where nothing bounds it.
+        "queue": None if options.queued is None else options.queued * served.parallelism.data,
+        # From where it may fetch what requests name; None where it has no such setting.
+        "mediaDomains": _domains(options),
         # What the stack says itself; the rest are the adapter's defaults.
         "options": options.model_dump(mode="json", exclude_unset=True, exclude={"name", "flags", "environment"}),
         "flags": dict(options.flags),
@@ -170,6 +176,11 @@ def _engine(deployment: Deployment, served: Served) -> dict[str, Any]:
         "keyed": deployment.of(served.name)[0].launch.probe_key is not None,
         "drainSeconds": served.drain_s,
     }
+
+
+def _domains(options: EngineOptions) -> list[str] | None:
+    domains = getattr(options, "media_domains", None)
+    return None if domains is None else list(domains)
 
 
 def _program(options: EngineOptions) -> dict[str, Any] | None:

@@ -60,6 +60,7 @@ def resolve(settings: Settings, catalog: Catalog, source: str, holdings: Holding
         raise SettingsError([f"{place(*keys)}: {message}" for keys, message in (*problems, *unplaced)], source)
     front, names = hosts[settings.front_host], routes(settings, served)
     return Deployment(
+        source=source,
         settings=settings,
         catalog=catalog,
         machines=hosts,

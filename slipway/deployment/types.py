@@ -267,6 +267,8 @@ class AcceptanceTeam:
 class Deployment:
     """All that follows from a stack's settings. Steps, outputs, checks, policies and reviews read it, and nothing before it."""
 
+    source: str
+    """The file of the settings; it tells one stack from another."""
     settings: Settings
     catalog: Catalog
     machines: Mapping[str, Machine]

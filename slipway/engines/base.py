@@ -122,6 +122,10 @@ class EngineAdapter(Protocol):
         """Where it serves Prometheus metrics; None where it does not."""
 
     @property
+    def health_path(self) -> str:
+        """What a GET of it tells of the engine's health, at no cost and without a key."""
+
+    @property
     def native(self) -> frozenset[str]:
         """The families of paths that it serves itself.
 

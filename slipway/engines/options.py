@@ -59,3 +59,8 @@ class EngineOptions(Section):
     def slots(self) -> int:
         """Requests that it works on at once."""
         return 1
+
+    @property
+    def queued(self) -> int | None:
+        """Requests that may wait for each copy of the model; None where it has no bound."""
+        return None

@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from slipway.fronts import DEFAULT, names
 from slipway.settings.base import Section
-from slipway.settings.types import Address, HostName, LocalPath, Network, Port, PositiveCount
+from slipway.settings.types import Address, HostName, LocalPath, Network, Origin, Port, PositiveCount
 
 if TYPE_CHECKING:
     FrontName = str
@@ -40,6 +40,8 @@ class Front(Section):
     """The largest request, in MiB: images and long contexts are part of it."""
     allowed_networks: tuple[Network, ...] = ()
     """Client networks that the front admits (CIDR). Default: all; a key is needed in any case."""
+    allowed_origins: tuple[Origin, ...] = ()
+    """Web pages whose scripts may ask (CORS), as exact origins: `https://app.example.com`. Default: none."""
 
     @model_validator(mode="after")
     def _certificate_with_key(self) -> Self:

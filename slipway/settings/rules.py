@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 from slipway.engines.registry import options as engines
 from slipway.settings.base import Problem
 from slipway.settings.errors import path
+from slipway.settings.filters import problems
 from slipway.settings.gateway import OWN_TEAMS
 from slipway.settings.models import ProvidedModel, RoutedModel, ServedModel
 
@@ -222,9 +223,24 @@ def _same_tasks(settings: Settings) -> Iterator[Problem]:
             )
 
 
+def _filters(settings: Settings) -> Iterator[Problem]:
+    gateway = settings.gateway
+    for place, message in problems(gateway.filters, {name: team.filters for name, team in gateway.teams.items()}):
+        yield ("gateway", *place), message
+
+
 def _teams(settings: Settings) -> Iterator[Problem]:
     names = names_of(settings)
     by_key: dict[str, str] = {}
+    by_id: dict[str, tuple[str, int]] = {}
+    if settings.gateway.engine_key is None and all(entry.key is None for entry in settings.gateway.teams.values()):
+        yield (
+            ("gateway", "engine_key"),
+            (
+                "missing, while no team has a key of the site's own; acceptance's key is made of such secrets, and anyone could "
+                "make it: set it, for example to {env: SLIPWAY_ENGINE_KEY}"
+            ),
+        )
     for team, entry in settings.gateway.teams.items():
         if team.startswith(OWN_TEAMS):
             yield (
@@ -234,7 +250,16 @@ def _teams(settings: Settings) -> Iterator[Problem]:
                     "limits could not be told apart: name the team otherwise"
                 ),
             )
-        other = by_key.setdefault(entry.key.get_secret_value(), team)
+        for index, each in enumerate(entry.keys):
+            if (first := by_id.setdefault(each.id, (team, index))) != (team, index):
+                yield (
+                    ("gateway", "teams", team, "keys", index, "id"),
+                    (
+                        f"the team {first[0]!r} has a key with this id too; only one of them would be found: remove one of the "
+                        "entries"
+                    ),
+                )
+        other = team if entry.key is None else by_key.setdefault(entry.key.get_secret_value(), team)
         if other != team:
             yield (
                 ("gateway", "teams", team, "key"),
@@ -314,7 +339,7 @@ def _addresses(settings: Settings) -> Iterator[Problem]:
 RULES = (
     (_machines, _pools, _names, _tasks),
     (_references,),
-    (_circles, _privacy, _same_tasks, _teams, _ports, _addresses),
+    (_circles, _privacy, _same_tasks, _filters, _teams, _ports, _addresses),
 )
 """Those of one row look at the settings together; a later row takes for granted that the earlier ones found nothing."""
 

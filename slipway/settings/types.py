@@ -5,6 +5,7 @@ import math
 import os
 import re
 from collections import Counter
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,6 +25,11 @@ _ENVIRONMENT_VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
 _KEY_CHARACTERS = re.compile(r"[A-Za-z0-9._~+/=-]+")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _REVISION = re.compile(r"[0-9a-f]{40}")
+_KEY_ID = re.compile(r"[a-z0-9]{8}")
+_SALT = re.compile(r"([0-9a-f]{2}){16,64}")
+_FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}")
+_API_PATH = re.compile(r"/[A-Za-z0-9._/-]*[A-Za-z0-9]")
+_ORIGIN = re.compile(r"(https://[a-z0-9]([a-z0-9.-]*[a-z0-9])?|http://(localhost|127\.0\.0\.1))(:[1-9][0-9]{0,4})?")
 _SIZE = re.compile(r"[1-9][0-9]*(\.[0-9]+)?[KMGT]?|[1-9][0-9]?%|100%")
 
 MIN_KEY_CHARACTERS = 32
@@ -151,6 +157,87 @@ def sha256(value: str) -> str:
     if not _SHA256.fullmatch(value.lower()):
         raise ValueError("not a SHA-256 digest; the file could not be checked: give 64 hexadecimal digits")
     return value.lower()
+
+
+def key_id(value: str) -> str:
+    """What a created key is found by; it is part of the key and no secret."""
+    if not _KEY_ID.fullmatch(value):
+        raise ValueError(
+            f"{value!r} is not a key's id; the key would never be found: let `slipway key create` write the entry"
+        )
+    return value
+
+
+def salt(value: str) -> str:
+    """The salt of a hash: 16 to 64 bytes in hexadecimal."""
+    if not _SALT.fullmatch(value.lower()):
+        raise ValueError(
+            "not a salt of 16 to 64 bytes in hexadecimal; no key would match: let `slipway key create` write the entry"
+        )
+    return value.lower()
+
+
+def key_hash(value: str) -> str:
+    """HMAC-SHA256 of a key, in hexadecimal."""
+    if not _SHA256.fullmatch(value.lower()):
+        raise ValueError(
+            "not a hash of 64 hexadecimal digits; no key would match: let `slipway key create` write the entry"
+        )
+    return value.lower()
+
+
+def moment(value: object) -> str:
+    """A date or a time in ISO 8601, as text; YAML's own dates too. What has no zone is UTC."""
+    if isinstance(value, date):  # a datetime is one too
+        value = value.isoformat()
+    try:
+        if not isinstance(value, str):
+            raise ValueError  # noqa: TRY004, TRY301 -- told below
+        epoch(value)
+    except (ValueError, OverflowError):
+        raise ValueError(
+            "not a date; nobody could say when it ends: write it like 2027-03-31, or 2027-03-31T18:00:00Z"
+        ) from None
+    return value
+
+
+def epoch(value: str) -> int:
+    """The end of validity in seconds since 1970: that of the whole day, in UTC, where `value` is a date.
+
+    Raises:
+        ValueError: it is neither a date nor a time.
+    """
+    try:
+        day = date.fromisoformat(value)
+    except ValueError:
+        when = datetime.fromisoformat(value)
+        return int((when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp())
+    return int((datetime.combine(day, time(), UTC) + timedelta(days=1)).timestamp())
+
+
+def request_field(value: str) -> str:
+    """The name of a field in a request's body."""
+    if not _FIELD.fullmatch(value):
+        raise ValueError(f"{value!r} is not a field's name; no request has it: use letters, digits and _ . -")
+    return value
+
+
+def api_path(value: str) -> str:
+    """A path of the API."""
+    if not _API_PATH.fullmatch(value):
+        raise ValueError(f"{value!r} is not a path; no request has it: write it like /v1/chat/completions")
+    return value
+
+
+def origin(value: str) -> str:
+    """An origin that browsers send: exact, by https, or by http on this machine."""
+    if value == "*":
+        raise ValueError("'*' lets every web page ask with a key that it got hold of: name the origins, each exactly")
+    if not _ORIGIN.fullmatch(value):
+        raise ValueError(
+            f"{value!r} is not an origin; no browser sends it: write it like https://app.example.com, without a path"
+        )
+    return value
 
 
 def revision(value: str) -> str:
@@ -289,6 +376,13 @@ CatalogName = Annotated[str, AfterValidator(catalog_name)]
 Method = Annotated[str, AfterValidator(method)]
 EnvironmentVariable = Annotated[str, AfterValidator(environment_variable)]
 Sha256 = Annotated[str, AfterValidator(sha256)]
+KeyId = Annotated[str, AfterValidator(key_id)]
+Salt = Annotated[str, AfterValidator(salt)]
+KeyHash = Annotated[str, AfterValidator(key_hash)]
+Moment = Annotated[str, BeforeValidator(moment)]
+RequestField = Annotated[str, AfterValidator(request_field)]
+ApiPath = Annotated[str, AfterValidator(api_path)]
+Origin = Annotated[str, AfterValidator(origin)]
 Revision = Annotated[str, AfterValidator(revision)]
 MemorySize = Annotated[str, AfterValidator(memory_size)]
 HostPath = Annotated[str, Field(pattern=r"^/.+$")]

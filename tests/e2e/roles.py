@@ -228,12 +228,11 @@ class Hub(http.server.BaseHTTPRequestHandler):
 
 
 class Gateway(http.server.BaseHTTPRequestHandler):
-    """A double of a gateway: two keys, one of them of a private team, and an answer for each task. It notes what came."""
+    """A double of a gateway: an answer for each task. It notes what came."""
 
     protocol_version = "HTTP/1.1"
-    keys: ClassVar = {"key-open": "0", "key-private": "1"}
     seen: list[tuple[str, str]]
-    """Method and path of each request, key checks included; a list of each gateway's own."""
+    """Method and path of each request; a list of each gateway's own."""
 
     def do_GET(self) -> None:
         self._answer()
@@ -247,12 +246,10 @@ class Gateway(http.server.BaseHTTPRequestHandler):
     def _answer(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"] or 0))
         self.seen.append((self.command, self.path))
-        key = (self.headers["Authorization"] or "").removeprefix("Bearer ") or self.headers["x-api-key"]
-        private = self.keys.get(key)
-        self.send_response(200 if private else 401)
-        if private == "1":
-            self.send_header("X-Slipway-Private", private)
-        answer = self._document(body) if private else b"{}"
+        self.send_response(200)
+        answer = self._document(body)
+        if answer.startswith(b"data:"):
+            self.send_header("Content-Type", "text/event-stream")
         self.send_header("Content-Length", str(len(answer)))
         self.end_headers()
         self.wfile.write(answer)

@@ -242,13 +242,13 @@ def test_another_model_comes_changes_and_goes_under_load(platform: Platform) -> 
             start = time.monotonic()
             runs = stack.runs_of(stack.up)
             print(f"up that adds one model: {time.monotonic() - start:.1f} s")
-            assert {instance for _, instance in runs} >= {"another", "model-another", "litellm", "acceptance"}
+            assert {instance for _, instance in runs} >= {"another", "model-another", "litellm", "nginx", "acceptance"}
             assert {instance for _, instance in runs} & {"tiny-chat", "tiny-gguf", "tiny-ollama"} == set()
             with platform.client() as api:
                 assert api.chat.completions.create(model="another", messages=STORY, max_tokens=4).choices  # type: ignore[arg-type]
             stack.write(changed(before, "models.another", {**another, "engine": {"name": "llama_cpp", "parallel": 1}}))
             runs = stack.runs_of(stack.up)
-            assert {instance for _, instance in runs} <= {"another", "litellm", "acceptance"}
+            assert {instance for _, instance in runs} <= {"another", "litellm", "nginx", "acceptance"}
             stack.write(before)
             stack.up()
     finally:

@@ -51,6 +51,7 @@ class Double:
             "middle" (closes after two events); "error" (a stream whose first event is an error); "hang" (no
             answer); "silent" (no answer, and no word about its health either); or a status.
         pace_s: time between two events of a stream.
+        words: what it answers; a stream says one after the other.
         go_on: while it is not set, a stream waits after its first event.
         asked: the requests so far.
         probed: how often a front looked whether it generates.
@@ -62,6 +63,7 @@ class Double:
     name: str
     mode: str = "well"
     pace_s: float = 0.0
+    words: tuple[str, ...] = WORDS
     go_on: threading.Event = field(default_factory=_set)
     port: int = 0
     asked: list[Asked] = field(default_factory=list)
@@ -168,7 +170,7 @@ class _Handler(BaseHTTPRequestHandler):
         if body.get("stream"):
             self._stream(body)
         else:
-            found = _whole(self.path, body, self.double.name)
+            found = _whole(self.path, body, self.double.name, self.double.words)
             self._json(found or {"detail": "Not Found"}, 200 if found else 404)
 
     def _json(self, data: Any, status: int) -> None:
@@ -193,7 +195,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._chunk("")
             return
         if self.double.mode != "error":
-            events = _events(self.path, body, self.double.name)
+            events = _events(self.path, body, self.double.name, self.double.words)
         for number, event in enumerate(events):
             if self.double.mode == "middle" and number == 2:
                 self.close_connection = True
@@ -210,8 +212,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(f"{len(text):x}\r\n{text}\r\n".encode())
 
 
-def _whole(path: str, body: dict[str, Any], name: str) -> dict[str, Any] | None:
-    text = "".join(WORDS)
+def _whole(path: str, body: dict[str, Any], name: str, words: tuple[str, ...]) -> dict[str, Any] | None:
+    text = "".join(words)
     path = path.partition("?")[0]
     if path.endswith("chat/completions"):
         message = {"role": "assistant", "content": text, "reasoning": "thought"}
@@ -246,7 +248,7 @@ def _whole(path: str, body: dict[str, Any], name: str) -> dict[str, Any] | None:
         head = {"id": "m", "type": "message", "role": "assistant", "model": name, "stop_reason": "end_turn"}
         return {**head, "content": content, "usage": usage}
     if path.endswith("/responses"):
-        return _response(name)
+        return _response(name, text)
     if path.endswith("/rerank"):
         return {
             "id": "k",
@@ -258,11 +260,10 @@ def _whole(path: str, body: dict[str, Any], name: str) -> dict[str, Any] | None:
         return {"text": text, "model": name}
     if path.endswith("tokenize"):
         return {"path": path, "tokens": [1, 2, 3], "count": 3, "model": name}
-    return _of_a_cloud(path, name)
+    return _of_a_cloud(path, name, text)
 
 
-def _of_a_cloud(path: str, name: str) -> dict[str, Any] | None:
-    text = "".join(WORDS)
+def _of_a_cloud(path: str, name: str, text: str) -> dict[str, Any] | None:
     if path.endswith("/converse"):  # Bedrock
         message = {"role": "assistant", "content": [{"text": text}]}
         usage = {"inputTokens": 5, "outputTokens": 4, "totalTokens": 9}
@@ -276,8 +277,8 @@ def _of_a_cloud(path: str, name: str) -> dict[str, Any] | None:
     return None
 
 
-def _response(name: str) -> dict[str, Any]:
-    content = [{"type": "output_text", "text": "".join(WORDS), "annotations": []}]
+def _response(name: str, text: str) -> dict[str, Any]:
+    content = [{"type": "output_text", "text": text, "annotations": []}]
     message = {"type": "message", "id": "i", "role": "assistant", "status": "completed", "content": content}
     more = {"parallel_tool_calls": True, "tool_choice": "auto", "tools": [], "error": None, "metadata": {}}
     head = {"id": "r", "object": "response", "created_at": 1, "model": name, "status": "completed"}
@@ -285,21 +286,21 @@ def _response(name: str) -> dict[str, Any]:
     return {**head, "output": [message], "usage": usage, **more}
 
 
-def _events(path: str, body: dict[str, Any], name: str) -> list[dict[str, Any]]:
+def _events(path: str, body: dict[str, Any], name: str, words: tuple[str, ...]) -> list[dict[str, Any]]:
     if path.endswith("/messages"):
         start = {"id": "m", "role": "assistant", "model": name, "usage": {"input_tokens": 5, "output_tokens": 1}}
-        deltas = [{"type": "content_block_delta", "delta": {"type": "text_delta", "text": word}} for word in WORDS]
+        deltas = [{"type": "content_block_delta", "delta": {"type": "text_delta", "text": word}} for word in words]
         end = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 4}}
         return [{"type": "message_start", "message": start}, *deltas, end, {"type": "message_stop"}]
     if path.endswith("/responses"):
         place = {"item_id": "i", "output_index": 0, "content_index": 0}
-        deltas = [{"type": "response.output_text.delta", "delta": word, **place} for word in WORDS]
-        return [*deltas, {"type": "response.completed", "response": _response(name)}]
+        deltas = [{"type": "response.output_text.delta", "delta": word, **place} for word in words]
+        return [*deltas, {"type": "response.completed", "response": _response(name, "".join(words))}]
     chat = path.endswith("chat/completions")
     head = {"id": "c", "object": "chat.completion.chunk" if chat else "text_completion", "created": 1, "model": name}
     chunks: list[dict[str, Any]] = [
         {**head, "choices": [{"index": 0, **({"delta": {"content": word}} if chat else {"text": word})}]}
-        for word in WORDS
+        for word in words
     ]
     if (body.get("stream_options") or {}).get("include_usage"):
         chunks.append({**head, "choices": [], "usage": USAGE})

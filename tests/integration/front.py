@@ -27,11 +27,11 @@ PROBE = {"path": "/v1/completions", "body": {"model": "tiny-inside", "prompt": "
 
 
 def configuration(folder: Path, port: int, **variables: Any) -> str:
-    """nginx' configuration as the role is to render it, but for the journal: that is a file here."""
+    """nginx.conf as the role renders it, but for the journal: that is a file here."""
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, autoescape=False)  # noqa: S701
     environment.filters["to_json"] = json.dumps
     known: dict[str, Any] = {}
-    for part in ("defaults/main.yml", "vars/front.yml"):
+    for part in ("defaults/main.yml", "vars/main.yml"):
         known |= yaml.safe_load((ROLE / part).read_text())
     for error in known["nginx_errors"]:
         error["message"] = error["message"].replace("{{ nginx_body_limit_mib }}", str(known["nginx_body_limit_mib"]))
@@ -42,7 +42,7 @@ def configuration(folder: Path, port: int, **variables: Any) -> str:
         "nginx_program_folder": str(ROLE / "files"),
         **variables,
     }
-    text = environment.from_string((ROLE / "templates/front.conf.j2").read_text()).render(known)
+    text = environment.from_string((ROLE / "templates/nginx.conf.j2").read_text()).render(known)
     return text.replace("syslog:server=unix:/dev/log,nohostname,tag=front", str(folder / "access"))
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import hashlib
+import hmac
 import json
 import os
 import random
@@ -79,7 +80,14 @@ def sha256(text: str) -> str:
 
 
 def key(who: str, **more: Any) -> dict[str, Any]:
-    return {"team": who, "sha256": sha256(KEYS[who]), "models": None, "private": False, **more}
+    return {"name": who, "keys": [hashed(KEYS[who])], "models": None, "private": False, **more}
+
+
+def hashed(key: str, **more: Any) -> dict[str, Any]:
+    """What teams.json has of a key."""
+    salt = "5a" * 32
+    digest = hmac.new(bytes.fromhex(salt), key.encode(), hashlib.sha256).hexdigest()
+    return {"id": None, "salt": salt, "hash": digest, "not_after": None, **more}
 
 
 @dataclass
@@ -106,6 +114,7 @@ class Gateway:
         shutil.copy(FILES / "slipway/sitecustomize.py", startup)
         shutil.copytree(FILES / "slipway/slipway_gateway", startup / "slipway_gateway")
         (self.folder / "config.yaml").write_text(yaml.safe_dump(config(60)))
+        self.filters({})
         self.port = free_port()
         home = environment()
         command = [home / "bin/litellm", "--config", self.folder / "config.yaml", "--host", "127.0.0.1"]
@@ -132,7 +141,10 @@ class Gateway:
         return self.write("routes.json", json.dumps(data))
 
     def keys(self, *entries: Mapping[str, Any]) -> str:
-        return self.write("keys.json", json.dumps(entries))
+        return self.write("teams.json", json.dumps({"teams": entries}))
+
+    def filters(self, teams: Mapping[str, Any], patterns: Mapping[str, Any] | None = None) -> str:
+        return self.write("filters.json", json.dumps({"patterns": patterns or {}, "teams": teams}))
 
     def write(self, name: str, text: str) -> str:
         """As Ansible does: the new file takes the old one's place at once."""

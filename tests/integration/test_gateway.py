@@ -389,9 +389,11 @@ def test_damaged_routes_leave_the_ones_before(served: Gateway, text: str) -> Non
     assert response.json()["refused"]["routes"]
 
 
-@pytest.mark.parametrize("text", ["", "{", "{}", '[{"team": "x"}]', '[{"team": "x", "sha256": "a", "private": 1}]'])
+@pytest.mark.parametrize(
+    "text", ["", "{", "{}", '{"teams": [{"name": "x"}]}', '{"teams": [{"name": "x", "keys": [], "private": 1}]}']
+)
 def test_damaged_keys_neither_lock_out_nor_let_in(served: Gateway, text: str) -> None:
-    served.write("keys.json", text)
+    served.write("teams.json", text)
     assert served.chat("tiny").status_code == 200
     assert served.client.get(served.url + "/slipway/state").json()["refused"]["keys"]
     served.keys(key("narrow"))

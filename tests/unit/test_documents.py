@@ -25,6 +25,10 @@ DOCUMENTS = [
     "docs/sizing.md",
     "docs/policies.md",
     "docs/review.md",
+    "docs/data-protection.md",
+    "docs/gateway.md",
+    "docs/keys.md",
+    "docs/usage.md",
 ]
 COMPUTING = ("size", "plan", "tiers", "models", "gpus", "engines", "check", "clients", "policies")
 

@@ -1,7 +1,6 @@
 """What each role is told, in which order, and that a setting reaches its own layers only."""
 
 from collections.abc import Iterator
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +8,9 @@ import pytest
 import yaml
 
 from slipway import fronts, gateways
+from slipway.deployment.teams import key_hash, teams
 from slipway.deployment.types import Deployment
 from slipway.engines.registry import packages
-from slipway.gateways.litellm.routes import keys
 from slipway.layers import LAYERS
 from slipway.layers.hub import PROGRAM as HUB
 from slipway.layers.step import Step
@@ -47,31 +46,37 @@ def layers_changed(before: dict[str, Any], after: dict[str, Any]) -> set[str]:
 
 
 REACHES: list[tuple[Any, Any, set[str]]] = [
-    ("models.m.max_model_len", 4096, {"engines", "gateway"}),
-    ("models.m.max_output_tokens", 100, {"gateway"}),
-    ("models.m.task", "embedding", {"engines", "gateway", "acceptance"}),
+    ("models.m.max_model_len", 4096, {"engines", "gateway", "front"}),
+    ("models.m.max_output_tokens", 100, {"gateway", "front"}),
+    ("models.m.task", "embedding", {"engines", "gateway", "front", "acceptance"}),
     ("models.m.engine.max_num_seqs", 8, {"engines"}),
     ("models.m.engine.flags", {"enforce-eager": True}, {"engines"}),
     ("models.m.engine.kv_cache_dtype", "fp8", {"engines"}),
     ("models.m.engine.cpu_kv_cache_gib", 0.5, {"engines"}),
     ("models.m.engine.memory_max", "4G", {"engines"}),
-    ("models.m.engine.port", 9000, {"preflight", "vacate", "engines", "gateway", "acceptance"}),
-    ("models.m.catalog", "Qwen/Qwen2.5-7B-Instruct", set()),
+    ("models.m.engine.port", 9000, {"preflight", "vacate", "engines", "gateway", "front", "acceptance"}),
+    # The parsers of its tool calls.
+    ("models.m.catalog", "Qwen/Qwen2.5-7B-Instruct", {"engines"}),
     ("models.m.source", {"host_path": "/srv/other"}, {"preflight", "models", "engines"}),
-    ("models.m.aliases", ["x"], {"gateway"}),
+    ("models.m.aliases", ["x"], {"gateway", "front"}),
     ("models.m.private", True, set()),
     (
         "models.other",
         {"source": {"host_path": "/o"}},
-        {"preflight", "models", "vacate", "engines", "gateway", "acceptance"},
+        {"preflight", "models", "vacate", "engines", "gateway", "front", "acceptance"},
     ),
-    ("gateway.teams", {"a": {"key": GOOD_KEY}, "b": {"key": OTHER_KEY}}, {"gateway", "acceptance"}),
-    ("gateway.teams.a.requests_per_minute", 5, {"gateway"}),
-    ("gateway.request_timeout_s", 100, {"engines", "gateway"}),
+    ("gateway.teams", {"a": {"key": GOOD_KEY}, "b": {"key": OTHER_KEY}}, {"gateway", "front", "acceptance"}),
+    ("gateway.teams.a.requests_per_minute", 5, {"gateway", "front"}),
+    ("gateway.request_timeout_s", 100, {"engines", "gateway", "front"}),
     ("gateway.memory_max", "4G", {"gateway"}),
     ("gateway.port", 4002, {"preflight", "vacate", "gateway", "front"}),
     ("gateway.private_port", 4002, set()),
-    ("gateway.engine_key", OTHER_KEY, {"engines", "gateway", "acceptance"}),
+    ("gateway.engine_key", OTHER_KEY, {"engines", "gateway", "front", "acceptance"}),
+    ("gateway.fast_path", False, {"front"}),
+    ("gateway.extra_fields", {"/v1/completions": ["x"]}, {"front"}),
+    ("gateway.usage.retention_days", 30, {"front"}),
+    ("gateway.teams.a.parallel_requests", 5, {"gateway", "front"}),
+    ("front.allowed_origins", ["https://chat.example.org"], {"front"}),
     ("front.body_limit_mib", 5, {"front"}),
     ("front.read_timeout_s", 5, {"front"}),
     ("front.allowed_networks", ["10.0.0.0/8"], {"front"}),
@@ -80,7 +85,7 @@ REACHES: list[tuple[Any, Any, set[str]]] = [
     ("pools.main.min_disk_gib", 50, {"preflight"}),
     ("pools.main.min_memory_gib", 50, {"preflight"}),
     ("purpose", "production", set()),
-    ("providers.openai", {"key": "k"}, {"gateway"}),
+    ("providers.openai", {"key": "k"}, {"gateway", "front"}),
 ]
 
 
@@ -223,8 +228,8 @@ def test_acceptance_asks_for_a_name_that_is_shared_out_among_models_here() -> No
     assert asked["chat"] == {"name": "chat", "task": "chat", "max_tokens": 64}
     (own,) = [
         team
-        for team in found["edge-1/litellm"]["service_files"]["keys.json"]["content"]
-        if team["team"] == "slipway-acceptance"
+        for team in found["edge-1/litellm"]["service_files"]["teams.json"]["content"]["teams"]
+        if team["name"] == "slipway-acceptance"
     ]
     assert own["models"] == list(asked)
 
@@ -244,7 +249,9 @@ def test_acceptance_asks_through_the_private_teams_gateway_where_there_is_one() 
     assert told["acceptance_private_gateway"] == "slipway-litellm-private.service"
     assert told["acceptance_private_key"] not in {told["acceptance_key"], GOOD_KEY, OTHER_KEY, THIRD_KEY}
     (team,) = (
-        team for team in keys(of) if team["sha256"] == sha256(told["acceptance_private_key"].encode()).hexdigest()
+        team
+        for team in teams(of)["teams"]
+        if any(key_hash(key["salt"], told["acceptance_private_key"]) == key["hash"] for key in team["keys"])
     )
     # So the front sends it to that gateway, which has all that is asked for.
     assert team["private"]

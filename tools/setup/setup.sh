@@ -39,11 +39,16 @@ done
 python=${PYTHON:-python3}
 command -v "$python" >/dev/null || missing+=(python3)
 "$python" -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
+# The front's tests run nginx themselves, with its module for Lua.
+if [ "${1:-}" = test ] && ! { [ -x /usr/sbin/nginx ] && [ -e /usr/lib/nginx/modules/ngx_http_lua_module.so ]; }; then
+  missing+=(nginx libnginx-mod-http-lua lua-cjson)
+fi
 if [ ${#missing[@]} -gt 0 ]; then
   command -v apt-get >/dev/null || fail "missing: ${missing[*]}" "this machine has no apt-get; install them by hand"
   step "installing ${missing[*]}"
   "${sudo[@]}" apt-get update -q >/dev/null
-  "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${missing[@]}" >/dev/null ||
+  # RUNLEVEL=1: nginx' own service is not started, here or at a boot, where it would take port 80.
+  "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -q --no-install-recommends "${missing[@]}" >/dev/null ||
     fail "apt-get could not install ${missing[*]}" "see the message above; check the machine's package sources"
 fi
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||

@@ -58,6 +58,7 @@ class LlamaCpp:
 
     release: str = RELEASE
     metrics_path: str = "/metrics"
+    health_path: str = "/health"
     native: frozenset[str] = frozenset({"chat", "completions", "embeddings", "rerank", "responses", "messages"})
 
     def program(self, served: Served) -> Program:

@@ -10,7 +10,10 @@ from slipway.settings.types import Count, PositiveCount
 
 
 class Options(EngineOptions):
-    """llama.cpp's server. Without `program` it is the build for CPUs that the package registry has."""
+    """llama.cpp's server. Without `program` it is the build for CPUs that the package registry has.
+
+    Its queue has no bound: requests beyond `parallel` wait, and only the gateway can refuse them.
+    """
 
     READS: ClassVar[frozenset[str]] = frozenset({"gguf"})
     TASKS: ClassVar[frozenset[str]] = frozenset({"chat", "completion", "embedding", "rerank"})

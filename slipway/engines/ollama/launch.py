@@ -21,6 +21,7 @@ OWN_VARIABLES = {
     "CUDA_VISIBLE_DEVICES": "gpu_indices",
     "OLLAMA_HOST": "engine.port",
     "OLLAMA_MODELS": "source",
+    "OLLAMA_MAX_QUEUE": "engine.queue",
     "OLLAMA_NUM_PARALLEL": "engine.parallel",
     "OLLAMA_CONTEXT_LENGTH": "max_model_len",
 }
@@ -45,6 +46,7 @@ class Ollama:
 
     release: str = RELEASE
     metrics_path: str | None = None
+    health_path: str = "/"
     native: frozenset[str] = frozenset({"chat", "completions", "embeddings", "responses", "messages"})
 
     def program(self, served: Served) -> Program:
@@ -87,6 +89,9 @@ class Ollama:
             "OLLAMA_HOST": f"{instance.address}:{instance.port}",
             "OLLAMA_MODELS": f"/var/lib/slipway/{instance.name}/models",
             "OLLAMA_NUM_PARALLEL": str(options.parallel),
+            # Beyond them it answers with status 503 and {"error":"server busy, please try again.  maximum pending requests
+            # exceeded"} (server/sched.go); it counts only requests that wait for the model to be had.
+            "OLLAMA_MAX_QUEUE": str(options.queued),
             "OLLAMA_CONTEXT_LENGTH": str(served.settings.max_model_len),
             "OLLAMA_MAX_LOADED_MODELS": "1",
             "OLLAMA_KEEP_ALIVE": "-1",

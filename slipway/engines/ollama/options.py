@@ -21,6 +21,8 @@ class Options(EngineOptions):
     makes."""
     parallel: PositiveCount = 2
     """Requests that it works on at once; each has room for the model's whole context."""
+    queue: PositiveCount | None = None
+    """Requests that may wait; a further one is refused at once, with 503. Default: 4 times `parallel`."""
     threads: PositiveCount = 1
     """CPU threads. They spin while they wait, so give fewer than the machine has free cores."""
     template: str | None = None
@@ -35,3 +37,8 @@ class Options(EngineOptions):
     def slots(self) -> int:
         """Requests that it works on at once."""
         return self.parallel
+
+    @property
+    def queued(self) -> int:
+        """Requests that may wait."""
+        return 4 * self.parallel if self.queue is None else self.queue

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from slipway.deployment.types import Instance, Served
 from slipway.engines.base import File, Launch, Probe, Program
 from slipway.engines.flags import arguments, taken
+from slipway.engines.names import names_of
 from slipway.engines.probes import PROBES
 from slipway.engines.programs import ROLES, files_digest, role_file
 from slipway.engines.vllm.options import Options
@@ -25,6 +26,7 @@ _COMMANDS = {
 }
 
 OWN_FLAGS = {
+    "allowed-media-domains": "engine.media_domains",
     "api-key": "gateway.engine_key",
     "convert": "task",
     "data-parallel-size": "engine.data_parallel",
@@ -36,6 +38,7 @@ OWN_FLAGS = {
     "kv-cache-memory-bytes": "engine.cpu_kv_cache_gib on the CPU, engine.gpu_memory_utilization on GPUs",
     "max-model-len": "max_model_len",
     "max-num-batched-tokens": "engine.max_num_batched_tokens",
+    "max-num-queued-reqs": "engine.queue",
     "max-num-seqs": "engine.max_num_seqs",
     "model": "source",
     "pipeline-parallel-size": "engine.pipeline_parallel",
@@ -52,6 +55,7 @@ OWN_FLAGS = {
 OWN_VARIABLES = {
     "CUDA_VISIBLE_DEVICES": "gpu_indices",
     "VLLM_CPU_KVCACHE_SPACE": "engine.cpu_kv_cache_gib",
+    "VLLM_MEDIA_URL_ALLOW_REDIRECTS": "engine.media_domains",
 }
 """Variables that would silently override what Slipway sets."""
 
@@ -64,6 +68,8 @@ _ENVIRONMENT = {
     "VLLM_HOST_IP": "127.0.0.1",
     "GLOO_SOCKET_IFNAME": "lo",
     "NCCL_SOCKET_IFNAME": "lo",
+    # A server that may be fetched from must not send the engine on to one that may not.
+    "VLLM_MEDIA_URL_ALLOW_REDIRECTS": "0",
     # Nothing is looked up, fetched or reported while serving.
     "HF_HUB_OFFLINE": "1",
     "TRANSFORMERS_OFFLINE": "1",
@@ -75,7 +81,15 @@ _CPU_ENVIRONMENT = {
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
     # Cores are the scheduler's business on a machine that serves gateway and front too.
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+    # A CPU host has no C++ compiler, and torch compiles some functions when they are first called: a single request with
+    # logprobs ended the engine for everybody (vllm/v1/sample/ops/logprobs.py), and without enforce-eager it did not start.
+    # Measured with the lab's tiny model, one thread, against all of the model compiled on a machine with g++: 493 for 533
+    # tokens/s of one client, 2816 for 3016 of eight; it starts in 22 s in place of 56. A stack whose hosts have g++ may set "0".
+    "TORCH_COMPILE_DISABLE": "1",
 }
+
+NO_DOMAIN = "none/data-urls-only"
+"""Allows no host, since none can have such a name; an empty list would allow all. Whoever gives an address is told it."""
 
 _PLACED = "mbind migrate_pages move_pages sched_setaffinity sched_setscheduler set_mempolicy setpriority"
 """Threads and memory are placed on cores and NUMA nodes; the message queue sets its threads' priorities or aborts."""
@@ -97,6 +111,7 @@ class Vllm:
 
     release: str = RELEASE
     metrics_path: str = "/metrics"
+    health_path: str = "/health"
     native: frozenset[str] = frozenset(
         {"chat", "completions", "embeddings", "rerank", "responses", "messages", "tokenize", "transcriptions"}
     )
@@ -145,6 +160,10 @@ class Vllm:
             cpu_kv_cache_bytes=None if served.on_gpus else int(options.cpu_kv_cache_gib * BYTES_PER_GIB),
         )
         flags["disable-uvicorn-access-log"] = True  # the front logs each request once
+        flags["fingerprint-mode"] = "none"  # else every answer tells the engine's release
+        # Those that it works on count too, of all copies.
+        flags["max-num-queued-reqs"] = options.slots * parallel.data + queue(served)
+        flags |= _parsers(served, options)
         if not served.on_gpus:
             # One process: on a CPU a worker of its own only costs start-up time, and two fight for the same cores.
             flags["distributed-executor-backend"] = "uni"
@@ -183,7 +202,13 @@ class Vllm:
         probe = PROBES.get(served.settings.task)
         return Launch(
             description=f"the engine vLLM with {served.name}",
-            command=(*_COMMANDS[_build(served)], *arguments(flags)),
+            # The last one takes several values.
+            command=(
+                *_COMMANDS[_build(served)],
+                *arguments(flags),
+                "--allowed-media-domains",
+                *(_options(served).media_domains or (NO_DOMAIN,)),
+            ),
             environment=environment | served.settings.engine.environment,
             secrets={} if served.engine_key is None else {"VLLM_API_KEY": served.engine_key},
             files={"startup/sitecustomize.py": File(content=role_file("vllm", "sitecustomize.py"))},
@@ -195,6 +220,29 @@ class Vllm:
             journal=JOURNAL,
             sandbox=_gpu_sandbox() if served.on_gpus else {"SystemCallFilter": _PLACED},
         )
+
+
+def queue(served: Served) -> int:
+    """Requests that may wait, beside those that all copies work on.
+
+    A full engine answers at once with status 503 and
+    ``{"error": {"message": …, "type": "Service Unavailable", "param": null, "code": 503}}``; a request for n answers counts n
+    times. The flag is exact for one copy, and approximate over several, as its documentation says (vLLM 0.32.0).
+    """
+    return _options(served).queued * served.parallelism.data
+
+
+def _parsers(served: Served, options: Options) -> dict[str, str | bool]:
+    """What reads tool calls and reasoning in the model's own format, where the catalogue knows it and the release has it."""
+    has, model = names_of(served), served.entry
+    if not options.parsers or has is None or model is None or served.settings.task is not Task.CHAT:
+        return {}
+    found: dict[str, str | bool] = {}
+    if model.parsers.tool_call in has.tool_parsers and options.flags.get("enable-auto-tool-choice") is not False:
+        found |= {"enable-auto-tool-choice": True, "tool-call-parser": model.parsers.tool_call}
+    if model.parsers.reasoning in has.reasoning_parsers:
+        found["reasoning-parser"] = model.parsers.reasoning
+    return found
 
 
 def _options(served: Served) -> Options:

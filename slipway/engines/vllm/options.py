@@ -3,7 +3,7 @@
 from typing import ClassVar, Literal
 
 from slipway.engines.options import EngineOptions
-from slipway.settings.types import Fraction, GiB, Method, PositiveCount
+from slipway.settings.types import Address, Count, Fraction, GiB, Method, PositiveCount
 
 
 class Options(EngineOptions):
@@ -36,6 +36,14 @@ class Options(EngineOptions):
     """Memory for the KV cache on a CPU, in GiB."""
     max_num_seqs: PositiveCount = 256
     """Requests that each copy of the model works on at once."""
+    queue: Count | None = None
+    """Requests that may wait for each copy of the model; a further one is refused at once, with 503. Default: 4 times
+    `max_num_seqs`."""
+    media_domains: tuple[Address, ...] = ()
+    """Hosts from which the engine may fetch what requests name by an address: images, audio, video. Default: none, so that
+    nobody can have it look around in its network; `data:` URLs always work."""
+    parsers: bool = True
+    """Read tool calls and reasoning by the parsers that the catalogue knows for the model. A parser among `flags` goes before."""
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
     """The type of weights and activations."""
 
@@ -43,3 +51,8 @@ class Options(EngineOptions):
     def slots(self) -> int:
         """Requests that each copy of the model works on at once."""
         return self.max_num_seqs
+
+    @property
+    def queued(self) -> int:
+        """Requests that may wait for each copy of the model."""
+        return 4 * self.max_num_seqs if self.queue is None else self.queue

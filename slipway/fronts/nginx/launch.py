@@ -7,7 +7,9 @@ from typing import Any
 
 from slipway.deployment.names import UNIT, gateway_names
 from slipway.deployment.references import public
+from slipway.deployment.teams import teams
 from slipway.deployment.types import Deployment
+from slipway.fronts.nginx.routes import routes
 from slipway.settings.types import Secret
 
 
@@ -28,11 +30,9 @@ class Nginx:
             "nginx_names": [name for name in dict.fromkeys(names) if name != plan.server_name],
             "nginx_port": plan.port,
             "nginx_tls_versions": list(self.tls_versions),
-            "nginx_upstreams": {
-                # The second one answers private teams.
-                name: {"address": gateway.address, "port": gateway.port}
-                for name, gateway in zip(("gateway", "private"), deployment.gateways, strict=False)
-            },
+            "nginx_teams": teams(deployment),
+            "nginx_routes": routes(deployment),
+            "nginx_usage_days": deployment.settings.gateway.usage.retention_days,
             # Both, whether or not there is a second one: else its coming would restart the front.
             "nginx_after": [UNIT.format(name) for name in gateway_names(deployment.settings.gateway.name)],
             "nginx_read_timeout": front.read_timeout_s,

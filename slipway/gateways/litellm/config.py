@@ -1,6 +1,6 @@
 """LiteLLM's configuration as data: the part of config.yaml that no model changes, and what LiteLLM needs of a provider.
 
-Models are not in it: they lie in routes.json, teams in keys.json, and Slipway's part in the gateway chooses among them.
+Models are not in it: they lie in routes.json, teams in teams.json, and Slipway's part in the gateway chooses among them.
 """
 
 from collections.abc import Mapping

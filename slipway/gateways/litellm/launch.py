@@ -6,11 +6,13 @@ from dataclasses import dataclass
 
 import yaml
 
+from slipway.deployment.teams import teams
 from slipway.deployment.types import Deployment, GatewayInstance
 from slipway.engines.base import File, Launch, Probe, Program
 from slipway.engines.programs import ROLES, files_digest, lock_digest, role_file
 from slipway.gateways.litellm.config import config
-from slipway.gateways.litellm.routes import keys, routes
+from slipway.gateways.litellm.filters import filters
+from slipway.gateways.litellm.routes import routes
 
 RELEASE = "1.106.2"
 """The release that role litellm installs; its lock pins the same."""
@@ -72,7 +74,8 @@ class Litellm:
         files = {
             "config.yaml": File(content=yaml.safe_dump(static, sort_keys=False)),
             "routes.json": File(content=routes(deployment, gateway), secret=True, reload=True),
-            "keys.json": File(content=keys(deployment), secret=True, reload=True),
+            "teams.json": File(content=teams(deployment), secret=True, reload=True),
+            "filters.json": File(content=filters(deployment), reload=True),
         }
         files["administrator.sh"] = File(content=_ADMINISTRATOR)
         # LiteLLM looks for the key check beside its configuration, and for all else where Python does.

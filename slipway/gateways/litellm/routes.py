@@ -1,19 +1,16 @@
-"""What LiteLLM is told of models and teams: the contents of routes.json and keys.json, which it reads again as they change.
+"""What LiteLLM is told of models: the contents of routes.json, which it reads again as it changes.
 
-Both follow from the deployment alone. The form of the two files is described where they are read, in the role's files.
+It follows from the deployment alone. Its form is described where it is read, in the role's files.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from math import lcm
 from typing import Any
 
-from slipway.deployment.routes import asked_by
 from slipway.deployment.types import Deployment, GatewayInstance, Instance, Provided, Route
 from slipway.gateways.litellm.config import provider_parameters
-from slipway.settings.gateway import Team
 
 NO_KEY = "none"
 """What is sent to engines that ask for no key; the client library insists on one."""
@@ -35,42 +32,6 @@ def routes(deployment: Deployment, gateway: GatewayInstance) -> dict[str, Any]:
         },
         "timeout_s": deployment.settings.gateway.request_timeout_s,
     }
-
-
-def keys(deployment: Deployment) -> list[dict[str, Any]]:
-    """The contents of keys.json: digests, no keys."""
-    teams = [_team(deployment, name, team) for name, team in deployment.settings.gateway.teams.items()]
-    own = [
-        {
-            "team": team.name,
-            "sha256": _digest(team.key.get_secret_value()),
-            "models": list(team.models),
-            "requests_per_minute": team.requests_per_minute,
-            "tokens_per_minute": None,
-            "private": team.private,
-        }
-        for team in deployment.acceptance
-    ]
-    return [*teams, *own]
-
-
-def _team(deployment: Deployment, name: str, team: Team) -> dict[str, Any]:
-    models = None
-    if team.models is not None:
-        asked = asked_by(team, deployment.routes)
-        models = [called for route in asked for called in (route.name, *route.aliases)]
-    return {
-        "team": name,
-        "sha256": _digest(team.key.get_secret_value()),
-        "models": models,
-        "requests_per_minute": team.requests_per_minute,
-        "tokens_per_minute": team.tokens_per_minute,
-        "private": team.private,
-    }
-
-
-def _digest(key: str) -> str:
-    return hashlib.sha256(key.encode()).hexdigest()
 
 
 def _backends(deployment: Deployment, gateway: GatewayInstance, route: Route) -> Iterator[dict[str, Any]]:

@@ -22,6 +22,9 @@ class Keys:
         self.architecture = self.text("general.architecture")
         if not self.architecture:
             self.refuse("general.architecture is missing")
+        if not self.architecture.isprintable():
+            # Every later message has it in its one line.
+            self.refuse("general.architecture is no name")
 
     def __contains__(self, key: str) -> bool:
         return self._full(key) in self._metadata

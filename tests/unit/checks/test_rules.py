@@ -327,7 +327,7 @@ FOUND: dict[str, tuple[str, list[tuple[str, Any]], str, Severity, str, str]] = {
     ),
     "tools without a parser": (
         QWEN_1B,
-        [("models.m.engine.flags", {AUTO: True})],
+        [("models.m.engine", {"parsers": False, "flags": {AUTO: True}})],
         "flags.parser-missing",
         ERROR,
         "models.m.engine.flags.enable-auto-tool-choice",
@@ -359,12 +359,12 @@ FOUND: dict[str, tuple[str, list[tuple[str, Any]], str, Severity, str, str]] = {
     ),
     "no parser": (
         QWEN_1B,
-        [],
+        [("models.m.engine.parsers", False)],
         "flags.parsers",
         NOTE,
         "models.m.engine.flags",
-        "what Qwen/Qwen2.5-1.5B-Instruct writes for tools or thinks reaches clients as plain text: for their own fields add "
-        "enable-auto-tool-choice: true, tool-call-parser: hermes",
+        "what Qwen/Qwen2.5-1.5B-Instruct writes for tools or thinks reaches clients as plain text: for their own fields "
+        "leave parsers on, or add enable-auto-tool-choice: true, tool-call-parser: hermes",
     ),
     "licence with terms": (
         LLAMA_8B,
@@ -401,6 +401,7 @@ CLEAN: dict[str, tuple[str, list[tuple[str, Any]]]] = {
     "fp8 where it runs": (LLAMA_8B, [H100, ("models.m.engine", {"quantization": "fp8", "kv_cache_dtype": "fp8"})]),
     "awq where it runs": (QWEN_AWQ, [("pools.main.tier", "team"), ("models.m.engine.quantization", "awq")]),
     "float16 on Turing": (QWEN_1B, [T4, ("models.m.engine.dtype", "float16")]),
+    "tools by the catalogue's parser": (QWEN_1B, [("models.m.engine.flags", {AUTO: True})]),
     "its own parser": (QWEN_1B, [("models.m.engine.flags", {AUTO: True, "tool-call-parser": "hermes"})]),
     "its parser by another name": (
         QWEN_1B,
@@ -522,7 +523,9 @@ def test_what_replicas_have_in_common_is_said_once() -> None:
 
 def test_every_model_is_looked_at_and_the_path_names_it() -> None:
     other = {"source": {"host_path": "/srv/o"}, "catalog": QWEN_1B, "engine": {"flags": {"zzz": True}}}
-    lines = [finding.line for finding in all_found((("models", "other-1.5b"), other))]
+    lines = [
+        finding.line for finding in all_found((("models", "other-1.5b"), other), ("models.m.engine.parsers", False))
+    ]
     assert [line for line in lines if line.startswith("slipway:platform.models.m.engine.flags: what ")]
     assert (
         'slipway:platform.models["other-1.5b"].engine.flags.zzz: vllm 0.32.0 has no such flag; the engine would not start: '

@@ -14,6 +14,7 @@ import pytest
 
 from slipway.deployment.declaration import declaration
 from slipway.deployment.types import Deployment
+from slipway.engines.vllm.launch import NO_DOMAIN
 from slipway.layers.step import Step
 from tests.unit.deployment.stacks import deployment, ready, roles, seen, steps
 from tests.unit.roles.rendering import written_front, written_service
@@ -93,8 +94,12 @@ class Told:
 
     def team(self, name: str) -> dict[str, Any]:
         (found,) = [
-            entry for entry in self.gateway("litellm")["service_files"]["keys.json"]["content"] if entry["team"] == name
+            entry
+            for entry in self.gateway("litellm")["service_files"]["teams.json"]["content"]["teams"]
+            if entry["name"] == name
         ]
+        # The front counts by the same.
+        assert found in self.front["nginx_teams"]["teams"]
         return found
 
     @property
@@ -184,6 +189,19 @@ def each_slot(variables: dict[str, Any]) -> int:
     """The context of one slot: llama.cpp divides the whole among them."""
     flags = flags_of(variables)
     return int(flags["ctx-size"]) // int(flags["parallel"])
+
+
+def waiting(variables: dict[str, Any]) -> int:
+    """Requests that vLLM lets wait: its flag counts those of all copies that it works on too."""
+    flags = flags_of(variables)
+    return int(flags["max-num-queued-reqs"]) - int(flags["max-num-seqs"]) * int(flags.get("data-parallel-size", "1"))
+
+
+def media_domains(variables: dict[str, Any]) -> list[str]:
+    """What follows vLLM's flag of several values, which is the last."""
+    command = variables["service_command"]
+    domains = command[command.index("--allowed-media-domains") + 1 :]
+    return [] if domains == [NO_DOMAIN] else list(domains)
 
 
 def of_model_file(*keys: str) -> Callable[[dict[str, Any]], Any]:
@@ -278,6 +296,9 @@ OPTIONS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "vllm.gpu_memory_utilization": flag("gpu-memory-utilization", kind=float),
     "vllm.cpu_kv_cache_gib": flag("kv-cache-memory-bytes", kind=lambda text: int(text) / 2**30),
     "vllm.max_num_seqs": flag("max-num-seqs"),
+    "vllm.queue": waiting,
+    "vllm.media_domains": media_domains,
+    "vllm.parsers": lambda variables: "tool-call-parser" in flags_of(variables),
     "vllm.dtype": flag("dtype", kind=str),
     "llama_cpp.parallel": flag("parallel"),
     "llama_cpp.threads": flag("threads"),
@@ -286,6 +307,7 @@ OPTIONS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "llama_cpp.prompt_cache_gib": flag("cache-ram", kind=lambda text: int(text) / 1024),
     "llama_cpp.pooling": flag("pooling", kind=str),
     "ollama.parallel": variable("OLLAMA_NUM_PARALLEL"),
+    "ollama.queue": variable("OLLAMA_MAX_QUEUE"),
     "ollama.threads": of_model_file("parameters", "num_thread"),
     "ollama.template": of_model_file("template"),
     **dict.fromkeys(
@@ -426,7 +448,7 @@ def upstream(key: str) -> Reader:
 
     def read(told: Told, node: Node) -> Iterator[Any]:
         first = node[-1]["name"] == "litellm"
-        yield told.front["nginx_upstreams"]["gateway" if first else "private"][key]
+        yield told.front["nginx_routes"]["gateways"]["open" if first else "private"][key]
 
     return read
 
@@ -590,6 +612,8 @@ FIGURES: dict[str, Reader | str] = {
         vllm=flag("max-num-seqs"), llama_cpp=flag("parallel"), ollama=variable("OLLAMA_NUM_PARALLEL")
     ),
     "models[].engine.slotsGiven": NOT_TOLD,
+    "models[].engine.queue": engine(vllm=waiting, llama_cpp=always(None), ollama=variable("OLLAMA_MAX_QUEUE")),
+    "models[].engine.mediaDomains": engine(vllm=media_domains, llama_cpp=always(None), ollama=always(None)),
     "models[].engine.flags": flags_given,
     "models[].engine.environment": environment_given,
     "models[].engine.keyed": engine(
@@ -638,11 +662,13 @@ FIGURES: dict[str, Reader | str] = {
     "gateways[].address": both(gateway_argument("--host"), upstream("address")),
     "gateways[].port": both(gateway_argument("--port", int), upstream("port")),
     "gateways[].privateOnly": private_only,
-    "teams[].name": lambda told, node: iter([told.team(node[-1]["name"])["team"]]),
+    "teams[].name": lambda told, node: iter([told.team(node[-1]["name"])["name"]]),
     "teams[].models": team_models,
     "teams[].private": lambda told, node: iter([told.team(node[-1]["name"])["private"]]),
     "teams[].requestsPerMinute": lambda told, node: iter([told.team(node[-1]["name"])["requests_per_minute"]]),
     "teams[].tokensPerMinute": lambda told, node: iter([told.team(node[-1]["name"])["tokens_per_minute"]]),
+    "teams[].parallelRequests": lambda told, node: iter([told.team(node[-1]["name"])["parallel_requests"]]),
+    "teams[].tokensPerMonth": lambda told, node: iter([told.team(node[-1]["name"])["tokens_per_month"]]),
     "front.name": lambda told, node: (step.role for step in told.steps.values() if step.role == "nginx"),
     "front.machine": lambda told, node: (
         step.machine.name for step in told.steps.values() if step.role in {"nginx", "acceptance"}

@@ -566,5 +566,5 @@ def test_a_changed_option_shows_in_its_own_step_alone() -> None:
     less = roles(deployment(without))
     gone = {"cpu-1/embedder", "cpu-1/embedder-2", "cpu-1/model-embedder", "cpu-1/program-vllm-cpu", "cpu-1/vacate"}
     assert before.keys() - less.keys() == gone
-    told = {"edge-1/litellm", "edge-1/litellm-private", "cpu-1/preflight", "edge-1/acceptance"}
+    told = {"edge-1/litellm", "edge-1/litellm-private", "edge-1/nginx", "cpu-1/preflight", "edge-1/acceptance"}
     assert {key for key in less if before[key] != less[key]} == told

@@ -8,7 +8,8 @@ import pytest
 
 from slipway.deployment.types import Instance
 from slipway.engines.base import Launch
-from slipway.engines.vllm.launch import ADAPTER, OWN_FLAGS
+from slipway.engines.names import names
+from slipway.engines.vllm.launch import ADAPTER, NO_DOMAIN, OWN_FLAGS
 from tests.unit.checks.stacks import all_found
 from tests.unit.deployment.stacks import deployment, served, stack
 from tests.unit.settings.documents import OTHER_KEY, good, pair, with_changes
@@ -64,8 +65,9 @@ def test_every_flag_that_slipway_sets_is_refused_from_the_stack() -> None:
             given = {
                 part[2:].partition("=")[0].removeprefix("no-") for part in one.launch.command if part.startswith("--")
             }
-            # Two that a stack may turn.
-            assert given - {"disable-uvicorn-access-log", "distributed-executor-backend"} <= OWN_FLAGS.keys()
+            # Those that a stack may turn.
+            free = {"disable-uvicorn-access-log", "distributed-executor-backend", "fingerprint-mode"}
+            assert given - free <= OWN_FLAGS.keys()
 
 
 def test_a_variable_that_overrides_a_flag_is_refused() -> None:
@@ -196,3 +198,86 @@ def test_the_model_is_served_under_its_name_from_where_it_lies() -> None:
     found = deployment(stack((("models", "q-1.5"), {"source": {"path": "/a/q"}}))).instances[1].launch
     assert {"--served-model-name=q-1.5", "--model=/var/lib/slipway/models/q-1-5"} <= set(found.command)
     assert found.environment["TORCHINDUCTOR_CACHE_DIR"] == "/var/lib/slipway/q-1-5/.cache/inductor"
+
+
+def domains(found: Launch) -> tuple[str, ...]:
+    return found.command[found.command.index("--allowed-media-domains") + 1 :]
+
+
+def test_a_host_needs_no_compiler() -> None:
+    """On the CPU torch would compile a function at the first request with logprobs, and end the engine where it can't."""
+    assert launch().environment["TORCH_COMPILE_DISABLE"] == "1"
+    assert "TORCH_COMPILE_DISABLE" not in launch(FOUR).environment
+    own = launch(("models.m.engine.environment", {"TORCH_COMPILE_DISABLE": "0"}))
+    assert own.environment["TORCH_COMPILE_DISABLE"] == "0"
+
+
+@pytest.mark.parametrize(
+    ("engine", "bound"),
+    [
+        ({}, 256 + 1024),
+        ({"max_num_seqs": 16}, 16 + 64),
+        ({"max_num_seqs": 16, "queue": 3}, 16 + 3),
+        ({"queue": 0}, 256),
+        ({"max_num_seqs": 16, "data_parallel": 4}, 4 * (16 + 64)),
+    ],
+)
+def test_the_queue_has_an_end(engine: dict[str, Any], bound: int) -> None:
+    """The engine's flag counts those that it works on too, of all copies."""
+    assert flags(EIGHT, ("models.m.engine", engine))["max-num-queued-reqs"] == bound
+
+
+def test_nothing_is_fetched_from_an_address_that_a_request_names() -> None:
+    found = launch()
+    assert domains(found) == (NO_DOMAIN,)
+    # No URL can have such a host, and an empty list would allow all.
+    assert "/" in NO_DOMAIN
+    assert found.environment["VLLM_MEDIA_URL_ALLOW_REDIRECTS"] == "0"
+    assert not [part for part in found.command if part.startswith("--allowed-local-media-path")]
+    two = launch(("models.m.engine.media_domains", ["media.example", "10.1.2.3"]))
+    assert domains(two) == ("media.example", "10.1.2.3")
+
+
+def test_answers_do_not_tell_the_release() -> None:
+    assert "--fingerprint-mode=none" in launch().command
+
+
+QWEN, R1 = "Qwen/Qwen2.5-1.5B-Instruct", "deepseek-ai/DeepSeek-R1-Distill-Qwen-7B"
+
+
+def of_model(model: str, *changes: tuple[Any, Any]) -> dict[str, Any]:
+    return ADAPTER.flags(served(*changes, model=model))
+
+
+def test_tool_calls_and_reasoning_are_read_as_the_model_writes_them() -> None:
+    found = of_model(QWEN)
+    assert (found["enable-auto-tool-choice"], found["tool-call-parser"]) == (True, "hermes")
+    assert "reasoning-parser" not in found
+    assert of_model(R1)["reasoning-parser"] == "deepseek_r1"
+
+
+def test_a_stack_may_say_otherwise_of_parsers() -> None:
+    keys = {"enable-auto-tool-choice", "tool-call-parser", "reasoning-parser"}
+    assert not keys & of_model(QWEN, ("models.m.engine.parsers", False)).keys()
+    assert (
+        of_model(QWEN, ("models.m.engine.flags", {"tool-call-parser": "qwen3_json"}))["tool-call-parser"]
+        == "qwen3_json"
+    )
+    off = of_model(QWEN, ("models.m.engine.flags", {"enable-auto-tool-choice": False}))
+    assert off["enable-auto-tool-choice"] is False
+    assert "tool-call-parser" not in off
+    # A model that is not in the catalogue, and one that does not chat.
+    assert not keys & flags().keys()
+    assert not keys & of_model(QWEN, ("models.m.task", "completion")).keys()
+
+
+def test_every_parser_of_the_catalogue_is_one_of_the_release() -> None:
+    from slipway.catalog import load
+
+    has = names("vllm")
+    assert has is not None
+    assert has.release == ADAPTER.release
+    assert has.date
+    for model in load().models.values():
+        assert model.parsers.tool_call in {None, *has.tool_parsers}, model.id
+        assert model.parsers.reasoning in {None, *has.reasoning_parsers}, model.id

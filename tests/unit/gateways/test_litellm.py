@@ -1,6 +1,5 @@
 """What the gateway is told: who answers for each name with what weight, which teams may ask, what never leaves."""
 
-import hashlib
 import json
 import re
 from pathlib import Path
@@ -14,10 +13,11 @@ from hypothesis import strategies as st
 from slipway.deployment.acceptance import ACCEPTANCE, PRIVATE_ACCEPTANCE
 from slipway.deployment.references import LOOPBACK, private
 from slipway.deployment.routes import asked_by
+from slipway.deployment.teams import key_hash, teams
 from slipway.deployment.types import Deployment
 from slipway.gateways import adapter
 from slipway.gateways.litellm.config import KINDS
-from slipway.gateways.litellm.routes import keys, routes
+from slipway.gateways.litellm.routes import routes
 from slipway.settings.providers import KINDS as SETTINGS_KINDS
 from slipway.settings.types import Secret
 from tests.unit.deployment.stacks import deployment, ready, roles, seen
@@ -275,8 +275,11 @@ def test_which_gateways_there_are(document: dict[str, Any], names: list[str], pr
     limited = {key for key, variables in roles(of).items() if "service_egress" in variables}
     assert limited == {f"{each.machine.name}/{each.name}" for each in of.gateways if each.private_only}
     front = next(variables for key, variables in roles(of).items() if key.endswith("/nginx"))
-    assert [upstream["port"] for upstream in front["nginx_upstreams"].values()] == [each.port for each in of.gateways]
-    assert list(front["nginx_upstreams"]) == ["gateway", "private"][: len(names)]
+    peers = front["nginx_routes"]["gateways"]
+    assert peers["open"]["port"] == of.gateways[0].port
+    # A private team has one that knows no provider, or there is none that it may be sent to.
+    there = [each.port for each in of.gateways if each.private_only]
+    assert [peers["private"]["port"]] == there[:1] if there else peers["private"] is None
 
 
 # As the gateway itself reads both files.
@@ -291,7 +294,7 @@ def test_the_gateway_takes_the_files_of_every_stack(root: Path) -> None:
             found = read_routes(files["routes.json"])
             served = set(of.served) | {route.name for route in of.routes.values() if of.served.keys() & route.targets}
             assert found.models.keys() == (served if gateway.private_only else of.routes.keys()), name
-            teams = read_teams(files["keys.json"])
+            teams = read_teams(files["teams.json"])
             own = [ACCEPTANCE, PRIVATE_ACCEPTANCE][: len(of.gateways)]
             assert [team.name for team in teams] == [*of.settings.gateway.teams, *own]
 
@@ -322,49 +325,90 @@ def test_a_private_models_chain_never_reaches_a_provider() -> None:
 # Teams.
 
 
-def test_keys_are_digests_of_the_teams_keys() -> None:
+def told_teams(of: Deployment) -> dict[str, dict[str, Any]]:
+    return {entry["name"]: entry for entry in teams(of)["teams"]}
+
+
+def opens(entry: dict[str, Any], key: str) -> bool:
+    return any(key_hash(one["salt"], key) == one["hash"] for one in entry["keys"])
+
+
+NO_LIMIT = {
+    "filtered": False,
+    **dict.fromkeys(("requests_per_minute", "tokens_per_minute", "parallel_requests", "tokens_per_month", "not_after")),
+}
+
+
+def test_teams_are_known_by_hashes_of_their_keys() -> None:
     of = deployment(many())
-    assistant, legal, *own = keys(of)
-    assert assistant == {
-        "team": "assistant",
-        "sha256": hashlib.sha256(GOOD_KEY.encode()).hexdigest(),
+    assistant, legal, *own = teams(of)["teams"]
+    assert {**assistant, "keys": None} == {
+        "name": "assistant",
         "models": None,
+        **NO_LIMIT,
         "requests_per_minute": 3000,
         "tokens_per_minute": 90000,
         "private": False,
+        "keys": None,
     }
-    assert legal == {
-        "team": "legal",
-        "sha256": hashlib.sha256(THIRD_KEY.encode()).hexdigest(),
+    assert {**legal, "keys": None} == {
+        "name": "legal",
         "models": ["llama-3.3-70b", "llama", "default", "embedder"],
-        "requests_per_minute": None,
-        "tokens_per_minute": None,
+        **NO_LIMIT,
         "private": True,
+        "keys": None,
     }
-    assert [team["team"] for team in own] == [ACCEPTANCE, PRIVATE_ACCEPTANCE]
+    assert opens(assistant, GOOD_KEY)
+    assert opens(legal, THIRD_KEY)
+    assert not opens(legal, GOOD_KEY)
+    # Two teams' salts differ, and the same stack has the same ones.
+    assert assistant["keys"][0]["salt"] != legal["keys"][0]["salt"]
+    assert teams(deployment(many())) == teams(of)
+    assert [team["name"] for team in own] == [ACCEPTANCE, PRIVATE_ACCEPTANCE]
     for gateway in ("litellm", "litellm-private"):
-        assert roles(of)[f"edge-1/{gateway}"]["service_files"]["keys.json"]["content"] == [assistant, legal, *own]
+        assert roles(of)[f"edge-1/{gateway}"]["service_files"]["teams.json"]["content"] == teams(of)
+    assert roles(of)["edge-1/nginx"]["nginx_teams"] == teams(of)
+
+
+def test_further_keys_and_ends_of_a_team() -> None:
+    further = {"id": "abcd1234", "salt": "0" * 32, "hash": "a" * 64, "not_after": "2027-01-01T00:00:00Z"}
+    of = deployment(
+        with_changes(
+            many(),
+            ("gateway.teams.legal.keys", [further]),
+            ("gateway.teams.legal.expires", "2027-02-01T00:00:00+01:00"),
+            ("gateway.teams.legal.parallel_requests", 4),
+            ("gateway.teams.legal.tokens_per_month", 9),
+        )
+    )
+    legal = told_teams(of)["legal"]
+    assert legal["keys"][1] == {**further, "not_after": 1798761600}
+    assert (legal["not_after"], legal["parallel_requests"], legal["tokens_per_month"]) == (1801436400, 4, 9)
+    assert opens(legal, THIRD_KEY)
 
 
 def test_acceptance_has_a_key_of_its_own_and_a_limit() -> None:
     of = deployment(many())
     told = roles(of)["edge-1/acceptance"]
     key, private_key = told["acceptance_key"], told["acceptance_private_key"]
-    own, private_own = keys(of)[-2:]
-    assert own == {
-        "team": ACCEPTANCE,
-        "sha256": hashlib.sha256(key.encode()).hexdigest(),
+    own, private_own = told_teams(of)[ACCEPTANCE], told_teams(of)[PRIVATE_ACCEPTANCE]
+    assert {**own, "keys": None} == {
+        "name": ACCEPTANCE,
         "models": [model["name"] for model in roles(of)["edge-1/acceptance"]["acceptance_models"]],
+        **NO_LIMIT,
         "requests_per_minute": 24,
-        "tokens_per_minute": None,
         "private": False,
+        "keys": None,
     }
-    assert private_own == own | {
-        "team": PRIVATE_ACCEPTANCE,
-        "sha256": hashlib.sha256(private_key.encode()).hexdigest(),
+    assert {**private_own, "keys": None} == {
+        **own,
+        "name": PRIVATE_ACCEPTANCE,
         "requests_per_minute": 12,
         "private": True,
+        "keys": None,
     }
+    assert opens(own, key)
+    assert opens(private_own, private_key)
     assert private_key != key
     assert key not in {GOOD_KEY, OTHER_KEY, THIRD_KEY}
     assert GOOD_KEY not in key
@@ -389,17 +433,10 @@ def requests_of_a_run(of: Deployment, key: str) -> int:
 
 def test_acceptance_has_room_for_two_runs_in_a_row_each_tried_again(root: Path) -> None:
     """And nobody who makes its key has more."""
-    limits, read_teams = part("limits"), part("teams").parse
     for of in ready(root).values():
-        teams = {team.name: team for team in read_teams(json.dumps(seen(of, keys(of))))}
         for own in of.acceptance:
-            counted = limits.Limits(clock=lambda: 0.0)
-            for _ in range(
-                2 * 2 * requests_of_a_run(of, "acceptance_private_key" if own.private else "acceptance_key")
-            ):
-                counted.admit(teams[own.name])
-            with pytest.raises(limits.Exceeded):
-                counted.admit(teams[own.name])
+            of_a_run = requests_of_a_run(of, "acceptance_private_key" if own.private else "acceptance_key")
+            assert told_teams(of)[own.name]["requests_per_minute"] == 2 * 2 * of_a_run
 
 
 @pytest.mark.parametrize(
@@ -497,8 +534,8 @@ def test_the_configuration_names_no_model_and_no_secret() -> None:
     assert "model_list" not in static
     assert launch.files["routes.json"].reload
     assert launch.files["routes.json"].secret
-    assert launch.files["keys.json"].reload
-    assert not [name for name, file in launch.files.items() if file.reload and name not in {"routes.json", "keys.json"}]
+    assert launch.files["teams.json"].reload
+    assert {name for name, file in launch.files.items() if file.reload} == {"routes.json", "teams.json", "filters.json"}
 
 
 def test_models_and_teams_change_what_is_read_again_and_nothing_else() -> None:
@@ -512,7 +549,7 @@ def test_models_and_teams_change_what_is_read_again_and_nothing_else() -> None:
         after = roles(deployment(document))["gpu-1/litellm"]
         assert after != before
         for variables in (before, after):
-            for name in ("routes.json", "keys.json"):
+            for name in ("routes.json", "teams.json"):
                 variables["service_files"][name]["content"] = None
             # Taken up while it runs too; other addresses would be another unit.
             (pair,) = variables["service_egress"]
@@ -525,7 +562,7 @@ def test_where_each_gateway_listens() -> None:
     of = deployment(with_changes(many(), ("front.pool", "cpu")))
     assert {each.address for each in of.gateways} == {private("edge-1")}
     front = roles(of)["cpu-1/nginx"]
-    assert front["nginx_upstreams"] == {
-        "gateway": {"address": "10.0.0.31", "port": 4000},
+    assert front["nginx_routes"]["gateways"] == {
+        "open": {"address": "10.0.0.31", "port": 4000},
         "private": {"address": "10.0.0.31", "port": 4001},
     }

@@ -1,5 +1,6 @@
 """What roles write, rendered as Ansible does it, and read back as systemd and nginx read it."""
 
+import json
 import re
 import shlex
 from functools import cache
@@ -77,13 +78,14 @@ def written_front(variables: Variables) -> Variables:
     text = shown("nginx", "nginx.conf.j2", **variables)
     (protocols,) = re.findall(r"^ *ssl_protocols (.*);$", text, re.MULTILINE)
     (allowed,) = re.findall(r"geo \$slipway_allowed \{\n *default (\d);\n(.*?) *\}", text, re.DOTALL)
-    upstreams = re.findall(r"upstream (\w+) \{\n *server \[?(.*?)\]?:(\d+) ", text)
     networks = re.findall(r"^ *(\S+) 1;$", allowed[1], re.MULTILINE)
     assert bool(networks) == (allowed[0] == "0")
     return {
         "nginx_tls_versions": protocols.split(),
         "nginx_port": int(re.findall(r"^ *listen (\d+) ssl", text, re.MULTILINE)[0]),
         "nginx_allowed_networks": networks,
-        "nginx_upstreams": {name: {"address": address, "port": int(port)} for name, address, port in upstreams},
+        # As they stand in teams.json and routes.json.
+        "nginx_teams": json.loads(shown("nginx", "nginx_teams_text", **variables)),
+        "nginx_routes": json.loads(shown("nginx", "nginx_routes_text", **variables)),
         "nginx_server_name": shown("nginx", "nginx_certificate_settings", **variables)["names"][0],
     }

@@ -1,6 +1,7 @@
-"""What the gateway takes from keys.json and routes.json, and what it leaves."""
+"""What the gateway takes from teams.json and routes.json, and what it leaves."""
 
 import hashlib
+import hmac
 import json
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ from tests.unit.roles.gateway_part import part
 
 teams, routes, watched = part("teams"), part("routes"), part("watched")
 
-TEAM = {"team": "research", "sha256": "a" * 64}
+KEY = {"id": None, "salt": "5a" * 32, "hash": "a" * 64, "not_after": None}
+TEAM = {"name": "research", "keys": [KEY]}
 MODEL = {
     "name": "tiny",
     "id": "tiny-1",
@@ -24,7 +26,12 @@ MODEL = {
 
 
 def keys_file(**more: Any) -> str:
-    return json.dumps([TEAM | more])
+    return json.dumps({"teams": [TEAM | more]})
+
+
+def hashed(key: str, **more: Any) -> Any:
+    salt = b"salt"
+    return teams.Key(salt=salt, digest=hmac.new(salt, key.encode(), hashlib.sha256).hexdigest(), **more)
 
 
 def routes_file(model: dict[str, Any] | None = None, **more: Any) -> str:
@@ -50,9 +57,18 @@ def test_a_team_without_a_list_may_use_all_and_with_an_empty_one_nothing() -> No
     "text",
     [
         *("", "{", "null", "{}", "[1]", "[null]", '["research"]'),
-        json.dumps([{"sha256": "a" * 64}]),
-        keys_file(sha256="a"),
-        keys_file(sha256=None),
+        json.dumps([TEAM]),
+        json.dumps({"teams": [{"keys": [KEY]}]}),
+        json.dumps({"teams": [1]}),
+        keys_file(keys=None),
+        keys_file(keys=[1]),
+        keys_file(keys=[KEY | {"hash": "a"}]),
+        keys_file(keys=[KEY | {"hash": None}]),
+        keys_file(keys=[KEY | {"salt": "aaaaa"}]),
+        keys_file(keys=[KEY | {"id": 1}]),
+        keys_file(keys=[KEY | {"not_after": "aaaa"}]),
+        keys_file(not_after=True),
+        keys_file(parallel_requests="3"),
         keys_file(models="tiny"),
         keys_file(models=[1]),
         keys_file(private="yes"),
@@ -69,16 +85,49 @@ def test_other_keys_files_are_refused_and_not_quoted(text: str) -> None:
 
 def test_a_key_is_found_by_its_digest_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     known = tuple(
-        teams.Team(name=name, digest=hashlib.sha256(key.encode()).hexdigest())
+        teams.Team(name=name, keys=(hashed(key),))
         for name, key in {"research": "sk-research", "slow": "sk-slow"}.items()
     )
     assert teams.find(known, "sk-slow").name == "slow"
-    for wrong in ("", "sk-slo", "SK-SLOW", "sk-slow ", known[1].digest, "\udcfc"):
+    for wrong in ("", "sk-slo", "SK-SLOW", "sk-slow ", known[1].keys[0].digest, "\udcfc"):
         assert teams.find(known, wrong) is None
     compared: list[str] = []
     monkeypatch.setattr(teams.hmac, "compare_digest", lambda a, b: compared.append(a) or a == b)
     assert teams.find(known, "sk-research").name == "research"
-    assert len(compared) == 2
+    # The two, and the one that stands for an id which is not there.
+    assert len(compared) == 3
+
+
+CREATED = "sk-abcd1234-" + "x" * 32
+
+
+def test_a_created_key_is_found_by_its_id_with_as_much_work_as_one_that_is_not_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    known = (
+        teams.Team(name="own", keys=(hashed("sk-own"),)),
+        teams.Team(
+            name="made", keys=(hashed("sk-other123-" + "y" * 32, id="other123"), hashed(CREATED, id="abcd1234"))
+        ),
+    )
+    work: list[bytes] = []
+    real = hmac.new
+    monkeypatch.setattr(teams.hmac, "new", lambda *given: work.append(given[0]) or real(*given))
+    done = []
+    for key, team in ((CREATED, "made"), ("sk-own", "own"), ("sk-abcd1234-" + "z" * 32, None), ("wrong", None)):
+        found = teams.find(known, key)
+        assert (found and found.name) == team
+        done.append(len(work))
+        work.clear()
+    assert done == [2, 2, 2, 2]
+
+
+@pytest.mark.parametrize("where", ["key", "team"])
+def test_what_has_ended_opens_nothing(where: str) -> None:
+    key = hashed(CREATED, id="abcd1234", not_after=100 if where == "key" else None)
+    known = (teams.Team(name="made", keys=(key,), not_after=100 if where == "team" else None),)
+    assert teams.find(known, CREATED, now=99.9) is not None
+    assert teams.find(known, CREATED, now=100.0) is None
 
 
 def test_a_route_says_what_it_reaches() -> None:

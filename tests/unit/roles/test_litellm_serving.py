@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 from tests.unit.roles.gateway_part import part
 
 answers, backends, balance, bodies = part("answers"), part("backends"), part("balance"), part("bodies")
-failures, limits, routes, serving = part("failures"), part("limits"), part("routes"), part("serving")
-teams, usage = part("teams"), part("usage")
+failures, routes, serving, teams = part("failures"), part("routes"), part("serving"), part("teams")
 
 
 class Clock:
@@ -98,10 +97,10 @@ def ask(found: Any, *, private: bool, broken: frozenset[str] = frozenset()) -> t
     async def send(message: dict[str, Any]) -> None:
         sent.append(message)
 
-    team = teams.Team(name="t", digest="0" * 64, private=private)
+    team = teams.Team(name="t", private=private)
     body = bodies.Json(b"{}", {"model": "a"})
-    call = backends.Call(path="/v1/x", family="chat", body=body, headers={}, team=team, more={})
-    served = serving.Serving(way, way, limits.Limits(), balance.Balance())
+    call = backends.Call(path="/v1/x", family="chat", body=body, headers={}, team=team)
+    served = serving.Serving(way, way, balance.Balance())
     caller = serving.Caller(send, anthropic=False)
     try:
         asyncio.run(served.answer(call, found, "a", caller))
@@ -193,109 +192,6 @@ def test_a_backend_that_litellm_refuses_is_told_and_not_asked() -> None:
     assert not translated.can(odd, "chat")
 
 
-# How much
-
-
-def test_a_minute_starts_with_its_first_request() -> None:
-    clock = Clock()
-    counted, team = limits.Limits(clock), teams.Team(name="t", digest="", requests_per_minute=2)
-    for clock.now in (100, 130):
-        counted.admit(team)
-    clock.now = 140
-    with pytest.raises(limits.Exceeded) as over:
-        counted.admit(team)
-    assert (over.value.limit, over.value.wait_s) == ("2 requests per minute", 20)
-    clock.now = 160
-    counted.admit(team)
-
-
-@pytest.mark.parametrize("now", [100.0, 100.25, 130.375, 158.625, 159.5, 159.875])
-def test_whoever_waits_as_long_as_told_is_let_in(now: float) -> None:
-    clock = Clock()
-    counted, team = limits.Limits(clock), teams.Team(name="t", digest="", requests_per_minute=1)
-    clock.now = 100
-    counted.admit(team)
-    clock.now = now
-    with pytest.raises(limits.Exceeded) as over:
-        counted.admit(team)
-    assert 1 <= over.value.wait_s <= 60
-    clock.now = now + over.value.wait_s
-    counted.admit(team)
-
-
-def test_two_keys_of_a_team_share_its_limit_and_other_teams_do_not() -> None:
-    counted = limits.Limits(Clock())
-    one, two = (teams.Team(name="t", digest=digest, requests_per_minute=1) for digest in "12")
-    counted.admit(one)
-    with pytest.raises(limits.Exceeded):
-        counted.admit(two)
-    counted.admit(teams.Team(name="other", digest="3", requests_per_minute=1))
-
-
-def test_tokens_count_when_they_are_known() -> None:
-    clock = Clock()
-    counted, team = limits.Limits(clock), teams.Team(name="t", digest="", tokens_per_minute=10)
-    counted.admit(team)
-    counted.spend(team, 9)
-    counted.admit(team)
-    counted.spend(team, 9)
-    with pytest.raises(limits.Exceeded, match="10 tokens per minute"):
-        counted.admit(team)
-    clock.now = 60
-    counted.admit(team)
-
-
-def events(*data: Any) -> bytes:
-    return b"".join(f"data: {json.dumps(one)}\n\n".encode() for one in data) + b"data: [DONE]\n\n"
-
-
-CHUNK = {"choices": [{"delta": {"content": "x"}}], "usage": None}
-USAGE = {"choices": [], "usage": {"prompt_tokens": 5, "completion_tokens": 4, "total_tokens": 9}}
-
-
-@given(st.lists(st.integers(1, 200), max_size=8), st.booleans())
-def test_usage_is_read_and_hidden_however_a_stream_is_cut(cuts: list[int], hide: bool) -> None:
-    stream = events(CHUNK, CHUNK, USAGE)
-    places = sorted({0, len(stream), *(cut for cut in cuts if cut < len(stream))})
-    meter = usage.Meter(stream=True, hide=hide)
-    passed = b"".join(meter.feed(stream[start:end]) for start, end in zip(places, places[1:], strict=False))
-    passed += meter.end()
-    assert meter.tokens == 9
-    assert passed == (events(CHUNK, CHUNK) if hide else stream)
-
-
-@pytest.mark.parametrize(
-    ("data", "tokens"),
-    [
-        ([{"type": "response.completed", "response": {"usage": {"input_tokens": 5, "total_tokens": 9}}}], 9),
-        (
-            [
-                {"type": "message_start", "message": {"usage": {"input_tokens": 5, "output_tokens": 1}}},
-                {"type": "message_delta", "usage": {"output_tokens": 3}},
-                {"type": "message_delta", "usage": {"output_tokens": 4}},
-            ],
-            9,
-        ),
-        ([{"message": {"usage": {"input_tokens": 1, "cache_read_input_tokens": 100, "output_tokens": 2}}}], 103),
-        ([CHUNK, CHUNK], 3),  # nothing is told: an event is a token or more
-        ([{"usage": {"total_tokens": "many"}}], 2),
-    ],
-)
-def test_every_way_of_telling_usage_is_understood(data: list[Any], tokens: int) -> None:
-    meter = usage.Meter(stream=True)
-    meter.feed(events(*data))
-    assert meter.end() == b""
-    assert meter.tokens == tokens
-
-
-def test_a_whole_answer_tells_its_usage() -> None:
-    meter = usage.Meter(stream=False)
-    for part_ in (b'{"usage": {"prompt_tok', b'ens": 3, "total_tokens": 3}}'):
-        assert meter.feed(part_) == part_
-    meter.end()
-    assert meter.tokens == 3
-
-
 # What errors say
 
 
@@ -352,8 +248,4 @@ def test_a_body_is_passed_byte_for_byte_unless_the_name_differs() -> None:
     raw = b'{ "model":"tiny", "n": 1.0 }'
     body = asyncio.run(bodies.read(raw, "application/json"))
     assert body.asking("tiny") == (raw, "application/json")
-    assert json.loads(body.asking("inside", stream_options={})[0]) == {
-        "model": "inside",
-        "n": 1.0,
-        "stream_options": {},
-    }
+    assert json.loads(body.asking("inside")[0]) == {"model": "inside", "n": 1.0}

@@ -230,6 +230,14 @@ def test_a_faulty_header_is_refused_in_one_line(content: bytes, message: str) ->
     assert refusal(content).startswith("m.gguf: ")
 
 
+def test_an_architecture_that_is_no_name_is_refused_in_one_line() -> None:
+    content = gguf_bytes(KEYS | {"general.architecture": "lla\nma"}, TENSORS)
+    with pytest.raises(SizingError) as refused:
+        model_of([parsed(content)], ("m.gguf",))
+    assert str(refused.value).startswith("m.gguf: general.architecture is no name; ")
+    assert "\n" not in str(refused.value)
+
+
 @given(st.data())
 @settings(deadline=None, max_examples=300)
 def test_whatever_the_bytes_it_answers_or_refuses(data: st.DataObject) -> None:

@@ -17,26 +17,26 @@ from litellm.proxy._types import LitellmUserRoles, ProxyException, UserAPIKeyAut
 from slipway_gateway import routes, teams
 from slipway_gateway.balance import Balance
 from slipway_gateway.door import Door
-from slipway_gateway.limits import Limits
+from slipway_gateway.filters import file
 from slipway_gateway.native import Native
 from slipway_gateway.serving import Serving
 from slipway_gateway.translated import TEAM, Translated
 from slipway_gateway.watched import Watched
 
 FOLDER = Path(os.environ.get("SLIPWAY_FOLDER", Path(__file__).parent))
-"""Where keys.json and routes.json lie."""
+"""Where teams.json, routes.json and filters.json lie."""
 
 
 def door(app: object) -> Door:
     """Slipway's door around LiteLLM's application."""
-    translated, limits = Translated(app), Limits()
+    translated = Translated(app)
     return Door(
         app,
-        keys=Watched(FOLDER / "keys.json", teams.parse, ()),
+        teams=Watched(FOLDER / "teams.json", teams.parse, ()),
         routes=Watched(FOLDER / "routes.json", routes.parse, routes.Routes()),
+        filters=Watched(FOLDER / "filters.json", file.parse, file.UNREAD),
         translated=translated,
-        serving=Serving(Native(), translated, limits, Balance()),
-        limits=limits,
+        serving=Serving(Native(), translated, Balance()),
         router=lambda: proxy_server.llm_router,
     )
 
@@ -53,7 +53,7 @@ async def user_api_key_auth(request: Request, api_key: str) -> UserAPIKeyAuth:  
             openai_code="invalid_api_key",
         )
     return UserAPIKeyAuth(
-        # Limits are counted at the door, so none is told here.
+        # The front counts limits, so none is told here.
         api_key=team.name,
         key_alias=team.name,
         team_id=team.name,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from slipway_gateway.bodies import Body
+from slipway_gateway.filters.text import Rules
 from slipway_gateway.routes import Deployment
 from slipway_gateway.teams import Team
 
@@ -29,7 +30,7 @@ class Call:
         body: what is asked.
         headers: the caller's that mean something to a backend.
         team: who asks.
-        more: fields that are added to the body.
+        filters: what is done about texts of the answer; None where nothing is.
     """
 
     path: str
@@ -37,7 +38,7 @@ class Call:
     body: Body
     headers: Mapping[str, str]
     team: Team
-    more: Mapping[str, object]
+    filters: Rules | None = None
 
 
 @dataclass(frozen=True)

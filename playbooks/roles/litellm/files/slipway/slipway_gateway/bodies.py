@@ -34,12 +34,11 @@ class Json:
         """Whether the answer is to be streamed."""
         return self.data.get("stream") is True
 
-    def asking(self, model: str, **more: Any) -> tuple[bytes, str]:
-        """The body, and its content type, asking for `model` and with `more` fields; the same bytes if that is so."""
-        wanted = {"model": model, **more}
-        if all(self.data.get(name) == value for name, value in wanted.items()):
+    def asking(self, model: str) -> tuple[bytes, str]:
+        """The body, and its content type, asking for `model`; the same bytes if it does already."""
+        if self.data.get("model") == model:
             return self.raw, self.content_type
-        return json.dumps({**self.data, **wanted}).encode(), self.content_type
+        return json.dumps({**self.data, "model": model}).encode(), self.content_type
 
 
 @dataclass(frozen=True)
@@ -75,7 +74,7 @@ class Form:
         """The fields by their names."""
         return dict(self.fields)
 
-    def asking(self, model: str, **_: Any) -> tuple[bytes, str]:
+    def asking(self, model: str) -> tuple[bytes, str]:
         """The body, and its content type, asking for `model`."""
         boundary = secrets.token_hex(16)
         parts = []

@@ -1,4 +1,6 @@
-"""What every request meets first: which path, whose key, which model, how often; then it is served.
+"""What every request meets first: which path, whose key, which model; then it is served.
+
+The front before it has asked the same and counts what is used; what reaches this door by another way is told the same.
 
 It stands around LiteLLM's own application, which is asked for translations only.
 """
@@ -9,13 +11,15 @@ import asyncio
 import ipaddress
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qs
 
 from slipway_gateway import bodies
 from slipway_gateway.answers import Answer, Refusal, json_answer, models_answer
 from slipway_gateway.backends import Call
-from slipway_gateway.limits import Exceeded, Limits
+from slipway_gateway.filters import gate
+from slipway_gateway.filters.file import Filters
 from slipway_gateway.listing import entries, resolve
 from slipway_gateway.routes import Routes
 from slipway_gateway.serving import Caller, Serving
@@ -55,8 +59,9 @@ class Door:
 
     Args:
         app: LiteLLM's.
-        keys: the teams.
+        teams: who may ask.
         routes: what serves.
+        filters: what may not pass.
         router: gives LiteLLM's router; None as long as LiteLLM has none.
     """
 
@@ -64,19 +69,19 @@ class Door:
         self,
         app: Any,
         *,
-        keys: Watched[tuple[Team, ...]],
+        teams: Watched[tuple[Team, ...]],
         routes: Watched[Routes],
+        filters: Watched[Filters],
         translated: Translated,
         serving: Serving,
-        limits: Limits,
         router: Callable[[], Any],
     ) -> None:
         self._app = app
-        self._keys = keys
+        self._teams = teams
         self._routes = routes
+        self._filters = filters
         self._translated = translated
         self._serving = serving
-        self._limits = limits
         self._router = router
         self._taken: str | None = None
         self._unknown: list[str] = []
@@ -89,8 +94,9 @@ class Door:
 
     def refresh(self) -> None:
         """Take up what has changed in the files."""
-        self._keys.refresh()
+        self._teams.refresh()
         self._routes.refresh()
+        self._filters.refresh()
         router = self._router()
         if router is None or self._routes.digest == self._taken:
             return
@@ -135,7 +141,7 @@ class Door:
         if path not in PATHS and not listing:
             raise Refusal(404, "There is no such path here.", "unknown_url")
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
-        team = find(self._keys.content, _key(headers))
+        team = find(self._teams.content, _key(headers))
         if team is None:
             raise Refusal(
                 401,
@@ -159,21 +165,14 @@ class Door:
             body=body,
             headers={name: value for name, value in headers.items() if name in PASSED},
             team=team,
-            more=_usage_wanted(PATHS[path], body, team),
         )
 
     async def _serve(self, call: Call, receive: Any, caller: Caller) -> None:
         routes = self._routes.content
         name = resolve(routes, call.team, call.body.model)
-        try:
-            self._limits.admit(call.team)
-        except Exceeded as exceeded:
-            raise Refusal(
-                429,
-                f"The team {call.team.name} has used its {exceeded.limit}. Try again in {exceeded.wait_s} s.",
-                "rate_limit_exceeded",
-                headers={"retry-after": str(exceeded.wait_s)},
-            ) from None
+        filters = self._filters.content
+        body = await gate.asked(filters.of(call.team.name, "in"), call.body)
+        call = replace(call, body=body, filters=filters.of(call.team.name, "out"))
         serving = asyncio.create_task(self._serving.answer(call, routes, name, caller))
         leaving = asyncio.create_task(_left(receive))
         try:
@@ -193,19 +192,18 @@ class Door:
             raise Refusal(504, f"No answer within {routes.timeout_s:g} s.", "timeout")
 
     def _models(self, team: Team, name: str) -> Answer:
-        private = {"x-slipway-private": "1"} if team.private else {}
         routes = self._routes.content
         found = entries(routes, team)
         if not name:
-            return json_answer(models_answer(found), headers=private)
+            return json_answer(models_answer(found))
         resolve(routes, team, name)
-        return json_answer(next(entry for entry in found if entry["id"] == name), headers=private)
+        return json_answer(next(entry for entry in found if entry["id"] == name))
 
     def _state(self, query: bytes) -> Answer:
         """Which files are in use; 200 when they are those whose digests the query names, and none was refused."""
         digests = {"routes": self._routes.digest if self._taken == self._routes.digest else None}
-        digests["keys"] = self._keys.digest
-        refused = {"routes": self._routes.refused, "keys": self._keys.refused}
+        digests |= {"teams": self._teams.digest, "filters": self._filters.digest}
+        refused = {"routes": self._routes.refused, "teams": self._teams.refused, "filters": self._filters.refused}
         if refused["routes"] is None and self._unknown:
             refused["routes"] = f"LiteLLM does not take the backends: {', '.join(self._unknown)}"
         wanted = {name: values[-1] for name, values in parse_qs(query.decode("latin-1")).items()}
@@ -241,12 +239,3 @@ async def _read(receive: Any) -> bytes | None:
 async def _left(receive: Any) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
-
-
-def _usage_wanted(family: str, body: bodies.Body, team: Team) -> dict[str, object]:
-    """What a stream is asked for besides, so that its tokens can be counted."""
-    if team.tokens_per_minute is None or family not in {"chat", "completions"} or not body.stream:
-        return {}
-    options = body.data.get("stream_options")
-    options = options if isinstance(options, dict) else {}
-    return {} if options.get("include_usage") else {"stream_options": {**options, "include_usage": True}}

@@ -30,7 +30,7 @@ class Native:
     @asynccontextmanager
     async def ask(self, deployment: Deployment, call: Call) -> AsyncIterator[Reply]:
         """See `backends.Way`."""
-        content, content_type = call.body.asking(deployment.model, **call.more)
+        content, content_type = call.body.asking(deployment.model)
         key = deployment.litellm.get("api_key")
         headers = {**call.headers, "content-type": content_type, "accept-encoding": "identity"}
         if isinstance(key, str) and key:

@@ -19,10 +19,10 @@ from slipway_gateway.answers import Answer, Refusal, provider_only
 from slipway_gateway.backends import Call, Lost, Reply, Way
 from slipway_gateway.balance import Balance
 from slipway_gateway.failures import error_in, error_in_event, failed, judged, status_of
-from slipway_gateway.limits import Limits
+from slipway_gateway.filters import gate
+from slipway_gateway.filters.streams import FilteredStream
 from slipway_gateway.routes import Deployment, Routes
 from slipway_gateway.translated import Translated
-from slipway_gateway.usage import Meter
 
 ATTEMPTS = 3
 """How many backends of one name are tried: a request that kills its backend must not kill all of them."""
@@ -76,14 +76,12 @@ class Serving:
     Args:
         native: the way to backends that speak the API themselves.
         translated: the way through LiteLLM.
-        limits: where tokens are counted.
         balance: chooses among the backends of a model.
     """
 
-    def __init__(self, native: Way, translated: Translated, limits: Limits, balance: Balance) -> None:
+    def __init__(self, native: Way, translated: Translated, balance: Balance) -> None:
         self._native = native
         self._translated = translated
-        self._limits = limits
         self._balance = balance
 
     async def answer(self, call: Call, routes: Routes, name: str, caller: Caller) -> None:
@@ -171,12 +169,8 @@ class Serving:
         # LiteLLM says so, with status 200, where it cannot make sense of a provider's answer.
         if (error := error_in(body)) is not None:
             return judged(chosen, status_of(error), body, reply)
-        if call.team.tokens_per_minute is not None:
-            meter = Meter(stream=False)
-            meter.feed(body)
-            meter.end()
-            self._limits.spend(call.team, meter.tokens)
-        await caller.whole(Answer(reply.status, body, _named(reply, chosen)))
+        passed = await gate.answered(call.filters, call.family, body)
+        await caller.whole(Answer(reply.status, passed, _named(reply, chosen)))
         return None
 
     async def _relay(
@@ -186,23 +180,24 @@ class Serving:
         first = await _first_events(chunks)
         if (error := error_in_event(first)) is not None:
             return judged(chosen, status_of(error), json.dumps(error).encode(), reply)
-        limited = call.team.tokens_per_minute is not None
-        meter = Meter(stream=True, hide="stream_options" in call.more) if limited else None
+        filtered = FilteredStream(call.filters) if call.filters else None
         await caller.begin(reply.status, {**_named(reply, chosen), "cache-control": "no-cache"})
         try:
-            await caller.write(meter.feed(first) if meter else first, more=True)
-            async for chunk in chunks:
-                if passed := meter.feed(chunk) if meter else chunk:
+            async for chunk in _all(first, chunks):
+                if passed := filtered.feed(chunk) if filtered else chunk:
                     await caller.write(passed, more=True)
-            await caller.write(meter.end() if meter else b"", more=False)
+                if filtered and filtered.blocked:
+                    break  # which ends the generation too
+            rest = filtered.end() if filtered else b""
+            if call.filters and filtered and filtered.blocked:
+                rest += gate.refusal(call.filters, filtered.blocked).event(anthropic=caller.anthropic)
+            await caller.write(rest, more=False)
         except Lost as lost:
             log.warning("backend %s is lost in the middle of an answer: %s", chosen.id, lost)
             self._balance.failed(chosen, routes.cooldown_s)
             broken = Refusal(502, "The backend was lost in the middle of this answer.", "backend_lost")
-            await caller.write(broken.event(anthropic=caller.anthropic), more=False)
-        finally:
-            if meter:
-                self._limits.spend(call.team, meter.tokens)
+            rest = filtered.end() if filtered else b""
+            await caller.write(rest + broken.event(anthropic=caller.anthropic), more=False)
         return None
 
     def _way(self, deployment: Deployment, family: str) -> Way | None:
@@ -214,6 +209,12 @@ class Serving:
 def _named(reply: Reply, chosen: Deployment) -> dict[str, str]:
     # Tells a fall-back from the model that was asked for.
     return {**reply.headers, "x-slipway-model": chosen.name}
+
+
+async def _all(first: bytes, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for chunk in chunks:
+        yield chunk
 
 
 async def _whole(reply: Reply) -> bytes:

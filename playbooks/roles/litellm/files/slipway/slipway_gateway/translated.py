@@ -104,7 +104,7 @@ class Translated:
     async def ask(self, deployment: Deployment, call: Call) -> AsyncIterator[Reply]:
         """See `backends.Way`."""
         _refuse_orders(call.body)
-        content, content_type = call.body.asking(deployment.id, **call.more)
+        content, content_type = call.body.asking(deployment.id)
         scope = _scope(call, deployment, content_type, len(content))
         exchange = _Exchange()
         running = asyncio.create_task(exchange.run(self._app, scope, content))
