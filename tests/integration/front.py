@@ -110,12 +110,14 @@ class Front:
         gateway: where the gateway listens, as host and port; by default nowhere.
         workers: of nginx.
         variables: of the role, where they are not the defaults.
+        counters: what counters.json says, for one that shares its counters.
     """
 
     folder: Path
     gateway: tuple[str, int] = ("127.0.0.1", 9)
     workers: int = 2
     variables: Mapping[str, Any] = field(default_factory=dict)
+    counters: str | None = None
     port: int = 0
     stamp: int = 0
     process: subprocess.Popen[bytes] | None = None
@@ -149,6 +151,8 @@ class Front:
         _certificate(self.folder / "tls/server.pem")
         self.port = free_port()
         self._write([team("open")], {})
+        if self.counters is not None:
+            self.write("counters.json", self.counters)
         self.again()
 
     def again(self) -> None:

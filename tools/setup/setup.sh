@@ -43,11 +43,15 @@ command -v "$python" >/dev/null || missing+=(python3)
 if [ "${1:-}" = test ] && ! { [ -x /usr/sbin/nginx ] && [ -e /usr/lib/nginx/modules/ngx_http_lua_module.so ]; }; then
   missing+=(nginx libnginx-mod-http-lua lua-cjson)
 fi
+# And the counters that two fronts share, with nginx's client for them.
+if [ "${1:-}" = test ] && ! { [ -x /usr/bin/redis-server ] && [ -e /usr/share/lua/5.1/nginx/redis.lua ]; }; then
+  missing+=(redis-server lua-nginx-redis)
+fi
 if [ ${#missing[@]} -gt 0 ]; then
   command -v apt-get >/dev/null || fail "missing: ${missing[*]}" "this machine has no apt-get; install them by hand"
   step "installing ${missing[*]}"
   "${sudo[@]}" apt-get update -q >/dev/null
-  # RUNLEVEL=1: nginx' own service is not started, here or at a boot, where it would take port 80.
+  # RUNLEVEL=1: the services of nginx and Redis are not started.
   "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -q --no-install-recommends "${missing[@]}" >/dev/null ||
     fail "apt-get could not install ${missing[*]}" "see the message above; check the machine's package sources"
 fi

@@ -1,11 +1,12 @@
 -- Starts a worker.
 
 local cjson = require "cjson"
+local counters = require "slipway.counters"
 local files = require "slipway.files"
 local gauges = require "slipway.gauges"
 local health = require "slipway.health"
 local keys = require "slipway.keys"
-local limits = require "slipway.limits"
+local quota = require "slipway.quota"
 local routes = require "slipway.routes"
 local usage = require "slipway.usage"
 
@@ -31,7 +32,7 @@ local function take_teams(data)
             end
         end
     end
-    return {index = keys.index(data.teams)}
+    return {index = keys.index(data.teams), teams = data.teams}
 end
 
 -- What was used before a restart counts on. The marker outlives a reload, and not a restart.
@@ -41,19 +42,23 @@ local function recall()
         local now = ngx.now()
         usage.recall(now, function(record, time)
             if record.counted and type(record.team) == "string" then
-                limits.restore(record.team, now, time, (tonumber(record["in"]) or 0) + (tonumber(record.out) or 0))
+                quota.restore(record.team, now, time, (tonumber(record["in"]) or 0) + (tonumber(record.out) or 0))
             end
         end)
     end
 end
 
--- config: {folder (of teams.json and routes.json), usage (the folder of its records), usage_days (how long they are kept)}.
+-- config: {folder (of teams.json and routes.json), usage (the folder of its records), usage_days (how long they are kept),
+-- counters (whether they are shared with other fronts: then counters.json is in the folder, too)}.
 function M.configure(config)
     -- Compiled code would need memory that can be written and executed, which the unit forbids.
     require("jit").off()
     usage.configure(config.usage, config.usage_days)
     files.watch("teams", config.folder .. "/teams.json", take_teams)
     files.watch("routes", config.folder .. "/routes.json", routes.take)
+    if config.counters then
+        counters.configure(config.folder .. "/counters.json")
+    end
 end
 
 function M.worker()
@@ -70,6 +75,7 @@ function M.worker()
         end
     end)
     ngx.timer.every(health.EVERY_S, health.tick)
+    quota.watch()
 end
 
 return M

@@ -2,6 +2,7 @@
 
 local balance = require "slipway.balance"
 local cjson = require "cjson"
+local counters = require "slipway.counters"
 local files = require "slipway.files"
 local gauges = require "slipway.gauges"
 local usage = require "slipway.usage"
@@ -21,6 +22,9 @@ function M.state()
     local state, agreed = files.state(), true
     local wanted = ngx.req.get_uri_args(10)
     local told = {backends = backends()}
+    if counters.there() then
+        told.shared_limits = counters.away() and "away" or "well"
+    end
     for name, one in pairs(state) do
         told[name] = {sha256 = one.digest or cjson.null, refused = one.refused or cjson.null}
         agreed = agreed and not one.refused and (not wanted[name] or wanted[name] == one.digest)
@@ -53,6 +57,11 @@ function M.metrics()
     end
     for _, line in ipairs(requests) do
         lines[#lines + 1] = line
+    end
+    if counters.there() then
+        lines[#lines + 1] = "# HELP slipway_counters_up Whether the fronts share their limits' counters."
+        lines[#lines + 1] = "# TYPE slipway_counters_up gauge"
+        lines[#lines + 1] = "slipway_counters_up " .. (counters.away() and 0 or 1)
     end
     ngx.header["Content-Type"] = "text/plain; version=0.0.4"
     ngx.print(usage.metrics(lines))

@@ -1,0 +1,253 @@
+"""Two fronts that share their counters, each the real nginx, with the real Redis."""
+
+import signal
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.integration.asking import CANARY, HELLO, TEXT, until, words
+from tests.integration.backend_double import Double
+from tests.integration.counters import PASSWORD, Counters
+from tests.integration.front import Front, backend, model, team
+from tests.integration.test_front import ALL
+
+
+@dataclass
+class Pair:
+    """Two fronts, their counters, and the engine behind both."""
+
+    fronts: tuple[Front, Front]
+    counters: Counters
+    engine: Double
+
+    def serve(self, *teams: dict[str, Any]) -> None:
+        models = {"tiny": model(backend("tiny", self.engine.url, native=ALL))}
+        for front in self.fronts:
+            front.serve(*teams, models=models)
+            until(lambda front=front: front.state()["shared_limits"] == "well")
+
+    def ask(self, number: int, who: str, **more: Any) -> httpx.Response:
+        return self.fronts[number % 2].chat("tiny", who, **more)
+
+    def statuses(self, who: str, count: int, **more: Any) -> list[int]:
+        """One request after the other, to each front in turn."""
+        return [self.ask(number, who, **more).status_code for number in range(count)]
+
+    def are(self, state: str) -> None:
+        for front in self.fronts:
+            until(lambda front=front: front.state()["shared_limits"] == state)
+
+    def lose_counters(self) -> None:
+        self.counters.kill()
+        self.are("away")
+
+    def find_counters(self) -> None:
+        self.counters.start()
+        self.are("well")
+
+
+@pytest.fixture
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    folder = tmp_path_factory.mktemp("pair")
+    with ExitStack() as stack:
+        engine = Double("engine")
+        stack.callback(engine.kill)
+        counters = Counters(folder / "counters")
+        stack.callback(counters.close)
+        counters.start()
+        fronts = (counters.front(folder, "one"), counters.front(folder, "two"))
+        for front in fronts:
+            front.start()
+            stack.callback(front.close)
+        for front in fronts:
+            front.wait()
+        yield Pair(fronts, counters, engine)
+        engine.go_on.set()
+        for front in fronts:
+            assert CANARY not in front.journal
+            assert PASSWORD not in front.journal
+            said = [line for line in front.journal.splitlines() if "[error]" in line or "[alert]" in line]
+            # As a server is killed.
+            assert [line for line in said if "failed (104" not in line] == []
+
+
+def early(seconds: float) -> None:
+    """Minutes are the clock's: have so much of one left."""
+    if time.time() % 60 > 59.5 - seconds:
+        time.sleep(60 - time.time() % 60 + 0.05)
+
+
+def test_fifty_teams_get_what_they_may_and_no_more(pair: Pair) -> None:
+    teams = [team(f"team-{number}", requests_per_minute=20) for number in range(50)]
+    pair.serve(*teams)
+    # Twenty clients of each team ask both fronts, all of them at their limit at once; two teams stay below theirs.
+    asked = [(name, 0 if name in {0, 1} and client >= 9 else 2) for client in range(20) for name in range(50)]
+    early(40)
+    began = int(time.time() / 60)
+    with ThreadPoolExecutor(40) as pool:
+        answers = list(
+            pool.map(
+                lambda one: (one[0], pair.ask(one[1], f"team-{one[0]}").status_code),
+                [(name, number) for name, count in asked for number in range(count)],
+            )
+        )
+    assert int(time.time() / 60) == began, "took longer than a minute: nothing can be said"
+    passed = Counter(name for name, status in answers if status == 200)
+    assert {status for _, status in answers} == {200, 429}
+    assert passed == {name: 18 if name < 2 else 20 for name in range(50)}
+
+
+def test_tokens_are_reserved_and_settled_over_both(pair: Pair) -> None:
+    pair.serve(team("tokens", tokens_per_minute=900))
+    early(30)
+    statuses = pair.statuses("tokens", 150, max_tokens=4)
+    # Each takes 9 by what the engine says; the reservation is larger and is given back just after the answer.
+    assert 92 <= statuses.count(200) <= 100
+    assert statuses[:88] == [200] * 88
+    assert statuses[-2:] == [429, 429]
+
+
+def test_clients_are_told_what_is_left_of_both(pair: Pair) -> None:
+    pair.serve(team("told", requests_per_minute=10))
+    early(20)
+    left = [pair.ask(number, "told").headers["x-ratelimit-remaining-requests"] for number in range(10)]
+    assert left == [str(9 - number) for number in range(10)]
+    refused = pair.ask(0, "told")
+    assert refused.json()["error"]["message"].startswith("The team told has used its 10 requests per minute")
+    assert 1 <= int(refused.headers["retry-after"]) <= 60
+
+
+def test_requests_at_once_are_counted_over_both(pair: Pair) -> None:
+    pair.serve(team("few", parallel_requests=2))
+    pair.engine.go_on.clear()
+    with ThreadPoolExecutor() as pool:
+        held = [pool.submit(pair.ask, number, "few", stream=True) for number in range(2)]
+        until(lambda: len(pair.engine.asked) == 2)
+        assert pair.statuses("few", 2) == [429, 429]
+        # A reload does not forget what an old worker still has, however long it takes.
+        for front in pair.fronts:
+            front.reload()
+        time.sleep(17)
+        assert pair.statuses("few", 2) == [429, 429]
+        pair.engine.go_on.set()
+        assert [words(stream.result()) for stream in held] == [TEXT] * 2
+    until(lambda: pair.statuses("few", 2) == [200, 200])
+
+
+def test_what_a_lost_front_held_is_given_back(pair: Pair) -> None:
+    pair.serve(team("few", parallel_requests=1))
+    pair.engine.go_on.clear()
+    with ThreadPoolExecutor() as pool:
+        held = pool.submit(pair.ask, 0, "few", stream=True)
+        until(lambda: len(pair.engine.asked) == 1)
+        assert pair.ask(1, "few").status_code == 429
+        pair.fronts[0].stop(signal.SIGKILL)
+        with pytest.raises(httpx.HTTPError):
+            held.result()
+        pair.engine.go_on.set()
+        until(lambda: pair.ask(1, "few").status_code == 200, timeout_s=40)
+
+
+def test_a_months_tokens_end_for_both_and_outlive_the_counters(pair: Pair) -> None:
+    pair.serve(team("month", tokens_per_month=40))
+    statuses = []
+    for number in range(7):
+        statuses.append(pair.ask(number, "month").status_code)
+        time.sleep(0.1)
+    assert statuses == [200] * 5 + [429] * 2
+    # What was lost with them is known from what each front counted itself; after its restart, from its records.
+    counted = f"slipway|m|month|{datetime.now(tz=UTC):%Y-%m}"
+    assert pair.counters.ask("FLUSHALL") == "+OK"
+    until(lambda: pair.counters.ask("HLEN", counted) == ":2")
+    assert pair.statuses("month", 2) == [429, 429]
+    for front in pair.fronts:
+        front.stop()
+    assert pair.counters.ask("FLUSHALL") == "+OK"
+    for front in pair.fronts:
+        front.again()
+        front.wait()
+    until(lambda: pair.counters.ask("HLEN", counted) == ":2")
+    assert pair.statuses("month", 2) == [429, 429]
+
+
+def test_without_the_counters_each_front_has_its_share_of_what_is_left(pair: Pair) -> None:
+    pair.serve(team("share", requests_per_minute=40), team("one", parallel_requests=1))
+    early(40)
+    assert pair.statuses("share", 20) == [200] * 20
+    pair.lose_counters()
+    assert pair.statuses("share", 24) == [200] * 20 + [429] * 4
+    assert pair.ask(0, "share").json()["error"]["message"].startswith("The team share has used its 40 requests")
+    assert pair.statuses("one", 2) == [200, 200]
+    # They come back with what they knew, and learn the rest.
+    pair.find_counters()
+    assert pair.statuses("share", 2) == [429, 429]
+    minute = int(time.time() / 60)
+    assert pair.counters.ask("GET", f"slipway|r|share|{minute}") == "$2"
+    assert {front.journal.count("the counters are away") for front in pair.fronts} == {1}
+    assert {front.journal.count("the counters are back") for front in pair.fronts} == {1}
+
+
+def test_a_minute_without_the_counters_is_shared_out(pair: Pair) -> None:
+    pair.serve(team("half", requests_per_minute=21))
+    pair.lose_counters()
+    early(55)
+    assert pair.statuses("half", 30) == [200] * 20 + [429] * 10
+
+
+def test_limits_hold_while_the_counters_are_killed_and_started_again(pair: Pair) -> None:
+    teams = [team(f"team-{number}", requests_per_minute=100) for number in range(8)]
+    pair.serve(*teams)
+    passed: Counter[int] = Counter()
+    early(50)
+    began = int(time.time() / 60)
+
+    def client(number: int) -> list[tuple[int, int]]:
+        found = []
+        for turn in range(30):
+            found.append((number % 8, pair.ask(turn, f"team-{number % 8}").status_code))
+            time.sleep(0.05)
+        return found
+
+    with ThreadPoolExecutor(40) as pool:
+        clients = [pool.submit(client, number) for number in range(40)]
+        until(lambda: sum(len(front.usage) for front in pair.fronts) > 250)
+        pair.counters.kill()
+        until(lambda: sum(len(front.usage) for front in pair.fronts) > 600)
+        pair.counters.start()
+        for one in clients:
+            for name, status in one.result():
+                assert status in {200, 429}
+                passed[name] += status == 200
+    assert int(time.time() / 60) == began, "took longer than a minute: nothing can be said"
+    assert sorted(passed) == list(range(8))
+    # What was on its way to the counters as they were killed is known to neither front.
+    assert all(90 <= count <= 105 for count in passed.values()), passed
+    pair.are("well")
+
+
+def test_a_wrong_password_leaves_the_shares(pair: Pair) -> None:
+    pair.serve(team("half", requests_per_minute=20))
+    assert pair.counters.ask("CONFIG", "SET", "requirepass", "another") == "+OK"
+    for front in pair.fronts:
+        assert front.counters is not None
+        front.use(counters=front.write("counters.json", front.counters.replace(PASSWORD, "wrong")))
+    pair.are("away")
+    early(55)
+    assert pair.statuses("half", 24) == [200] * 20 + [429] * 4
+
+
+def test_requests_need_the_counters_for_what_is_limited_alone(pair: Pair) -> None:
+    pair.serve(team("free"))
+    assert pair.statuses("free", 4) == [200] * 4
+    assert pair.counters.ask("DBSIZE") == ":0"
+    assert pair.fronts[0].ask("/v1/chat/completions", "free", model="tiny", messages=HELLO).is_success
+    metrics = pair.fronts[0].client.get(pair.fronts[0].url + "/metrics").text
+    assert "slipway_counters_up 1" in metrics
