@@ -31,6 +31,10 @@ options:
     description: The key of the site's own certificate as PEM; empty for the private authority.
     type: str
     default: ""
+  seed:
+    description: A secret from which the private authority's key is made; empty for one of this host's own.
+    type: str
+    default: ""
 author:
   - Slipway
 """
@@ -78,6 +82,7 @@ def main() -> None:
             "program": {"type": "path", "required": True},
             "settings": {"type": "dict", "required": True},
             "site_key": {"type": "str", "default": "", "no_log": True},
+            "seed": {"type": "str", "default": "", "no_log": True},
         },
         supports_check_mode=True,
     )
@@ -90,7 +95,7 @@ def main() -> None:
             module.exit_json(**NOTHING, reasons=["nothing is there yet"], diff=difference(["nothing is there yet"]))
             return
         command.append("--check")
-    text = json.dumps({**module.params["settings"], "key": module.params["site_key"]})
+    text = json.dumps({**module.params["settings"], "key": module.params["site_key"], "seed": module.params["seed"]})
     result = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
     if result.returncode:
         said = [line for line in result.stderr.splitlines() if line.strip()]

@@ -1,6 +1,7 @@
 """The front's certificate: what is kept, what is mended, what is refused."""
 
 import datetime as dt
+import hashlib
 import json
 import os
 import subprocess
@@ -338,3 +339,41 @@ def test_a_refusal_is_one_line_and_a_status(tmp_path: Path, capsys: pytest.Captu
     file.write_text(json.dumps({"folder": str(tmp_path / "tls"), "names": []}))
     assert certificate.main(["ensure", "--settings", str(file)]) == 1
     assert capsys.readouterr().err.count("\n") == 1
+
+
+SEED = "5eed" * 16
+
+
+def test_two_fronts_with_one_seed_are_of_one_authority(tmp_path: Path) -> None:
+    first = ensure(settings(tmp_path / "one", seed=SEED, seeded=True))
+    second = ensure(settings(tmp_path / "two", seed=SEED, seeded=True), NOW + DAY)
+    # Whoever trusts the first one's authority accepts the second front.
+    authority = x509.load_pem_x509_certificate(first.ca_certificate.encode())
+    server, above = certificate.certificates(snapshot(tmp_path / "two")["server.pem"][0])
+    verifier = PolicyBuilder().store(Store([authority])).time(NOW + DAY).build_server_verifier(x509.DNSName(NAMES[0]))
+    assert verifier.verify(server, [above])
+    assert second.ca_certificate.encode() == certificate.public_pem(above)
+    keys = [certificate.read_pair(tmp_path / name / "tls/server.pem").key for name in ("one", "two")]
+    assert certificate.raw_public(keys[0].public_key()) != certificate.raw_public(keys[1].public_key())
+
+
+def test_a_seeds_authority_stays_and_is_replaced_by_another_seeds(tmp_path: Path) -> None:
+    ensure(settings(tmp_path))
+    assert (
+        "authority.pem: the authority is not the one that both fronts have"
+        in ensure(settings(tmp_path, seed=SEED, seeded=True)).reasons
+    )
+    before = snapshot(tmp_path)
+    assert ensure(settings(tmp_path, seed=SEED, seeded=True), NOW + DAY).reasons == []
+    assert snapshot(tmp_path) == before
+    assert ensure(settings(tmp_path, seed=SEED[::-1], seeded=True)).reasons
+    # The key is the same in each release: hosts with different ones must agree.
+    number = certificate.seeded_key(SEED).private_numbers().private_value
+    assert hashlib.sha256(str(number).encode()).hexdigest()[:16] == "bf3c61a3f9ed38be"
+
+
+def test_a_renewal_without_the_seed_makes_no_authority(tmp_path: Path) -> None:
+    ensure(settings(tmp_path, seed=SEED, seeded=True))
+    assert ensure(settings(tmp_path, seeded=True), NOW + 80 * DAY).reasons
+    with pytest.raises(certificate.CertificateError, match="only an `up` can make"):
+        ensure(settings(tmp_path, seeded=True), NOW + 3640 * DAY)

@@ -2,7 +2,9 @@
 """The front's certificate: from a private authority made on this host, or the site's own.
 
 `ensure` brings the files to what the settings ask for and says what it did; `renew`, run by a timer, does the same and
-makes the front load a certificate that it does not serve yet. Both keys are made here and never leave the host.
+makes the front load a certificate that it does not serve yet. Both keys are made here and never leave the host. Two fronts
+that share an address are given the same secret, from which each makes the authority's key: so both are of one authority,
+and none has to hand its key to the other.
 
 Each secret and what belongs to it are one file (`authority.pem`, `server.pem`: key first, then certificates), replaced in
 one step, so there is no moment at which a key and a certificate do not fit together. `authority.crt` is the public copy
@@ -31,6 +33,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 Moment = dt.datetime
@@ -39,6 +42,7 @@ Name = x509.DNSName | x509.IPAddress
 AUTHORITY_LIFE = dt.timedelta(days=3650)
 SERVER_LIFE = dt.timedelta(days=90)
 RENEW_BEFORE = dt.timedelta(days=30)
+P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 # Clients whose clock is a little late must not refuse a fresh certificate.
 BACKDATED = dt.timedelta(hours=1)
 
@@ -63,6 +67,10 @@ class Settings:
     """The site's own chain as PEM, the server's certificate first; empty for the private authority."""
     key: str = ""
     """The key of the site's certificate as PEM."""
+    seeded: bool = False
+    """Whether the authority's key follows from a secret of the stack; a renewal does not know that secret."""
+    seed: str = ""
+    """The secret, of 64 characters or so; it is no password that could be guessed, since the public key would tell a guess."""
 
     @classmethod
     def load(cls, text: str) -> Settings:
@@ -203,10 +211,20 @@ def issued_by(certificate: x509.Certificate, authority: x509.Certificate) -> boo
     return True
 
 
+def seeded_key(seed: str) -> ec.EllipticCurvePrivateKey:
+    """The key that follows from a seed: the same on every host."""
+    curve = ec.SECP256R1()
+    # More bytes than the curve's order has, so that no key is likelier than another (FIPS 186-5, A.2.1).
+    raw = HKDF(algorithm=hashes.SHA256(), length=48, salt=None, info=b"slipway private authority").derive(seed.encode())
+    return ec.derive_private_key(int.from_bytes(raw, "big") % (P256_ORDER - 1) + 1, curve)
+
+
 def authority_fault(pair: Pair | None, settings: Settings, now: Moment) -> str:
     """Why the authority has to be made anew; empty when it is good."""
     if pair is None:
         return "the authority is missing or damaged"
+    if settings.seed and raw_public(pair.key.public_key()) != raw_public(seeded_key(settings.seed).public_key()):
+        return "the authority is not the one that both fronts have"
     if pair.certificate.subject != subject(settings.authority):
         return "the authority has another name"
     if not_after(pair.certificate) - now < RENEW_BEFORE:
@@ -269,7 +287,7 @@ def builder(
 
 def make_authority(settings: Settings, now: Moment) -> Pair:
     """A new authority that signs itself and may sign servers only."""
-    key = ec.generate_private_key(ec.SECP256R1())
+    key = seeded_key(settings.seed) if settings.seed else ec.generate_private_key(ec.SECP256R1())
     certificate = (
         builder(settings.authority, subject(settings.authority), key.public_key(), now, now + AUTHORITY_LIFE)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
@@ -392,6 +410,8 @@ def ensure_private(settings: Settings, now: Moment, outcome: Outcome, *, dry: bo
     """Keep authority, certificate and the authority's public copy."""
     authority = read_pair(settings.folder / "authority.pem")
     fault = authority_fault(authority, settings, now)
+    if fault and settings.seeded and not settings.seed:
+        raise CertificateError(f"{fault}; only an `up` can make the one that both fronts have: run it")
     if fault or authority is None:
         authority = make_authority(settings, now)
     keep(settings, "authority.pem", authority.pem(), outcome, dry=dry, secret=True, why=fault)
