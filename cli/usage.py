@@ -1,4 +1,4 @@
-"""`slipway usage`: what a stack's teams used, from the records on the front's machine, as a table, JSON, CSV or a chart."""
+"""`slipway usage`: what a stack's teams used, from the records of its fronts, as a table, JSON, CSV or a chart."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 from cli.errors import UserError
 from slipway.deployment.references import public
 from slipway.deployment.resolve import catalog_of, resolve
-from slipway.deployment.types import Deployment
+from slipway.deployment.types import Deployment, Machine
 from slipway.paths import ROOT
 from slipway.settings.load import read_public, stack_file
 from slipway.usage.records import Sum, read, sums
@@ -67,8 +67,11 @@ def _first_day(since: str) -> str:
 
 
 def _lines(deployment: Deployment, first: str) -> Iterable[str]:
-    """The lines of the files of all days from `first` on."""
-    machine = deployment.front.machine
+    """The lines of the files of all days from `first` on, of all fronts."""
+    return [line for machine in deployment.front.machines for line in _lines_of(deployment, machine, first)]
+
+
+def _lines_of(deployment: Deployment, machine: Machine, first: str) -> list[str]:
     address = deployment.known(public(machine.name))
     if address is None:
         raise UserError(f"{machine.name} is made by the `up`; ask again once it is there")

@@ -43,9 +43,12 @@ class Platform(pulumi.ComponentResource):
         self.playbooks: dict[str, Playbook] = {}
         self.layers: dict[str, LayerComponent] = {}
         for layer in LAYERS:
+            steps = layer.steps(deployment)
+            if layer.optional and not steps:
+                continue
             component = LayerComponent(
                 layer,
-                steps=layer.steps(deployment),
+                steps=steps,
                 below=self.playbooks,
                 wiring=self._wiring,
                 opts=pulumi.ResourceOptions(parent=self),

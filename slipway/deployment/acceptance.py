@@ -27,7 +27,7 @@ def acceptance_teams(settings: Settings, models: tuple[str, ...]) -> tuple[Accep
             models=models,
             # How a key is made is no secret: where there is a single team and no engines' key, that team can make it, and
             # would ask without its own limits. So there is a limit, of as much as acceptance may need in a minute.
-            requests_per_minute=ASKED[name] * len(models) * RUNS,
+            requests_per_minute=ASKED[name] * len(models) * RUNS * len(settings.front_hosts),
             private=name == PRIVATE_ACCEPTANCE,
         )
         for name in names

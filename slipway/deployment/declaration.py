@@ -85,8 +85,21 @@ def declaration(deployment: Deployment, raw: object = None) -> dict[str, Any]:
             "tlsVersions": list(front_adapter(settings.front.name).tls_versions),
             "siteCertificate": settings.front.certificate_file is not None,
             "allowedNetworks": list(settings.front.allowed_networks),
+            **_floating(deployment),
         },
         "clearSecrets": None if raw is None else sorted(clear_secrets(raw)),
+    }
+
+
+def _floating(deployment: Deployment) -> dict[str, Any]:
+    """Of two fronts alone."""
+    floating = deployment.front.floating
+    if floating is None:
+        return {}
+    return {
+        "machines": [machine.name for machine in deployment.front.machines],
+        "floatingAddress": floating.address,
+        "counters": {"machine": floating.counters.name, "port": floating.counters_port},
     }
 
 

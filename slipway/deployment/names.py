@@ -17,7 +17,12 @@ MAX_SLUG = 21
 MAX_REPLICAS = 9
 """Of one model on one machine, so that the number is one digit."""
 PROGRAM_PREFIX, MODEL_PREFIX = "program-", "model-"
-_OWN = ("preflight", "base", "vacate", "acceptance", "hub", "cache", "models", "packages", "prepared", "records")
+COUNTERS, KEEPALIVED = "counters", "keepalived"
+"""What two fronts with a floating address have beside them."""
+_OWN = (
+    *("preflight", "base", "vacate", "acceptance", "hub", "cache", "models", "packages", "prepared", "records"),
+    *(COUNTERS, KEEPALIVED),
+)
 """Steps of every machine, and folders of Slipway's own beside those of instances."""
 PORTS = range(8100, 9000)
 """Where engines listen unless the stack says otherwise."""

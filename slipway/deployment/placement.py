@@ -182,11 +182,13 @@ def _instances(
 
     A port is set aside for each, also where the stack gives one: so no other model's moves with it.
     """
-    gateway = machines[settings.gateway_host]
+    gateways = [machines[name] for name in settings.gateway_hosts]
     taken = {
         name: {machine.port, settings.gateway.port, settings.gateway.private_port, settings.front.port}
         for name, machine in machines.items()
     }
+    if settings.front.floating is not None:
+        taken[settings.front_host].add(settings.front.floating.counters_port)
     placed = [(model, seat) for model in served.values() for seat in seats[model.name]]
     asides = _ports(
         [(seat.machine.name, instance_name(model.slug, seat.number)) for model, seat in placed], taken, holdings
@@ -199,7 +201,7 @@ def _instances(
             gpus=seat.gpus,
             share=_share(model),
             port=(model.settings.engine.port if seat.number == 0 else None) or aside,
-            address=listen_address(seat.machine, gateway),
+            address=listen_address(seat.machine, *gateways),
         )
         for (model, seat), aside in zip(placed, asides, strict=True)
     )

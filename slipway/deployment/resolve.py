@@ -1,5 +1,6 @@
 """From what was asked to what follows: everything is looked up, computed and placed here, once."""
 
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
@@ -7,6 +8,7 @@ from slipway.catalog import Catalog, CatalogError, load
 from slipway.catalog.load import KINDS
 from slipway.deployment.acceptance import acceptance_teams
 from slipway.deployment.claims import Holdings
+from slipway.deployment.floating import floating_plan
 from slipway.deployment.machines import machines
 from slipway.deployment.models import served_models
 from slipway.deployment.names import gateway_names, slug
@@ -58,7 +60,7 @@ def resolve(settings: Settings, catalog: Catalog, source: str, holdings: Holding
     instances, unplaced = place_instances(settings, hosts, served, holdings or {})
     if problems or unplaced:
         raise SettingsError([f"{place(*keys)}: {message}" for keys, message in (*problems, *unplaced)], source)
-    front, names = hosts[settings.front_host], routes(settings, served)
+    names = routes(settings, served)
     return Deployment(
         source=source,
         settings=settings,
@@ -68,15 +70,31 @@ def resolve(settings: Settings, catalog: Catalog, source: str, holdings: Holding
         provided=provided_models(settings),
         routes=names,
         instances=instances,
-        gateways=_gateways(settings, hosts[settings.gateway_host], front),
-        front=FrontPlan(
-            name=slug(settings.front.name),
-            machine=front,
-            server_name=settings.front.server_name or public(front.name),
-            port=settings.front.port,
-        ),
+        gateways=_all_gateways(settings, hosts),
+        front=_front(settings, hosts),
         acceptance=acceptance_teams(settings, tuple(route.name for route in proved(names, served))),
     )
+
+
+def _front(settings: Settings, hosts: Mapping[str, Machine]) -> FrontPlan:
+    first, *others = (hosts[name] for name in settings.front_hosts)
+    floating = settings.front.floating
+    return FrontPlan(
+        name=slug(settings.front.name),
+        machine=first,
+        others=tuple(others),
+        server_name=settings.front.server_name or (public(first.name) if floating is None else floating.host),
+        port=settings.front.port,
+        floating=None if floating is None else floating_plan(floating, first),
+    )
+
+
+def _all_gateways(settings: Settings, hosts: Mapping[str, Machine]) -> tuple[GatewayInstance, ...]:
+    """Those of the first machine come first; each front asks the one beside it, if there are two."""
+    machines = [hosts[name] for name in settings.gateway_hosts]
+    if len(machines) == 1:
+        return _gateways(settings, machines[0], hosts[settings.front_host])
+    return tuple(each for machine in machines for each in _gateways(settings, machine, machine))
 
 
 def _gateways(settings: Settings, machine: Machine, front: Machine) -> tuple[GatewayInstance, ...]:

@@ -10,6 +10,7 @@ from typing import Any
 from slipway.catalog import Catalog, Gpu
 from slipway.catalog import Model as Entry
 from slipway.deployment.claims import Claims
+from slipway.deployment.names import COUNTERS, KEEPALIVED
 from slipway.deployment.references import LOOPBACK, Reference, Side, private, resolved
 from slipway.engines.base import EngineAdapter, Figures, Launch, Program
 from slipway.engines.registry import adapter
@@ -235,15 +236,43 @@ class GatewayInstance:
 
 
 @dataclass(frozen=True, kw_only=True)
+class FloatingPlan:
+    """What two fronts share: an address that moves, counters, a private CA. All secrets follow from one of the stack's."""
+
+    address: str
+    """With the length of its prefix."""
+    interface: str | None
+    """None for the one that has the machine's private address."""
+    router_id: int
+    password: Secret
+    """Of the two keepalived for one another. It passes the network in clear, so it protects from mistakes alone."""
+    counters: Machine
+    """Where the counters run."""
+    counters_port: int
+    counters_password: Secret
+    authority_seed: Secret
+    """From which both fronts make the key of the same private CA."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class FrontPlan:
     """The front: where it runs, and under what name clients reach it."""
 
     name: str
     """What its unit, its step and its port's owner are called, as with an instance."""
     machine: Machine
+    """The only one, or the first."""
     server_name: str
     """May hold a reference."""
     port: int
+    others: tuple[Machine, ...] = ()
+    """Where there is a further one, with a floating address."""
+    floating: FloatingPlan | None = None
+
+    @property
+    def machines(self) -> tuple[Machine, ...]:
+        """All that a front runs on, the first one first."""
+        return (self.machine, *self.others)
 
     @property
     def endpoint(self) -> str:
@@ -289,6 +318,10 @@ class Deployment:
         """The engines on one machine."""
         return [instance for instance in self.instances if instance.machine == machine]
 
+    def gateways_on(self, machine: Machine) -> list[GatewayInstance]:
+        """The gateways on one machine, the one of all teams first."""
+        return [gateway for gateway in self.gateways if gateway.machine == machine]
+
     def of(self, model: str) -> list[Instance]:
         """The engines that serve one model."""
         return [instance for instance in self.instances if instance.served.name == model]
@@ -296,8 +329,13 @@ class Deployment:
     def runs(self, machine: Machine) -> list[str]:
         """What runs on a machine, by the name of its instances."""
         names = [instance.name for instance in self.on(machine)]
-        names += [gateway.name for gateway in self.gateways if gateway.machine == machine]
-        return [*names, self.front.name] if self.front.machine == machine else names
+        names += [gateway.name for gateway in self.gateways_on(machine)]
+        if machine not in self.front.machines:
+            return names
+        if self.front.floating is None:
+            return [*names, self.front.name]
+        counters = [COUNTERS] if machine == self.front.floating.counters else []
+        return [*names, *counters, self.front.name, KEEPALIVED]
 
     def known(self, value: Any) -> Any:
         """Plain data with every reference in its texts replaced by the address, as far as it is known before an `up`.

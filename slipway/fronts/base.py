@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from slipway.deployment.types import Deployment
+    from slipway.deployment.types import Deployment, Machine
 
 
 class FrontAdapter(Protocol):
@@ -26,5 +26,5 @@ class FrontAdapter(Protocol):
     def tls_versions(self) -> tuple[str, ...]:
         """What it offers clients."""
 
-    def variables(self, deployment: Deployment) -> dict[str, Any]:
-        """The role's variables; secrets stay `Secret`s, addresses references."""
+    def variables(self, deployment: Deployment, machine: Machine) -> dict[str, Any]:
+        """The role's variables on one of the front's machines; secrets stay `Secret`s, addresses references."""

@@ -4,7 +4,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from slipway.deployment.types import Deployment
-from slipway.layers import acceptance, base, engines, front, gateway, models, preflight, programs, vacate
+from slipway.layers import (
+    acceptance,
+    base,
+    counters,
+    engines,
+    floating,
+    front,
+    gateway,
+    models,
+    preflight,
+    programs,
+    vacate,
+)
 from slipway.layers.step import Step
 
 
@@ -16,6 +28,8 @@ class Layer:
     title: str
     """In the type of its resource, ``slipway:layers:<title>``."""
     steps: Callable[[Deployment], list[Step]]
+    optional: bool = False
+    """Whether it is left out where it has no steps."""
 
 
 LAYERS = (
@@ -26,7 +40,9 @@ LAYERS = (
     Layer("vacate", "Vacate", vacate.steps),
     Layer("engines", "Engines", engines.steps),
     Layer("gateway", "Gateway", gateway.steps),
+    Layer("counters", "Counters", counters.steps, optional=True),
     Layer("front", "Front", front.steps),
+    Layer("floating", "Floating", floating.steps, optional=True),
     Layer("acceptance", "Acceptance", acceptance.steps),
 )
 """Bottom up: a step names only steps of layers before its own."""

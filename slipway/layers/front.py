@@ -1,20 +1,22 @@
-"""The front: TLS on the one machine that clients reach, worded by the front's adapter."""
+"""The front: TLS on the machine that clients reach, or on both that share an address, worded by the front's adapter."""
 
 from slipway.deployment.types import Deployment
 from slipway.fronts import adapter
-from slipway.layers import base
+from slipway.layers import base, counters
 from slipway.layers.step import Step, step_key
 
 
 def steps(deployment: Deployment) -> list[Step]:
-    """One step."""
+    """One step per front."""
     front, role = deployment.front, deployment.settings.front.name
+    shared = tuple(step.key for step in counters.steps(deployment))
     return [
         Step(
-            machine=front.machine,
+            machine=machine,
             instance=front.name,
             role=role,
-            variables=adapter(role).variables(deployment),
-            after=(step_key(front.machine, base.NAME),),
+            variables=adapter(role).variables(deployment, machine),
+            after=(step_key(machine, base.NAME), *shared),
         )
+        for machine in front.machines
     ]

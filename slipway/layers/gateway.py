@@ -47,9 +47,9 @@ def callers(deployment: Deployment, gateway: GatewayInstance) -> tuple[str, ...]
     A front elsewhere calls from its address in the private network, if it says which one that is. The gateway's own machine
     is among the callers then: it probes the gateway at the address on which that listens, and so comes from there.
     """
-    front = deployment.front.machine
-    if front == gateway.machine:
+    if gateway.machine in deployment.front.machines:
         return ()
+    front = deployment.front.machine
     if not front.has_private_address:
         return None
     return private(front.name), private(gateway.machine.name)

@@ -1,6 +1,6 @@
 """Preflight: what each machine must offer before anything on it is changed."""
 
-from slipway.deployment.names import UNIT
+from slipway.deployment.names import COUNTERS, UNIT
 from slipway.deployment.types import Deployment, Machine
 from slipway.layers.step import Step
 from slipway.settings.errors import path
@@ -58,11 +58,13 @@ def ports(deployment: Deployment, machine: Machine) -> list[dict[str, object]]:
     keys = ("gateway.port", "gateway.private_port")
     found += [
         _port(each.port, each.name, "the gateway", key)
-        for each, key in zip(deployment.gateways, keys, strict=False)
-        if each.machine == machine
+        for each, key in zip(deployment.gateways_on(machine), keys, strict=False)
     ]
-    if deployment.front.machine == machine:
-        found.append(_port(deployment.front.port, deployment.front.name, "the front", "front.port"))
+    front = deployment.front
+    if machine in front.machines:
+        found.append(_port(front.port, front.name, "the front", "front.port"))
+    if front.floating is not None and machine == front.floating.counters:
+        found.append(_port(front.floating.counters_port, COUNTERS, "the counters", "front.floating.counters_port"))
     return found
 
 

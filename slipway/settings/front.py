@@ -1,18 +1,56 @@
 """The front: TLS, who may reach it, and the only service that listens outside."""
 
+from ipaddress import ip_interface
 from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import Field, model_validator
 
 from slipway.fronts import DEFAULT, names
 from slipway.settings.base import Section
-from slipway.settings.types import Address, HostName, LocalPath, Network, Origin, Port, PositiveCount
+from slipway.settings.types import (
+    Address,
+    FloatingAddress,
+    HostName,
+    InterfaceName,
+    LocalPath,
+    Network,
+    Origin,
+    Port,
+    PositiveCount,
+    RouterId,
+    StrongSecret,
+)
 
 if TYPE_CHECKING:
     FrontName = str
 else:
     FrontName = Literal[names()]
     """One of the folders of `slipway.fronts`."""
+
+
+FRONTS = 2
+"""How many there are with a floating address."""
+
+
+class Floating(Section):
+    """One address for two fronts, which moves to the second when the first is lost."""
+
+    address: FloatingAddress
+    """The address with the length of its network's prefix, such as `10.0.0.100/24`; free in the network of both hosts."""
+    secret: StrongSecret
+    """From it follow the private CA, the password of the counters and the one of keepalived: `openssl rand -hex 32` makes
+    one. Another secret is another CA, which clients have to be given."""
+    interface: InterfaceName | None = None
+    """The network interface of both hosts that gets the address. Default: the one that has their private address."""
+    router_id: RouterId = 51
+    """The number of the pair (VRRP), another one than that of any other pair in the network."""
+    counters_port: Port = 6379
+    """The port of the counters that the fronts share, on the first one's private address."""
+
+    @property
+    def host(self) -> str:
+        """The address alone."""
+        return str(ip_interface(self.address).ip)
 
 
 class Front(Section):
@@ -23,9 +61,12 @@ class Front(Section):
     pool: HostName | None = None
     """The pool on whose first machine it runs. Default: where the gateway runs."""
     server_name: Address | None = None
-    """The name or address in the endpoint's URL and in its certificate. Default: the front host's `address`."""
+    """The name or address in the endpoint's URL and in its certificate. Default: the floating address, or the front
+    host's `address`."""
     extra_names: tuple[Address, ...] = Field(default_factory=tuple)
     """Further names and addresses for the certificate."""
+    floating: Floating | None = None
+    """Two fronts and gateways, on the pool's first two machines, behind one address. Default: one of each."""
     port: Port = 443
     """The port that clients reach."""
     certificate_file: LocalPath | None = None

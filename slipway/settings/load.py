@@ -148,7 +148,7 @@ def stack_names(root: Path) -> list[str]:
     )
 
 
-_OWN = (("gateway", "engine_key"), ("gateway", "teams", "*", "key"))
+_OWN = (("gateway", "engine_key"), ("gateway", "teams", "*", "key"), ("front", "floating", "secret"))
 """Secrets that are Slipway's own: it may make them up. All others are somebody's: providers' keys, hubs' tokens."""
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from slipway.settings.base import Misfit, Section
-from slipway.settings.front import Front
+from slipway.settings.front import FRONTS, Front
 from slipway.settings.gateway import Gateway
 from slipway.settings.models import Model, RoutedModel, ServedModel, Task
 from slipway.settings.pools import Pool
@@ -57,15 +57,32 @@ class Settings(Section):
         return {name: model for name, model in self.models.items() if isinstance(model, ServedModel)}
 
     @property
+    def gateway_pool(self) -> str:
+        """The name of the pool that the gateway is on."""
+        return self.gateway.pool or (EDGE if EDGE in self.pools else next(iter(self.pools)))
+
+    @property
+    def gateway_hosts(self) -> tuple[str, ...]:
+        """The names of the machines that run a gateway: one, or two beside fronts with a floating address."""
+        count = 1 if self.front.floating is None else FRONTS
+        return tuple(machine.name for machine in self.machines_of(self.gateway_pool)[:count])
+
+    @property
+    def front_hosts(self) -> tuple[str, ...]:
+        """The names of the machines that run a front; the first one has the floating address at first, and the counters."""
+        if self.front.floating is not None or self.front.pool is None:
+            return self.gateway_hosts
+        return (self.machines_of(self.front.pool)[0].name,)
+
+    @property
     def gateway_host(self) -> str:
-        """The name of the machine that runs the gateway."""
-        pool = self.gateway.pool or (EDGE if EDGE in self.pools else next(iter(self.pools)))
-        return self.machines_of(pool)[0].name
+        """The name of the machine that runs the gateway, or the first."""
+        return self.gateway_hosts[0]
 
     @property
     def front_host(self) -> str:
-        """The name of the machine that runs the front."""
-        return self.gateway_host if self.front.pool is None else self.machines_of(self.front.pool)[0].name
+        """The name of the machine that runs the front, or the first."""
+        return self.front_hosts[0]
 
     @property
     def has_private_gateway(self) -> bool:

@@ -10,6 +10,7 @@ from slipway.engines.registry import options as engines
 from slipway.settings.base import Problem
 from slipway.settings.errors import path
 from slipway.settings.filters import problems
+from slipway.settings.front import FRONTS
 from slipway.settings.gateway import OWN_TEAMS
 from slipway.settings.models import ProvidedModel, RoutedModel, ServedModel
 
@@ -287,11 +288,16 @@ def _teams(settings: Settings) -> Iterator[Problem]:
 
 
 def _ports(settings: Settings) -> Iterator[Problem]:
-    host, gateway, front = settings.gateway_host, settings.gateway, settings.front
-    ports: dict[str, list[tuple[tuple[str | int, ...], int]]] = {host: [(("gateway", "port"), gateway.port)]}
-    if settings.has_private_gateway:
-        ports[host].append((("gateway", "private_port"), gateway.private_port))
-    ports.setdefault(settings.front_host, []).append((("front", "port"), front.port))
+    gateway, front = settings.gateway, settings.front
+    ports: dict[str, list[tuple[tuple[str | int, ...], int]]] = {}
+    for host in settings.gateway_hosts:
+        ports[host] = [(("gateway", "port"), gateway.port)]
+        if settings.has_private_gateway:
+            ports[host].append((("gateway", "private_port"), gateway.private_port))
+    for host in settings.front_hosts:
+        ports.setdefault(host, []).append((("front", "port"), front.port))
+    if front.floating is not None:
+        ports[settings.front_host].append((("front", "floating", "counters_port"), front.floating.counters_port))
     for name, model in settings.served.items():
         if model.engine.port is not None and settings.pool_of(model) in settings.pools:
             for machine in settings.machines_of(settings.pool_of(model)):
@@ -306,17 +312,44 @@ def _ports(settings: Settings) -> Iterator[Problem]:
             yield first, f"{both} are both {port} on {name}; one would not start: choose another port"
 
 
+def _floating(settings: Settings) -> Iterator[Problem]:
+    """A floating address needs two machines for it, and is none of them."""
+    floating = settings.front.floating
+    if floating is None:
+        return
+    pool = settings.gateway_pool
+    if settings.front.pool not in {None, pool}:
+        yield (
+            ("front", "pool"),
+            (
+                f"the gateway is in the pool {pool}; with a floating address each front asks the gateway beside it: remove "
+                "front.pool, or give gateway.pool the same"
+            ),
+        )
+    if len(settings.machines_of(pool)) < FRONTS:
+        yield (
+            ("front", "floating"),
+            f"the pool {pool} has one machine; the address could move nowhere: add a second one, or remove floating",
+        )
+    for name, machine in settings.machines.items():
+        if floating.host in {machine.address, machine.private_address}:
+            yield (
+                ("front", "floating", "address"),
+                f"{floating.host} is the address of {name}; it could not move: choose one that no machine has",
+            )
+
+
 def _addresses(settings: Settings) -> Iterator[Problem]:
     """Services that other machines call need a private address to listen on, and engines a key."""
-    gateway, front = settings.gateway_host, settings.front_host
+    gateways, fronts = settings.gateway_hosts, settings.front_hosts
     called: dict[str, None] = {}
     for model in settings.served.values():
         if settings.pool_of(model) in settings.pools:
             names = (machine.name for machine in settings.machines_of(settings.pool_of(model)))
-            called |= dict.fromkeys(name for name in names if name != gateway)
+            called |= dict.fromkeys(name for name in names if gateways != (name,))
     engines = list(called)
-    if gateway != front:
-        called[gateway] = None
+    if gateways != fronts or len(fronts) > 1:
+        called |= dict.fromkeys(gateways)
     for name, machine in settings.machines.items():
         if name in called and not machine.has_private_address:
             yield (
@@ -339,6 +372,7 @@ def _addresses(settings: Settings) -> Iterator[Problem]:
 RULES = (
     (_machines, _pools, _names, _tasks),
     (_references,),
+    (_floating,),
     (_circles, _privacy, _same_tasks, _filters, _teams, _ports, _addresses),
 )
 """Those of one row look at the settings together; a later row takes for granted that the earlier ones found nothing."""

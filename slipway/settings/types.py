@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, GetJsonSchemaHandle
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
+_INTERFACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,14}")
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _IP_VERSION = 4
 _USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
@@ -90,6 +91,32 @@ def network(value: str) -> str:
         return str(ipaddress.ip_network(value))
     except ValueError as error:
         raise ValueError(f"{error}; nobody could be admitted by it: write it like 10.20.0.0/16") from None
+
+
+def floating_address(value: str) -> str:
+    """An IPv4 address with the length of its prefix, that hosts of one network can hand to each other."""
+    try:
+        found = ipaddress.ip_interface(value)
+    except ValueError:
+        raise ValueError(f"{value!r} is no address with a prefix; write it like 10.0.0.100/24") from None
+    network = found.network
+    if found.version != _IP_VERSION or "/" not in value:
+        raise ValueError(f"{value!r} has no prefix, or is no IPv4 address; write it like 10.0.0.100/24")
+    if network.prefixlen < network.max_prefixlen - 1 and found.ip in {
+        network.network_address,
+        network.broadcast_address,
+    }:
+        raise ValueError(
+            f"{value!r} is the network itself or its broadcast address; no host could have it: choose another"
+        )
+    return str(found)
+
+
+def interface_name(value: str) -> str:
+    """A network interface of Linux."""
+    if not _INTERFACE.fullmatch(value):
+        raise ValueError(f"{value!r} is no network interface; write it as `ip link` does, such as eth0")
+    return value
 
 
 def user_name(value: str) -> str:
@@ -368,6 +395,9 @@ HostKey = Annotated[str, Field(pattern=r"^(ssh|ecdsa|sk)-[a-z0-9@.-]+ [A-Za-z0-9
 Address = Annotated[str, AfterValidator(address)]
 PrivateAddress = Annotated[str, AfterValidator(private_address)]
 Network = Annotated[str, AfterValidator(network)]
+FloatingAddress = Annotated[str, AfterValidator(floating_address)]
+InterfaceName = Annotated[str, AfterValidator(interface_name)]
+RouterId = Annotated[int, BeforeValidator(not_boolean), Field(ge=1, le=255)]
 UserName = Annotated[str, AfterValidator(user_name)]
 ModelName = Annotated[str, AfterValidator(model_name)]
 ProviderName = Annotated[str, AfterValidator(provider_name)]

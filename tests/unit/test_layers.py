@@ -382,6 +382,7 @@ def test_files_in_a_home_are_shown_to_the_service() -> None:
 def described() -> Iterator[tuple[str, Step]]:
     """A step of each role, of stacks that use all of them."""
     documents = [good(), pair(), many(), changed(good(), "pools.main.gpus", 1), changed(good(), "models.m", HUB_MODEL)]
+    documents.append(changed(pair(), "front.floating", {"address": "10.0.0.100/24", "secret": THIRD_KEY}))
     documents += [changed(good(), "models.m", model_of(name)) for name in packages()]
     documents += [changed(good(), "gateway.name", name) for name in gateways.names()]
     documents += [changed(good(), "front.name", name) for name in fronts.names()]

@@ -13,12 +13,12 @@ The form, as `routes.lua` of role nginx reads it::
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from math import lcm
 from typing import Any
 
 from slipway.deployment.references import LOOPBACK
-from slipway.deployment.types import Deployment, GatewayInstance, Instance, Route
+from slipway.deployment.types import Deployment, GatewayInstance, Instance, Machine, Route
 from slipway.settings.models import Task
 
 _PROBES: Mapping[Task, tuple[str, Mapping[str, Any]]] = {
@@ -30,13 +30,15 @@ _PROBES: Mapping[Task, tuple[str, Mapping[str, Any]]] = {
 """The smallest request of each task, by which an engine proves that it works. A transcription has no small one."""
 
 
-def routes(deployment: Deployment) -> dict[str, Any]:
-    """The contents of routes.json; keys in it are `Secret`s, addresses may be references."""
+def routes(deployment: Deployment, machine: Machine) -> dict[str, Any]:
+    """The contents of routes.json for the front on `machine`; keys in it are `Secret`s, addresses may be references."""
     gateway, front = deployment.settings.gateway, deployment.settings.front
+    # The one beside it, where there is one.
+    gateways = deployment.gateways_on(machine) or deployment.gateways
     return {
-        "models": {route.name: _model(deployment, route) for route in deployment.routes.values()},
+        "models": {route.name: _model(deployment, route, machine) for route in deployment.routes.values()},
         "aliases": {alias: route.name for route in deployment.routes.values() for alias in route.aliases},
-        "gateways": {"open": _peer(deployment.gateways[0]), "private": _private_gateway(deployment)},
+        "gateways": {"open": _peer(gateways[0]), "private": _private_gateway(gateways)},
         "fast_path": gateway.fast_path,
         "timeout_s": gateway.request_timeout_s,
         "extra_fields": {path: list(fields) for path, fields in gateway.extra_fields.items()},
@@ -48,32 +50,32 @@ def _peer(gateway: GatewayInstance) -> dict[str, Any]:
     return {"address": gateway.address, "port": gateway.port}
 
 
-def _private_gateway(deployment: Deployment) -> dict[str, Any] | None:
+def _private_gateway(gateways: Sequence[GatewayInstance]) -> dict[str, Any] | None:
     """The gateway that knows no provider; None where there is none, and then no team is private."""
-    return next((_peer(each) for each in deployment.gateways if each.private_only), None)
+    return next((_peer(each) for each in gateways if each.private_only), None)
 
 
-def _model(deployment: Deployment, route: Route) -> dict[str, Any]:
+def _model(deployment: Deployment, route: Route, machine: Machine) -> dict[str, Any]:
     return {
         "task": str(route.task),
         "context_window": route.context_window,
         "max_output_tokens": route.max_output_tokens,
         "fallbacks": list(route.fallbacks),
         "provided": any(target in deployment.provided for target in route.targets),
-        "backends": list(_backends(deployment, route)),
+        "backends": list(_backends(deployment, route, machine)),
     }
 
 
-def _backends(deployment: Deployment, route: Route) -> Iterator[dict[str, Any]]:
+def _backends(deployment: Deployment, route: Route, machine: Machine) -> Iterator[dict[str, Any]]:
     replicas = {target: deployment.of(target) for target in route.targets}
     # So that every weight is a whole number, however many replicas share one target's.
     common = lcm(*(len(instances) for instances in replicas.values() if instances))
     for target, weight in route.targets.items():
         for instance in replicas[target]:
-            yield _backend(deployment, route, instance, weight * common // len(replicas[target]))
+            yield _backend(route, instance, machine, weight * common // len(replicas[target]))
 
 
-def _backend(deployment: Deployment, route: Route, instance: Instance, weight: int) -> dict[str, Any]:
+def _backend(route: Route, instance: Instance, machine: Machine, weight: int) -> dict[str, Any]:
     served, probe = instance.served, _PROBES.get(route.task)
     return {
         "id": f"{route.name}@{instance.machine.name}/{instance.name}",
@@ -82,13 +84,13 @@ def _backend(deployment: Deployment, route: Route, instance: Instance, weight: i
         "port": instance.port,
         "model": served.name,
         "key": served.engine_key,
-        "native": sorted(served.adapter.native) if _reached(deployment, instance) else [],
+        "native": sorted(served.adapter.native) if _reached(machine, instance) else [],
         "weight": weight,
         "health": served.adapter.health_path,
         "probe": None if probe is None else {"path": probe[0], "body": {"model": served.name, **probe[1]}},
     }
 
 
-def _reached(deployment: Deployment, instance: Instance) -> bool:
-    """Whether the front can ask it: one that listens on another machine's loopback is for the gateway there alone."""
-    return instance.address != LOOPBACK or instance.machine == deployment.front.machine
+def _reached(machine: Machine, instance: Instance) -> bool:
+    """Whether the front on `machine` can ask it: what listens on another machine's loopback is for the gateway there alone."""
+    return instance.address != LOOPBACK or instance.machine == machine

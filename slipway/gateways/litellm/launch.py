@@ -80,7 +80,7 @@ class Litellm:
         files["administrator.sh"] = File(content=_ADMINISTRATOR)
         # LiteLLM looks for the key check beside its configuration, and for all else where Python does.
         files["custom_auth.py"] = File(content=role_file("litellm", "custom_auth.py"))
-        whom = "the models" if gateway == deployment.gateways[0] else "private teams"
+        whom = "the models" if gateway == deployment.gateways_on(gateway.machine)[0] else "private teams"
         return Launch(
             description=f"the gateway LiteLLM to {whom}",
             command=(

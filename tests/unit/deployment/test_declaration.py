@@ -81,9 +81,10 @@ class Told:
         ]
         return found
 
-    def gateway(self, name: str) -> dict[str, Any]:
-        (found,) = [told for key, told in self.of_role("service").items() if key.endswith(f"/{name}")]
-        return found
+    def gateway(self, name: str, machine: str | None = None) -> dict[str, Any]:
+        """What a gateway is told, on the first machine that has it unless another one is meant."""
+        found = {key: told for key, told in self.of_role("service").items() if key.endswith(f"/{name}")}
+        return next(iter(found.values())) if machine is None else found[f"{machine}/{name}"]
 
     def routes(self, gateway: str = "litellm") -> dict[str, Any]:
         found: dict[str, Any] = self.gateway(gateway)["service_files"]["routes.json"]["content"]
@@ -104,8 +105,8 @@ class Told:
 
     @property
     def front(self) -> dict[str, Any]:
-        (found,) = self.of_role("nginx").values()
-        return found
+        """What the front is told, or the first."""
+        return next(iter(self.of_role("nginx").values()))
 
 
 def flags_of(told: dict[str, Any]) -> dict[str, str]:
@@ -131,6 +132,11 @@ def loaded(told: dict[str, Any]) -> str:
     """What an engine loads: by a flag, or by the file from which it is given its model."""
     given = told["service_files"].get("model.json")
     return str(given["content"]["file"]) if given else flags_of(told)["model"]
+
+
+def machines_of(told: Told, role: str) -> list[str]:
+    """Where a role is applied, in the order of the steps."""
+    return [step.machine.name for step in told.steps.values() if step.role == role]
 
 
 Node = list[dict[str, Any]]
@@ -437,7 +443,7 @@ def checked_before(told: Told, node: Node) -> Iterator[int]:
 
 def gateway_argument(name: str, kind: Callable[[str], Any] = str) -> Reader:
     def read(told: Told, node: Node) -> Iterator[Any]:
-        command = told.gateway(node[-1]["name"])["service_command"]
+        command = told.gateway(node[-1]["name"], node[-1]["machine"])["service_command"]
         yield kind(command[command.index(name) + 1])
 
     return read
@@ -534,7 +540,7 @@ FIGURES: dict[str, Reader | str] = {
             [
                 step.instance
                 for step in told.steps.values()
-                if step.machine.name == node[-1]["name"] and step.role in {"service", "nginx"}
+                if step.machine.name == node[-1]["name"] and step.role in {"service", "nginx", "counters", "keepalived"}
             ]
         ]
     ),
@@ -657,7 +663,7 @@ FIGURES: dict[str, Reader | str] = {
     ),
     "gateways[].release": locked("litellm", "litellm"),
     "gateways[].machine": lambda told, node: (
-        step.machine.name for step in told.steps.values() if step.instance == node[-1]["name"]
+        step.machine.name for key, step in told.steps.items() if key == f"{node[-1]['machine']}/{node[-1]['name']}"
     ),
     "gateways[].address": both(gateway_argument("--host"), upstream("address")),
     "gateways[].port": both(gateway_argument("--port", int), upstream("port")),
@@ -670,8 +676,14 @@ FIGURES: dict[str, Reader | str] = {
     "teams[].parallelRequests": lambda told, node: iter([told.team(node[-1]["name"])["parallel_requests"]]),
     "teams[].tokensPerMonth": lambda told, node: iter([told.team(node[-1]["name"])["tokens_per_month"]]),
     "front.name": lambda told, node: (step.role for step in told.steps.values() if step.role == "nginx"),
-    "front.machine": lambda told, node: (
-        step.machine.name for step in told.steps.values() if step.role in {"nginx", "acceptance"}
+    "front.machine": lambda told, node: (machines_of(told, role)[0] for role in ("nginx", "acceptance")),
+    "front.machines": lambda told, node: (machines_of(told, role) for role in ("nginx", "acceptance", "keepalived")),
+    "front.floatingAddress": lambda told, node: (
+        each["keepalived_address"] for each in told.of_role("keepalived").values()
+    ),
+    "front.counters.machine": lambda told, node: iter(machines_of(told, "counters")),
+    "front.counters.port": lambda told, node: (
+        each["nginx_counters"]["port"] for each in told.of_role("nginx").values()
     ),
     "front.serverName": both(
         lambda told, node: iter([told.front["nginx_server_name"]]),

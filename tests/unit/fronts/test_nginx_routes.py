@@ -14,7 +14,7 @@ from tests.unit.settings.documents import OTHER_KEY, changed, good, many, with_c
 
 def told(of: Deployment) -> dict[str, Any]:
     """routes.json as it is written, with secrets opened and addresses put in."""
-    found: dict[str, Any] = seen(of, routes(of))
+    found: dict[str, Any] = seen(of, routes(of, of.front.machine))
     return found
 
 
@@ -39,8 +39,8 @@ def test_an_engine_that_the_front_asks() -> None:
 
 def test_keys_stay_secrets() -> None:
     of = deployment(many())
-    assert isinstance(routes(of)["models"]["embedder"]["backends"][0]["key"], Secret)
-    assert OTHER_KEY not in repr(routes(of))
+    assert isinstance(routes(of, of.front.machine)["models"]["embedder"]["backends"][0]["key"], Secret)
+    assert OTHER_KEY not in repr(routes(of, of.front.machine))
 
 
 def test_weights_are_those_of_the_gateway() -> None:

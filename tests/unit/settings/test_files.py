@@ -125,7 +125,8 @@ def test_what_is_encrypted_in_a_wrong_place_is_refused() -> None:
     assert problem == (
         'slipway:platform.models["qwen-1.5b"].engine.environment.TOKEN: is encrypted, and no secret is kept there: its value '
         "would be readable in the stack's state and on the hosts; keep secrets in models.*.source.token, providers.*.key, "
-        "gateway.teams.*.key, gateway.engine_key, or have the host's own administration bring it"
+        "gateway.teams.*.key, gateway.engine_key, front.floating.secret, or have the "
+        "host's own administration bring it"
     )
 
 

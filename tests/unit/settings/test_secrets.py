@@ -79,6 +79,7 @@ def test_the_places_of_a_stack() -> None:
         ("providers", "*", "key"),
         ("gateway", "teams", "*", "key"),
         ("gateway", "engine_key"),
+        ("front", "floating", "secret"),
     }
 
 
