@@ -59,6 +59,7 @@ def workspace(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Workspace
             "PULUMI_CONFIG_PASSPHRASE": f"canary-{secrets.token_hex(16)}",
             "SLIPWAY_KEY_DEMO": secrets.token_hex(32),
             "SLIPWAY_ENGINE_KEY": secrets.token_hex(32),
+            "SLIPWAY_FRONT_SECRET": secrets.token_hex(32),
         },
     )
 

@@ -31,7 +31,7 @@ def test_the_units_are_confined() -> None:
     assert counters["ExecStart"] == ["/usr/bin/valkey-server /etc/slipway/counters/counters.conf"]
     assert counters["User"] == ["slipway-counters"]
     assert counters["SocketBindAllow"] == ["tcp:7000"]
-    keepalived = unit(shown("keepalived", "slipway-keepalived.service.j2"))
+    keepalived = unit(shown("keepalived", "slipway-keepalived.service.j2", keepalived_interface="eth0"))
     assert keepalived["CapabilityBoundingSet"][-1] == "CAP_NET_ADMIN CAP_NET_BROADCAST CAP_NET_RAW"
     for each in (counters, keepalived):
         assert each["NoNewPrivileges"] == ["yes"]
