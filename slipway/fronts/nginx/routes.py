@@ -13,21 +13,13 @@ The form, as `routes.lua` of role nginx reads it::
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from math import lcm
 from typing import Any
 
 from slipway.deployment.references import LOOPBACK
 from slipway.deployment.types import Deployment, GatewayInstance, Instance, Route
-from slipway.settings.models import Task
-
-_PROBES: Mapping[Task, tuple[str, Mapping[str, Any]]] = {
-    Task.CHAT: ("/v1/completions", {"prompt": "x", "max_tokens": 1}),
-    Task.COMPLETION: ("/v1/completions", {"prompt": "x", "max_tokens": 1}),
-    Task.EMBEDDING: ("/v1/embeddings", {"input": "x"}),
-    Task.RERANK: ("/v1/rerank", {"query": "x", "documents": ["x"]}),
-}
-"""The smallest request of each task, by which an engine proves that it works. A transcription has no small one."""
+from slipway.engines.probes import PROBES
 
 
 def routes(deployment: Deployment) -> dict[str, Any]:
@@ -74,7 +66,7 @@ def _backends(deployment: Deployment, route: Route) -> Iterator[dict[str, Any]]:
 
 
 def _backend(deployment: Deployment, route: Route, instance: Instance, weight: int) -> dict[str, Any]:
-    served, probe = instance.served, _PROBES.get(route.task)
+    served, probe = instance.served, PROBES.get(route.task)
     return {
         "id": f"{route.name}@{instance.machine.name}/{instance.name}",
         "group": served.name,

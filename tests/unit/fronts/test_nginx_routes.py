@@ -33,7 +33,7 @@ def test_an_engine_that_the_front_asks() -> None:
         "native": sorted(of.served["embedder"].adapter.native),
         "weight": 1,
         "health": "/health",
-        "probe": {"path": "/v1/embeddings", "body": {"model": "embedder", "input": "x"}},
+        "probe": {"path": "/v1/embeddings", "body": {"model": "embedder", "input": "Hello"}},
     }
 
 
