@@ -49,7 +49,8 @@ class Double:
         mode: how it answers: "well"; "die" (closes at once); "headers" (sends the head of a stream, then closes);
             "empty" (a stream of no events);
             "middle" (closes after two events); "error" (a stream whose first event is an error); "hang" (no
-            answer); "silent" (no answer, and no word about its health either); or a status.
+            answer); "full" (no answer, while its metrics tell of work for others); "silent" (no answer, and no word
+            about its health either); or a status.
         pace_s: time between two events of a stream.
         words: what it answers; a stream says one after the other.
         go_on: while it is not set, a stream waits after its first event.
@@ -133,6 +134,10 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         if self.double.mode == "silent":
             self.double.left.wait(60)
+        if self.path == "/metrics":
+            steps = time.monotonic() if self.double.mode == "full" else 1
+            self._send(f'# TYPE steps counter\nsteps_total{{model="x"}} {steps}\nother 3\n'.encode(), "text/plain", 200)
+            return
         self._json({"status": "ok"}, 200 if self.path == "/health" else 404)
 
     def do_POST(self) -> None:
@@ -156,9 +161,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, raw: bytes) -> None:
         mode = self.double.mode
-        if mode in {"hang", "silent"}:
+        if mode in {"hang", "full", "silent"}:
             self.double.left.wait(60)
-        if mode in {"die", "hang", "silent"}:
+        if mode in {"die", "hang", "full", "silent"}:
             self.close_connection = True
             return
         if mode.isdigit():
@@ -174,9 +179,11 @@ class _Handler(BaseHTTPRequestHandler):
             self._json(found or {"detail": "Not Found"}, 200 if found else 404)
 
     def _json(self, data: Any, status: int) -> None:
-        content = json.dumps(data).encode()
+        self._send(json.dumps(data).encode(), "application/json", status)
+
+    def _send(self, content: bytes, kind: str, status: int) -> None:
         self.send_response(status)
-        self.send_header("content-type", "application/json")
+        self.send_header("content-type", kind)
         self.send_header("content-length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)

@@ -83,6 +83,7 @@ def backend(name: str, url: str, *, native: Sequence[str] = (), **more: Any) -> 
         "weight": 1,
         "health": "/health",
         "probe": PROBE,
+        "progress": {"path": "/metrics", "counter": "steps_total"},
         **more,
     }
 

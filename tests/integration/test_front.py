@@ -560,6 +560,37 @@ def test_a_silent_engine_is_left_for_another_and_comes_back(front: Front, make: 
     assert len(silent.asked) == seen + 1
 
 
+def test_an_engine_that_hangs_is_told_from_one_that_is_full(front: Front, make: Callable[..., Double]) -> None:
+    """Both tell that they are healthy, and answer nothing; the one that is full computes for others."""
+    bad, good = make("bad"), make("good")
+    models = {
+        "tiny": model(
+            backend("tiny", bad.url, native=ALL, weight=1, group="a"),
+            backend("tiny", good.url, native=ALL, weight=0, group="b"),
+        )
+    }
+    state = lambda: front.state()["backends"][f"tiny@{bad.port}"]["state"]  # noqa: E731
+    front.serve(models=models)
+    bad.mode = "full"
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(front.chat, "tiny")
+        until(lambda: bad.probed >= 4)
+        assert state() == "well"
+        assert not waiting.done()
+        bad.mode = "hang"
+        # New requests go elsewhere at once when it is noticed; the one that waits for it leaves a little later.
+        until(lambda: state() == "slow")
+        asked = len(bad.asked)
+        assert front.chat("tiny").is_success
+        assert len(bad.asked) == asked
+        assert waiting.result(timeout=30).is_success
+    assert state() == "silent"
+    assert [each.body["model"] for each in good.asked] == ["tiny-inside", "tiny-inside"]
+    bad.mode = "well"
+    bad.left.set()
+    until(lambda: state() == "well")
+
+
 def test_a_dead_engine_is_seen_and_comes_back(front: Front, engine: Double) -> None:
     engine.kill()
     state = lambda: front.state()["backends"][f"tiny@{engine.port}"]["state"]  # noqa: E731

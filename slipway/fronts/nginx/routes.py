@@ -4,7 +4,8 @@ The form, as `routes.lua` of role nginx reads it::
 
     {"models": {NAME: {"task", "context_window", "max_output_tokens", "fallbacks": [NAME], "provided": BOOL,
                        "backends": [{"id", "group", "address", "port", "model", "key", "native": [FAMILY], "weight",
-                                     "health": PATH, "probe": {"path", "body"} or null}]}},
+                                     "health": PATH, "probe": {"path", "body"} or null,
+                                     "progress": {"path", "counter"} or null}]}},
      "aliases": {ALIAS: NAME}, "gateways": {"open": {"address", "port"}, "private": {"address", "port"} or null},
      "fast_path": BOOL, "timeout_s": SECONDS, "extra_fields": {PATH: [FIELD]}, "allowed_origins": [ORIGIN]}
 
@@ -19,6 +20,7 @@ from typing import Any
 
 from slipway.deployment.references import LOOPBACK
 from slipway.deployment.types import Deployment, GatewayInstance, Instance, Route
+from slipway.engines.base import EngineAdapter
 from slipway.engines.probes import PROBES
 
 
@@ -78,7 +80,15 @@ def _backend(deployment: Deployment, route: Route, instance: Instance, weight: i
         "weight": weight,
         "health": served.adapter.health_path,
         "probe": None if probe is None else {"path": probe[0], "body": {"model": served.name, **probe[1]}},
+        "progress": _progress(served.adapter),
     }
+
+
+def _progress(adapter: EngineAdapter) -> dict[str, str] | None:
+    """Where the engine tells how much it has computed; None where it does not."""
+    if adapter.metrics_path is None or adapter.progress_counter is None:
+        return None
+    return {"path": adapter.metrics_path, "counter": adapter.progress_counter}
 
 
 def _reached(deployment: Deployment, instance: Instance) -> bool:

@@ -34,6 +34,7 @@ def test_an_engine_that_the_front_asks() -> None:
         "weight": 1,
         "health": "/health",
         "probe": {"path": "/v1/embeddings", "body": {"model": "embedder", "input": "Hello"}},
+        "progress": {"path": "/metrics", "counter": "vllm:iteration_tokens_total_count"},
     }
 
 

@@ -22,6 +22,9 @@ function M.take(data)
             assert(backend.id and backend.address and backend.port and backend.model, "a backend of " .. name
                 .. " has no id, address, port or model")
             assert(type(backend.weight) == "number", "a backend of " .. name .. " has no weight")
+            local progress = backend.progress
+            assert(progress == nil or (progress.path and progress.counter), "the progress of a backend of " .. name
+                .. " has no path or counter")
             backend.name = name
             backend.families = {}
             for _, family in ipairs(backend.native) do
