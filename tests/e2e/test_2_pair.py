@@ -20,6 +20,7 @@ from cryptography.x509.oid import NameOID
 
 from slipway.deployment.names import port
 from tests.e2e.conftest import Workspace, arrivals_of, client, hosts_of
+from tests.e2e.load import load
 from tests.e2e.stack import Stack, ssh
 from tests.unit.settings.documents import changed
 from tools.lab import HostSpec
@@ -276,13 +277,89 @@ def test_requests_that_wait_for_an_engine_when_it_is_killed_are_answered_by_the_
 
         with ThreadPoolExecutor(24) as pool:
             answers = [pool.submit(ask, kind) for kind in ("completion", "chat", "stream") * 8]
-            time.sleep(3)
+            time.sleep(0.5)
             waiting = sum(not answer.done() for answer in answers)
             ssh(victim.address, "sudo systemctl kill --kill-whom=all --signal=KILL slipway-tiny-llama")
             texts = [answer.result() for answer in answers]
     print(f"{waiting} of {len(texts)} requests waited for the engine that was killed")
     assert waiting > 0
     assert all(texts)
+
+
+@pytest.mark.parametrize(
+    "what",
+    ["systemctl kill --kill-whom=all --signal={} slipway-tiny-llama", "pkill -{} -f 'VLLM::[E]ngineCore'"],
+    ids=["the-whole-engine", "its-core"],
+)
+def test_nothing_is_lost_while_an_engine_hangs(
+    pair: Stack,
+    workspace: Workspace,
+    pair_hosts: tuple[HostSpec, HostSpec],
+    site_certificate: tuple[Path, Path],
+    what: str,
+) -> None:
+    """Clients give up after 20 s. Of the core alone: its server goes on, and tells that all is well."""
+    victim = pair_hosts[1]
+    key = workspace.secrets["SLIPWAY_KEY_DEMO"]
+    with client(pair, site_certificate[0], key) as api:
+        until_asked(api, victim)
+    with journals_told(pair_hosts[0]), load(lambda: client(pair, site_certificate[0], key, timeout_s=20)) as found:
+        time.sleep(2)
+        ssh(victim.address, f"sudo {what.format('STOP')}")
+        try:
+            time.sleep(15)
+            before = found.answered
+            time.sleep(5)
+            assert found.answered > before + 20, "the other engine is not asked at its usual pace"
+        finally:
+            ssh(victim.address, f"sudo {what.format('CONT')}")
+        time.sleep(2)
+    assert found.lost == []
+    assert [error for error in found.broken if "backend was lost in the middle" not in error] == []
+    with client(pair, site_certificate[0], key) as api:
+        until_asked(api, victim)
+
+
+def test_nothing_is_lost_while_an_engines_host_is_cut_off(
+    pair: Stack, workspace: Workspace, pair_hosts: tuple[HostSpec, HostSpec], site_certificate: tuple[Path, Path]
+) -> None:
+    victim = pair_hosts[1]
+    key = workspace.secrets["SLIPWAY_KEY_DEMO"]
+    cut = "ip link set host0 down; sleep 12; ip link set host0 up"
+    with journals_told(pair_hosts[0]), load(lambda: client(pair, site_certificate[0], key, timeout_s=20)) as found:
+        time.sleep(2)
+        ssh(victim.address, f"sudo systemd-run --no-block sh -c 'sleep 1; {cut}'")
+        time.sleep(8)
+        before = found.answered
+        time.sleep(3)
+        assert found.answered > before + 20, "the other engine is not asked at its usual pace"
+        time.sleep(6)
+    assert found.lost == []
+    assert [error for error in found.broken if "backend was lost in the middle" not in error] == []
+    with client(pair, site_certificate[0], key) as api:
+        until_asked(api, victim)
+
+
+@pytest.mark.parametrize("http2", [False, True], ids=["http1", "http2"])
+def test_nothing_is_lost_while_the_front_reloads_and_the_gateway_is_killed(
+    pair: Stack,
+    workspace: Workspace,
+    pair_hosts: tuple[HostSpec, HostSpec],
+    site_certificate: tuple[Path, Path],
+    http2: bool,
+) -> None:
+    """A connection that is closed while it is idle is the client's to open again: the SDK's own retries, as they come."""
+    front = pair_hosts[0].address
+    key = workspace.secrets["SLIPWAY_KEY_DEMO"]
+    with (
+        journals_told(pair_hosts[0]),
+        load(lambda: client(pair, site_certificate[0], key, retries=2, http2=http2)) as found,
+    ):
+        time.sleep(1)
+        ssh(front, "sudo systemctl kill --kill-whom=all --signal=KILL slipway-litellm")
+        ssh(front, "for i in $(seq 20); do sudo systemctl reload slipway-nginx; sleep 0.3; done")
+    assert (found.lost, found.broken) == ([], [])
+    assert found.answered > 20
 
 
 def until_asked(api: openai.OpenAI, host: HostSpec) -> None:

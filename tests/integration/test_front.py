@@ -560,6 +560,23 @@ def test_a_silent_engine_is_left_for_another_and_comes_back(front: Front, make: 
     assert len(silent.asked) == seen + 1
 
 
+def test_a_stream_that_has_begun_on_an_engine_that_falls_silent_ends_with_an_error(
+    front: Front, engine: Double
+) -> None:
+    assert front.chat("tiny").is_success
+    engine.go_on.clear()
+    began = time.monotonic()
+    with ThreadPoolExecutor(1) as pool:
+        stream = pool.submit(front.chat, "tiny", stream=True)
+        until(lambda: len(engine.asked) == 2)
+        engine.mode = "silent"
+        text = stream.result(timeout=60).text
+    engine.go_on.set()
+    assert "lost in the middle" in text
+    assert "[DONE]" not in text
+    assert time.monotonic() - began > 5
+
+
 def test_an_engine_that_hangs_is_told_from_one_that_is_full(front: Front, make: Callable[..., Double]) -> None:
     """Both tell that they are healthy, and answer nothing; the one that is full computes for others."""
     bad, good = make("bad"), make("good")

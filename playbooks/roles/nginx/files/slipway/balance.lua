@@ -19,8 +19,14 @@ function M.set(id, state)
     local before = M.state(id)
     if before ~= state then
         dict:set("s|" .. id, state)
+        dict:set("e|" .. id, ngx.now())
         ngx.log(state == "well" and ngx.NOTICE or ngx.WARN, "backend ", id, " is ", state)
     end
+end
+
+-- Whether a backend has been silent for so long.
+function M.silent_for(id, seconds)
+    return M.state(id) == "silent" and ngx.now() - (dict:get("e|" .. id) or 0) >= seconds
 end
 
 -- A backend failed a request; it is left alone for a while, as far as there are others.

@@ -21,6 +21,7 @@ local PASSED = {"accept", "anthropic-beta", "anthropic-version", "content-type",
 local GENERATES = {chat = true, completions = true, responses = true, messages = true}
 local MAX_CHOICES = 128
 local MAX_LOST = 2
+local BEGUN_SILENT_S = 5
 
 local function whole_number(value)
     return type(value) == "number" and value >= 0 and value == math.floor(value) and value or nil
@@ -144,6 +145,10 @@ local function try(request, peer, name, backend)
             return "late"
         end
         if id and not begun and balance.state(id) == "silent" and balance.another(ctx.backends, tried) then
+            return "left"
+        end
+        -- Nobody else can go on with what has begun; a pause of the network is no reason to end it.
+        if id and begun and balance.silent_for(id, BEGUN_SILENT_S) then
             return "left"
         end
     end
