@@ -250,6 +250,14 @@ def test_what_is_no_request_is_answered_in_json(front: Front, request_: bytes, s
     assert json.loads(body)["error"]["code"] == code
 
 
+@pytest.mark.parametrize("expects", [False, True])
+def test_who_brings_no_key_is_refused_before_the_body_is_sent(front: Front, expects: bool) -> None:
+    """The body that the headers promise never comes, and is not asked for."""
+    head = b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n"
+    answer = raw(front, head + (b"Expect: 100-continue\r\n" if expects else b"") + b"\r\n")
+    assert answer.startswith(b"HTTP/1.1 401 "), answer
+
+
 @pytest.mark.parametrize(
     ("body", "code"),
     [

@@ -55,6 +55,8 @@ function M.send(refusal, anthropic)
     for name, value in pairs(refusal.headers) do
         ngx.header[name] = value
     end
+    -- Else nginx would ask for a body that nobody reads.
+    ngx.req.clear_header("Expect")
     ngx.print(body)
     return ngx.eof()
 end
