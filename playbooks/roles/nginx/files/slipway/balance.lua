@@ -10,6 +10,7 @@ local M = {}
 local dict = ngx.shared.slipway_health
 local RANK = {well = 0, slow = 1, failed = 2, silent = 3, gone = 3}
 local REST_S = 15
+local BUSY_S = 1
 
 function M.state(id)
     return dict:get("s|" .. id) or "well"
@@ -34,9 +35,10 @@ function M.failed(id)
     dict:set("f|" .. id, true, REST_S)
 end
 
--- Something came from a backend.
-function M.heard(id, now)
+-- Something came from a backend, for a client's connection.
+function M.heard(id, now, connection)
     dict:set("l|" .. id, now)
+    dict:set("c|" .. id, connection, BUSY_S)
 end
 
 function M.last_heard(id)
@@ -109,10 +111,12 @@ end
 local TOGETHER_S = 5
 local SUSPECTED_S = 120
 
--- A backend was lost under a request. others: whether it had other requests. Returns whether this one was there alone: of
--- several that are lost together, none is known to be to blame.
-function M.lost(id, others)
-    local together = others or dict:get("d|" .. id)
+-- A backend was lost under a request of a client's connection. others: whether it had other requests. Returns whether this
+-- one was there alone: of several that are lost together, none is known to be to blame. One that comes among others' is not
+-- alone either, though they had just been answered.
+function M.lost(id, others, connection)
+    local last = dict:get("c|" .. id)
+    local together = others or dict:get("d|" .. id) or (last ~= nil and last ~= connection)
     dict:set("d|" .. id, true, TOGETHER_S)
     return not together
 end

@@ -136,7 +136,7 @@ local function try(request, peer, name, backend)
         local now = ngx.now()
         if id and now - last_touch > 0.2 then
             last_touch = now
-            balance.heard(id, now)
+            balance.heard(id, now, ngx.var.connection)
         end
     end
     local function patience()
@@ -288,7 +288,7 @@ local function answer(request, steps)
                 end
                 if verdict == "lost" then
                     -- A request that takes its backend down is not to take the next one as well.
-                    if balance.lost(chosen.id, others) then
+                    if balance.lost(chosen.id, others, ngx.var.connection) then
                         balance.suspect(files.sha256(request.raw))
                         return found
                     end
