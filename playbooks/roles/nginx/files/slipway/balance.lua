@@ -10,6 +10,7 @@ local M = {}
 local dict = ngx.shared.slipway_health
 local RANK = {well = 0, slow = 1, failed = 2, silent = 3, gone = 3}
 local REST_S = 15
+local NOTED_S = 0.2
 
 function M.state(id)
     return dict:get("s|" .. id) or "well"
@@ -28,9 +29,14 @@ function M.failed(id)
     dict:set("f|" .. id, true, REST_S)
 end
 
--- Something came from a backend.
+-- Something came from a backend. To note it now and then is enough; the difference may be negative where the clock was set.
+local noted = {}
+
 function M.heard(id, now)
-    dict:set("l|" .. id, now)
+    if math.abs(now - (noted[id] or 0)) > NOTED_S then
+        noted[id] = now
+        dict:set("l|" .. id, now)
+    end
 end
 
 function M.last_heard(id)
@@ -57,6 +63,9 @@ end
 -- Weights share the requests out over what a name stands for; among the replicas of one it is that with the fewest requests.
 -- Weight 0 comes when there is no other.
 function M.choose(backends, tried)
+    if #backends == 1 then
+        return not tried[backends[1].id] and backends[1] or nil
+    end
     local best, left = math.huge, {}
     for _, backend in ipairs(backends) do
         if not tried[backend.id] then
