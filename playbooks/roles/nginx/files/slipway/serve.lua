@@ -442,7 +442,8 @@ end
 
 -- The content phase.
 function M.run()
-    local headers = ngx.req.get_headers(100)
+    -- Without what looks a name that is missing up once more, in another spelling.
+    local headers = setmetatable(ngx.req.get_headers(100), nil)
     local routes, teams = files.content("routes"), files.content("teams")
     -- Each look at a variable of nginx costs microseconds.
     local ctx = {
