@@ -26,8 +26,8 @@ SALT = "5a" * 16
 PROBE = {"path": "/v1/completions", "body": {"model": "tiny-inside", "prompt": "x", "max_tokens": 1}}
 
 
-def configuration(folder: Path, port: int, **variables: Any) -> str:
-    """nginx.conf as the role renders it, but for the journal: that is a file here."""
+def configuration(folder: Path, port: int, log: Path | None = None, **variables: Any) -> str:
+    """nginx.conf as the role renders it, but for the journal: that is another socket, or a file here."""
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, autoescape=False)  # noqa: S701
     environment.filters["to_json"] = json.dumps
     known: dict[str, Any] = {}
@@ -43,7 +43,11 @@ def configuration(folder: Path, port: int, **variables: Any) -> str:
         **variables,
     }
     text = environment.from_string((ROLE / "templates/nginx.conf.j2").read_text()).render(known)
-    return text.replace("syslog:server=unix:/dev/log,nohostname,tag=front", str(folder / "access"))
+    journal = "syslog:server=unix:/dev/log"
+    assert journal in text, f"the role's nginx.conf has no {journal} any more"
+    if log is not None:
+        return text.replace(journal, f"syslog:server=unix:{log}")
+    return text.replace(f"{journal},nohostname,tag=front", str(folder / "access"))
 
 
 def team(name: str, **more: Any) -> dict[str, Any]:
@@ -109,13 +113,15 @@ class Front:
     Attributes:
         folder: of its files.
         gateway: where the gateway listens, as host and port; by default nowhere.
-        workers: of nginx.
+        workers: of nginx; None for as many as the role has.
+        log: a socket that takes the log of requests in place of a file.
         variables: of the role, where they are not the defaults.
     """
 
     folder: Path
     gateway: tuple[str, int] = ("127.0.0.1", 9)
-    workers: int = 2
+    workers: int | None = 2
+    log: Path | None = None
     variables: Mapping[str, Any] = field(default_factory=dict)
     port: int = 0
     stamp: int = 0
@@ -128,7 +134,8 @@ class Front:
 
     @property
     def journal(self) -> str:
-        return (self.folder / "journal").read_text() + (self.folder / "access").read_text()
+        requests = "" if self.log is not None else (self.folder / "access").read_text()
+        return (self.folder / "journal").read_text() + requests
 
     @property
     def usage(self) -> list[dict[str, Any]]:
@@ -154,8 +161,9 @@ class Front:
 
     def again(self) -> None:
         """Start it, as after a stop."""
-        text = configuration(self.folder, self.port, **self.variables)
-        text = text.replace("worker_processes auto;", f"worker_processes {self.workers};")
+        text = configuration(self.folder, self.port, self.log, **self.variables)
+        if self.workers is not None:
+            text = text.replace("worker_processes auto;", f"worker_processes {self.workers};")
         (self.folder / "nginx.conf").write_text(text)
         command = ["/usr/sbin/nginx", "-e", "stderr", "-c", self.folder / "nginx.conf"]
         command += ["-g", f"daemon off; pid {self.folder}/pid;" + ("user root;" if os.geteuid() == 0 else "")]
@@ -177,7 +185,8 @@ class Front:
         deadline = time.monotonic() + timeout_s
         while True:
             found = self.journal.count
-            if all(found(f"{name}.json is in use, SHA-256 {digest}") >= self.workers for name, digest in wanted):
+            workers = self.workers or os.cpu_count() or 1
+            if all(found(f"{name}.json is in use, SHA-256 {digest}") >= workers for name, digest in wanted):
                 return
             assert time.monotonic() < deadline, self.journal[-4000:]
             time.sleep(0.05)

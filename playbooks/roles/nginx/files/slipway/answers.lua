@@ -48,7 +48,7 @@ end
 
 -- Which release of which engine answers is nobody's business. An unescaped quote is never within a text.
 local function discreet(text)
-    if find(text, '"system_fingerprint":', 1, true) then
+    if find(text, 'system_fingerprint":', 1, true) then
         text = text:gsub('"system_fingerprint":%s*"[^"]*"', '"system_fingerprint":null')
     end
     return text
@@ -201,7 +201,8 @@ function M.stream(answer, name, request, usage, calls)
                 break
             end
             usage.events = usage.events + 1
-            if find(rest, '"usage":', at, true) then
+            -- Without the quote before it, of which every event has dozens.
+            if find(rest, 'usage":', at, true) then
                 local event = sub(rest, at, to)
                 local hidden = false
                 if find(event, '"usage":%s*{') then

@@ -11,6 +11,7 @@ local dict = ngx.shared.slipway_health
 local RANK = {well = 0, slow = 1, failed = 2, silent = 3, gone = 3}
 local REST_S = 15
 local BUSY_S = 1
+local NOTED_S = 0.2
 
 function M.state(id)
     return dict:get("s|" .. id) or "well"
@@ -35,10 +36,20 @@ function M.failed(id)
     dict:set("f|" .. id, true, REST_S)
 end
 
--- Something came from a backend, for a client's connection.
+-- Something came from a backend, for a client's connection. To note it now and then is enough; the difference may be negative
+-- where the clock was set.
+local noted = {}
+
 function M.heard(id, now, connection)
-    dict:set("l|" .. id, now)
-    dict:set("c|" .. id, connection, BUSY_S)
+    if math.abs(now - (noted[id] or 0)) > NOTED_S then
+        noted[id] = now
+        dict:set("l|" .. id, now)
+        local last = dict:get("c|" .. id)
+        dict:set("c|" .. id, connection, BUSY_S)
+        if last and last ~= connection then
+            dict:set("o|" .. id, true, BUSY_S)
+        end
+    end
 end
 
 function M.last_heard(id)
@@ -65,6 +76,9 @@ end
 -- Weights share the requests out over what a name stands for; among the replicas of one it is that with the fewest requests.
 -- Weight 0 comes when there is no other.
 function M.choose(backends, tried)
+    if #backends == 1 then
+        return not tried[backends[1].id] and backends[1] or nil
+    end
     local best, left = math.huge, {}
     for _, backend in ipairs(backends) do
         if not tried[backend.id] then
@@ -116,7 +130,7 @@ local SUSPECTED_S = 120
 -- alone either, though they had just been answered.
 function M.lost(id, others, connection)
     local last = dict:get("c|" .. id)
-    local together = others or dict:get("d|" .. id) or (last ~= nil and last ~= connection)
+    local together = others or dict:get("d|" .. id) or dict:get("o|" .. id) or (last ~= nil and last ~= connection)
     dict:set("d|" .. id, true, TOGETHER_S)
     return not together
 end

@@ -11,6 +11,13 @@ local function mine(pid, name)
     return "w|" .. pid .. "|" .. name
 end
 
+-- Under which names a gauge is kept: this worker's part, and the whole. Made once; there are as many as teams and backends.
+local names = setmetatable({}, {__index = function(known, name)
+    local found = {mine(ngx.worker.pid(), name), "g|" .. name}
+    known[name] = found
+    return found
+end})
+
 -- A worker says that it is there.
 function M.register()
     dict:set(PID_PREFIX .. ngx.worker.pid(), true)
@@ -18,22 +25,25 @@ end
 
 -- Count one up; returns how many there are.
 function M.enter(name)
-    dict:incr(mine(ngx.worker.pid(), name), 1, 0)
-    return dict:incr("g|" .. name, 1, 0)
+    local kept = names[name]
+    dict:incr(kept[1], 1, 0)
+    return dict:incr(kept[2], 1, 0)
 end
 
--- Count one down.
+-- Count one down; returns how many are left.
 function M.leave(name)
-    dict:incr(mine(ngx.worker.pid(), name), -1, 0)
-    local left = dict:incr("g|" .. name, -1, 0)
+    local kept = names[name]
+    dict:incr(kept[1], -1, 0)
+    local left = dict:incr(kept[2], -1, 0)
     if left and left < 0 then
-        dict:set("g|" .. name, 0)
+        dict:set(kept[2], 0)
     end
+    return left or 0
 end
 
 -- How many there are.
 function M.get(name)
-    return dict:get("g|" .. name) or 0
+    return dict:get(names[name][2]) or 0
 end
 
 -- Give back what workers held that are gone.

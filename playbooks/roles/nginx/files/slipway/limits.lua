@@ -42,18 +42,19 @@ local function guess(team, model)
     return dict:get(key("e", team.name, model)) or FIRST_GUESS
 end
 
--- The headers that tell a client what is left, as OpenAI's API names them.
-local function headers(team, now)
+-- The headers that tell a client what is left, as OpenAI's API names them. held: of the request just admitted, or nil.
+local function headers(team, now, held)
     local found, reset = {}, math.ceil((minute(now) + 1) * MINUTE_S - now)
     if team.requests_per_minute then
-        local used = dict:get(key("r", team.name, minute(now))) or 0
+        local used = held and held.requests or dict:get(key("r", team.name, minute(now))) or 0
         found["x-ratelimit-limit-requests"] = team.requests_per_minute
         found["x-ratelimit-remaining-requests"] = math.max(0, team.requests_per_minute - used)
         found["x-ratelimit-reset-requests"] = reset .. "s"
     end
     if team.tokens_per_minute then
         found["x-ratelimit-limit-tokens"] = team.tokens_per_minute
-        found["x-ratelimit-remaining-tokens"] = math.max(0, team.tokens_per_minute - used_tokens(team, now))
+        found["x-ratelimit-remaining-tokens"] = math.max(0, team.tokens_per_minute
+            - (held and held.tokens or used_tokens(team, now)))
         found["x-ratelimit-reset-tokens"] = reset .. "s"
     end
     return found
@@ -79,7 +80,8 @@ function M.admit(team, request, now)
     end
     if team.requests_per_minute then
         local mine = key("r", team.name, minute(now))
-        if dict:incr(mine, 1, 0, 3 * MINUTE_S) > team.requests_per_minute then
+        held.requests = dict:incr(mine, 1, 0, 3 * MINUTE_S)
+        if held.requests > team.requests_per_minute then
             dict:incr(mine, -1)
             M.release(held)
             return nil, {limit = team.requests_per_minute .. " requests per minute", wait_s = wait_s}
@@ -90,11 +92,13 @@ function M.admit(team, request, now)
         local prompt = math.ceil(request.bytes / BYTES_PER_TOKEN)
         local answer = request.generates and (request.max_tokens or guess(team, request.model)) or 0
         local wanted = math.min(prompt + answer, request.context or math.huge)
-        local used = used_tokens(team, now)
         local mine = key("t", team.name, held.minute)
         -- Counted first and looked at then, so that two at the same time cannot both have the last of it. A request that is
         -- larger than the whole limit runs alone, and the minutes after pay for it.
-        local after = dict:incr(mine, wanted, used, 3 * MINUTE_S)
+        local after = dict:incr(mine, wanted)
+        if not after then
+            after = dict:incr(mine, wanted, used_tokens(team, now), 3 * MINUTE_S)
+        end
         if after > team.tokens_per_minute and after > wanted then
             dict:incr(mine, -wanted)
             if held.counted then
@@ -103,7 +107,7 @@ function M.admit(team, request, now)
             M.release(held)
             return nil, {limit = team.tokens_per_minute .. " tokens per minute", wait_s = wait_s}
         end
-        held.reserved = wanted
+        held.reserved, held.tokens = wanted, after
     end
     return held
 end
@@ -127,7 +131,7 @@ function M.settle(held, tokens_in, tokens_out, answered, now)
     end
     if team.tokens_per_minute then
         local mine = key("t", team.name, held.minute)
-        if dict:get(mine) then
+        if used ~= held.reserved then
             dict:incr(mine, used - held.reserved)
         end
         if minute(now) ~= held.minute and used > held.reserved then
@@ -137,8 +141,11 @@ function M.settle(held, tokens_in, tokens_out, answered, now)
         end
         if tokens_out then
             local name = key("e", team.name, held.model)
-            local before = dict:get(name) or tokens_out
-            dict:set(name, math.ceil(before * 0.8 + tokens_out * 0.2))
+            local before = dict:get(name)
+            local after = math.ceil((before or tokens_out) * 0.8 + tokens_out * 0.2)
+            if after ~= before then
+                dict:set(name, after)
+            end
         end
     end
     if team.tokens_per_month and used > 0 then

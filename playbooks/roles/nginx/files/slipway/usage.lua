@@ -46,6 +46,25 @@ local ORDER = {
     "first_seconds", "error", "counted",
 }
 
+-- The names of a request's figures, made once for each team, model and class of status.
+local names = {}
+
+local function names_of(team, model, class)
+    local found = names[team .. "|" .. model .. "|" .. class]
+    if not found then
+        local labels = ('{team="%s",model="%s"'):format(team, model)
+        found = {
+            requests = "slipway_requests_total" .. labels .. (',status="%dxx"}'):format(class),
+            tokens_in = "slipway_tokens_total" .. labels .. ',direction="in"}',
+            tokens_out = "slipway_tokens_total" .. labels .. ',direction="out"}',
+            seconds = "slipway_request_seconds_sum" .. labels .. "}",
+            count = "slipway_request_seconds_count" .. labels .. "}",
+        }
+        names[team .. "|" .. model .. "|" .. class] = found
+    end
+    return found
+end
+
 -- Note a request. record: the fields of ORDER; nil ones are left out.
 function M.note(record, now)
     local parts = {}
@@ -65,16 +84,16 @@ function M.note(record, now)
             day = nil
         end
     end
-    local labels = ('{team="%s",model="%s"'):format(record.team or "", record.model or "")
-    dict:incr("slipway_requests_total" .. labels .. (',status="%dxx"}'):format(math.floor(record.status / 100)), 1, 0)
+    local figures = names_of(record.team or "", record.model or "", math.floor(record.status / 100))
+    dict:incr(figures.requests, 1, 0)
     if record["in"] then
-        dict:incr("slipway_tokens_total" .. labels .. ',direction="in"}', record["in"], 0)
+        dict:incr(figures.tokens_in, record["in"], 0)
     end
     if record.out then
-        dict:incr("slipway_tokens_total" .. labels .. ',direction="out"}', record.out, 0)
+        dict:incr(figures.tokens_out, record.out, 0)
     end
-    dict:incr("slipway_request_seconds_sum" .. labels .. "}", record.seconds, 0)
-    dict:incr("slipway_request_seconds_count" .. labels .. "}", 1, 0)
+    dict:incr(figures.seconds, record.seconds, 0)
+    dict:incr(figures.count, 1, 0)
 end
 
 local HELP = {
