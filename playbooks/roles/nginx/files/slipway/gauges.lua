@@ -1,4 +1,4 @@
--- Counts of what runs at this moment, over all workers: requests of a team, requests on a backend.
+-- Counts of what runs at this moment, over all workers: requests of a team, the money they may cost, requests on a backend.
 --
 -- Every worker keeps its own part beside the whole, so that what a killed worker held can be given back.
 
@@ -16,16 +16,16 @@ function M.register()
     dict:set(PID_PREFIX .. ngx.worker.pid(), true)
 end
 
--- Count one up; returns how many there are.
-function M.enter(name)
-    dict:incr(mine(ngx.worker.pid(), name), 1, 0)
-    return dict:incr("g|" .. name, 1, 0)
+-- Count one up, or a whole number of them; returns how many there are.
+function M.enter(name, count)
+    dict:incr(mine(ngx.worker.pid(), name), count or 1, 0)
+    return dict:incr("g|" .. name, count or 1, 0)
 end
 
--- Count one down.
-function M.leave(name)
-    dict:incr(mine(ngx.worker.pid(), name), -1, 0)
-    local left = dict:incr("g|" .. name, -1, 0)
+-- Count as many down.
+function M.leave(name, count)
+    dict:incr(mine(ngx.worker.pid(), name), -(count or 1), 0)
+    local left = dict:incr("g|" .. name, -(count or 1), 0)
     if left and left < 0 then
         dict:set("g|" .. name, 0)
     end

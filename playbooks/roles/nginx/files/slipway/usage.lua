@@ -4,6 +4,7 @@
 -- holds no content. Files older than the retention are removed.
 
 local cjson = require "cjson"
+local money = require "slipway.money"
 
 local M = {}
 
@@ -42,8 +43,8 @@ local function opened(now)
 end
 
 local ORDER = {
-    "time", "request", "team", "key", "asked", "model", "backend", "path", "stream", "in", "out", "status", "seconds",
-    "first_seconds", "error", "counted",
+    "time", "request", "team", "key", "asked", "model", "backend", "path", "stream", "in", "out", "money",
+    "currency", "status", "seconds", "first_seconds", "error", "counted", "aside",
 }
 
 -- Note a request. record: the fields of ORDER; nil ones are left out.
@@ -73,6 +74,9 @@ function M.note(record, now)
     if record.out then
         dict:incr("slipway_tokens_total" .. labels .. ',direction="out"}', record.out, 0)
     end
+    if record.money then
+        dict:incr("slipway_money_total" .. labels .. (',currency="%s"}'):format(record.currency), record.money, 0)
+    end
     dict:incr("slipway_request_seconds_sum" .. labels .. "}", record.seconds, 0)
     dict:incr("slipway_request_seconds_count" .. labels .. "}", 1, 0)
 end
@@ -80,6 +84,7 @@ end
 local HELP = {
     slipway_requests_total = {"counter", "Requests, by team, model and class of status."},
     slipway_tokens_total = {"counter", "Tokens, by team, model and direction."},
+    slipway_money_total = {"counter", "What tokens cost, by team, model and currency; nothing of models without a price."},
     slipway_request_seconds = {"summary", "How long requests took, in seconds."},
 }
 
@@ -96,7 +101,8 @@ function M.metrics(more)
             lines[#lines + 1] = "# TYPE " .. family .. " " .. HELP[family][1]
             told = family
         end
-        lines[#lines + 1] = key .. " " .. ("%.14g"):format(dict:get(key))
+        local value = dict:get(key)
+        lines[#lines + 1] = key .. " " .. ("%.14g"):format(family == "slipway_money_total" and money.units(value) or value)
     end
     for _, line in ipairs(more) do
         lines[#lines + 1] = line
