@@ -5,7 +5,7 @@ Nothing is looked up or converted: a stack has one currency, and a model without
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from slipway.settings.base import Problem, Section
@@ -35,12 +35,12 @@ def price_of(models: Mapping[str, Model], name: str) -> TokenPrice | None:
     return first if all(other == first for other in others) else None
 
 
-def problems(settings: Settings, reached: Mapping[str, frozenset[str]]) -> Iterator[Problem]:
+def problems(settings: Settings, reached: Mapping[str, Collection[str]]) -> Iterator[Problem]:
     """What is wrong with prices and limits of money.
 
     Args:
         settings: the stack's.
-        reached: the names that may answer the requests of each team, fall-backs included.
+        reached: the names that may answer each team whose money is limited, fall-backs included.
     """
     for name, model in settings.models.items():
         if model.price is None:
@@ -60,8 +60,8 @@ def problems(settings: Settings, reached: Mapping[str, frozenset[str]]) -> Itera
                 ("models", name, "price", "output"),
                 "missing; what the model generates would cost nothing: set it, to 0 where that is meant",
             )
-    for team, entry in settings.gateway.teams.items():
-        for name in sorted(reached[team]) if entry.money_per_month is not None else ():
+    for team, names in reached.items():
+        for name in sorted(names):
             if not _tells_tokens(settings, name):
                 why, mend = "is for transcription and tells no tokens", ""
             elif price_of(settings.models, name) is None:

@@ -288,9 +288,8 @@ def _teams(settings: Settings) -> Iterator[Problem]:
 
 
 def _prices(settings: Settings) -> Iterator[Problem]:
-    yield from prices.problems(
-        settings, {team: frozenset(_reached(settings, entry)) for team, entry in settings.gateway.teams.items()}
-    )
+    limited = {name: team for name, team in settings.gateway.teams.items() if team.money_per_month is not None}
+    yield from prices.problems(settings, {name: set(_reached(settings, team)) for name, team in limited.items()})
 
 
 def _reached(settings: Settings, team: Team) -> Iterator[str]:
