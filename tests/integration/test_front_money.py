@@ -1,20 +1,26 @@
 """What tokens cost at the front: on the bill, against a team's limit, in the figures; the real nginx, stand-in engines."""
 
+import os
 import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from slipway.deployment.teams import teams
+from slipway.fronts.nginx.routes import routes
 from slipway.settings.types import MOST_MONEY
 from slipway.usage.money import billionths
 from slipway.usage.records import sums
 from tests.integration.asking import TEXT, until, words
 from tests.integration.backend_double import USAGE, Double
 from tests.integration.front import Front, backend, model, team
+from tests.unit.deployment.stacks import deployment
+from tests.unit.settings.documents import good, with_changes
 
 PRICE = {"input": 1_500_000, "output": 6_000_000}
 """EUR 1.50 and EUR 6 for a million tokens, as routes.json has it."""
@@ -251,12 +257,51 @@ def test_a_limit_that_comes_later_knows_what_the_month_has_cost(running: Front, 
     assert ask(running, "later").status_code == 429
 
 
-def test_the_largest_limit_is_counted_to_the_last_digit(running: Front, engine: Double) -> None:
+def test_the_highest_price_and_limit_can_be_counted(running: Front, engine: Double) -> None:
     whole = billionths_of(str(MOST_MONEY))
     dear = {"input": 10**12, "output": 0}
     running.serve(team("rich", **per_month(whole)), models={"tiny": {**models(engine)["tiny"], "price": dear}})
     assert ask(running, "rich").status_code == 200
     assert running.usage[-1]["money"] == USAGE["prompt_tokens"] * 10**9
+
+
+def test_what_a_killed_worker_had_set_aside_is_given_back(running: Front, engine: Double) -> None:
+    running.serve(team("kept", **per_month(1)), models=models(engine))
+    running.serve(team("kept", **per_month(most(running, "kept"))), models=models(engine))
+    engine.go_on.clear()
+    with ThreadPoolExecutor() as pool:
+        held = pool.submit(running.ask, "/v1/chat/completions", "kept", **{"model": "tiny", **ASKED, "stream": True})
+        until(lambda: len(engine.asked) == 1)
+        assert ask(running, "kept").status_code == 429
+        assert running.process is not None
+        children = Path(f"/proc/{running.process.pid}/task/{running.process.pid}/children").read_text().split()
+        for child in children:
+            os.kill(int(child), signal.SIGKILL)
+        with pytest.raises(httpx.HTTPError):
+            held.result()
+        engine.go_on.set()
+    until(lambda: running.ask("/v1/chat/completions", "kept", model="tiny", **ASKED).status_code == 200)
+
+
+def test_what_a_stack_says_is_what_the_front_counts(running: Front, engine: Double) -> None:
+    of = deployment(
+        with_changes(
+            good(),
+            ("models.m.price", {"input": 1.5, "output": 6}),
+            ("gateway.usage", {"currency": "CHF"}),
+            ("gateway.teams.a.money_per_month", 0.001),
+        )
+    )
+    told, limit = routes(of), teams(of)["teams"][0]["money_per_month"]
+    served = {"tiny": {**models(engine)["tiny"], "price": told["models"]["m"]["price"]}}
+    running.serve(team("told", money_per_month=limit), models=served, currency=told["currency"])
+    while ask(running, "told").status_code == 200:
+        pass
+    records = [record for record in running.usage if record["team"] == "told"]
+    (row,) = sums(records, "month")
+    assert (row.currency, row.refused) == ("CHF", 1)
+    assert row.money == Decimal("0.0000315") * (row.requests - 1)
+    assert Decimal("0.0008") < row.money <= Decimal("0.001")
 
 
 def test_a_price_or_limit_without_its_parts_is_refused(running: Front, engine: Double) -> None:

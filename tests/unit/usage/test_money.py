@@ -92,7 +92,11 @@ def test_all_forms_say_the_same(capsys: pytest.CaptureFixture[str]) -> None:
     assert [(row["currency"], row["tokens_in"]) for row in from_csv] == [("EUR", "5"), ("", "7"), ("", "0")]
     table(found)
     printed = capsys.readouterr()
-    assert [line.split("  ")[-1].strip() for line in printed.out.splitlines()[1:4]] == ["1,234.567890 EUR", "no price", "-"]
+    assert [line.split("  ")[-1].strip() for line in printed.out.splitlines()[1:4]] == [
+        "1,234.567890 EUR",
+        "no price",
+        "-",
+    ]
     assert printed.err.startswith("n: used while there was no price")
 
 
