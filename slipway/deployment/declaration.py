@@ -74,6 +74,7 @@ def declaration(deployment: Deployment, raw: object = None) -> dict[str, Any]:
                 "tokensPerMinute": team.tokens_per_minute,
                 "parallelRequests": team.parallel_requests,
                 "tokensPerMonth": team.tokens_per_month,
+                "moneyPerMonth": None if team.money_per_month is None else float(team.money_per_month),
             }
             for name, team in settings.gateway.teams.items()
         ],

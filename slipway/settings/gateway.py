@@ -8,7 +8,9 @@ from slipway.gateways import DEFAULT, names
 from slipway.settings.base import Section
 from slipway.settings.filters import FilterPattern, Filters, KindName
 from slipway.settings.types import (
+    Amount,
     ApiPath,
+    Currency,
     HostName,
     KeyHash,
     KeyId,
@@ -65,6 +67,9 @@ class Team(Section):
     """Requests of the team that may run at once. Default: no limit."""
     tokens_per_month: PositiveCount | None = None
     """Tokens, prompt and completion, that the team may use in a calendar month (UTC). Default: no limit."""
+    money_per_month: Amount | None = None
+    """What the team's tokens may cost in a calendar month (UTC), in `usage.currency`; every model that may answer it needs a
+    price. At most 9 million. Default: no limit."""
     filters: Filters = Field(default_factory=dict)
     """What may not pass: under `in` (what it asks) and `out` (what it is answered) an action for each kind: block, mask or
     log. Default: all passes."""
@@ -90,6 +95,8 @@ class Usage(Section):
 
     retention_days: PositiveCount = 400
     """Days after which a record is removed."""
+    currency: Currency | None = None
+    """What prices and limits of money are in: a code such as EUR. Needed as soon as a model has a price."""
 
 
 class Gateway(Section):

@@ -7,10 +7,11 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, TypeVar
 
 from slipway.engines.registry import options as engines
+from slipway.settings import prices
 from slipway.settings.base import Problem
 from slipway.settings.errors import path
 from slipway.settings.filters import problems
-from slipway.settings.gateway import OWN_TEAMS
+from slipway.settings.gateway import OWN_TEAMS, Team
 from slipway.settings.models import ProvidedModel, RoutedModel, ServedModel
 
 if TYPE_CHECKING:
@@ -286,6 +287,21 @@ def _teams(settings: Settings) -> Iterator[Problem]:
             )
 
 
+def _prices(settings: Settings) -> Iterator[Problem]:
+    limited = {name: team for name, team in settings.gateway.teams.items() if team.money_per_month is not None}
+    yield from prices.problems(settings, {name: set(_reached(settings, team)) for name, team in limited.items()})
+
+
+def _reached(settings: Settings, team: Team) -> Iterator[str]:
+    """The names that may answer a team: those that it may ask, and what they fall back to."""
+    names = names_of(settings)
+    for asked in {names[model] for model in team.models or names if model in names}:
+        for name in _fallen_back(settings, asked):
+            # Nothing of a private team's requests reaches a name that only providers answer for.
+            if not team.private or any(isinstance(each, ServedModel) for _, each in _answers(settings, name)):
+                yield name
+
+
 def _ports(settings: Settings) -> Iterator[Problem]:
     host, gateway, front = settings.gateway_host, settings.gateway, settings.front
     ports: dict[str, list[tuple[tuple[str | int, ...], int]]] = {host: [(("gateway", "port"), gateway.port)]}
@@ -339,7 +355,7 @@ def _addresses(settings: Settings) -> Iterator[Problem]:
 RULES = (
     (_machines, _pools, _names, _tasks),
     (_references,),
-    (_circles, _privacy, _same_tasks, _filters, _teams, _ports, _addresses),
+    (_circles, _privacy, _same_tasks, _filters, _teams, _prices, _ports, _addresses),
 )
 """Those of one row look at the settings together; a later row takes for granted that the earlier ones found nothing."""
 

@@ -526,11 +526,15 @@ def test_an_engine_that_several_use_is_not_lost_by_the_one_request_on_it(
     front.serve(models={"tiny": model(backend("tiny", first.url, native=ALL))})
     with httpx.Client(timeout=30, verify=False, trust_env=False) as other:  # noqa: S501
         headers = {"authorization": f"Bearer {KEYS['open']}"}
-        assert other.post(front.url + "/v1/completions", json={"model": "tiny", "prompt": "x"}, headers=headers).is_success
+        assert other.post(
+            front.url + "/v1/completions", json={"model": "tiny", "prompt": "x"}, headers=headers
+        ).is_success
         models = [backend("tiny", each.url, native=ALL, weight=each is first) for each in (first, second)]
         front.serve(models={"tiny": model(*models)})
         for _ in range(2):  # of each of the workers, which share what they know
-            assert other.post(front.url + "/v1/completions", json={"model": "tiny", "prompt": "x"}, headers=headers).is_success
+            assert other.post(
+                front.url + "/v1/completions", json={"model": "tiny", "prompt": "x"}, headers=headers
+            ).is_success
     first.mode = "die"
     assert front.chat("tiny").is_success
     assert second.asked

@@ -3,11 +3,13 @@
 The form, as `routes.lua` of role nginx reads it::
 
     {"models": {NAME: {"task", "context_window", "max_output_tokens", "fallbacks": [NAME], "provided": BOOL,
+                       "price": {"input", "output"} in millionths for a million tokens, or null,
                        "backends": [{"id", "group", "address", "port", "model", "key", "native": [FAMILY], "weight",
                                      "health": PATH, "probe": {"path", "body"} or null,
                                      "progress": {"path", "counter"} or null}]}},
      "aliases": {ALIAS: NAME}, "gateways": {"open": {"address", "port"}, "private": {"address", "port"} or null},
-     "fast_path": BOOL, "timeout_s": SECONDS, "extra_fields": {PATH: [FIELD]}, "allowed_origins": [ORIGIN]}
+     "currency": CODE or null, "fast_path": BOOL, "timeout_s": SECONDS, "extra_fields": {PATH: [FIELD]},
+     "allowed_origins": [ORIGIN]}
 
 ``backends`` are the engines here that the front asks itself; what else answers for a name is the gateway's to know.
 """
@@ -15,6 +17,7 @@ The form, as `routes.lua` of role nginx reads it::
 from __future__ import annotations
 
 from collections.abc import Iterator
+from decimal import Decimal
 from math import lcm
 from typing import Any
 
@@ -22,6 +25,8 @@ from slipway.deployment.references import LOOPBACK
 from slipway.deployment.types import Deployment, GatewayInstance, Instance, Route
 from slipway.engines.base import EngineAdapter
 from slipway.engines.probes import PROBES
+from slipway.settings.prices import price_of
+from slipway.usage.money import millionths
 
 
 def routes(deployment: Deployment) -> dict[str, Any]:
@@ -31,6 +36,7 @@ def routes(deployment: Deployment) -> dict[str, Any]:
         "models": {route.name: _model(deployment, route) for route in deployment.routes.values()},
         "aliases": {alias: route.name for route in deployment.routes.values() for alias in route.aliases},
         "gateways": {"open": _peer(deployment.gateways[0]), "private": _private_gateway(deployment)},
+        "currency": gateway.usage.currency,
         "fast_path": gateway.fast_path,
         "timeout_s": gateway.request_timeout_s,
         "extra_fields": {path: list(fields) for path, fields in gateway.extra_fields.items()},
@@ -53,9 +59,18 @@ def _model(deployment: Deployment, route: Route) -> dict[str, Any]:
         "context_window": route.context_window,
         "max_output_tokens": route.max_output_tokens,
         "fallbacks": list(route.fallbacks),
+        "price": _price(deployment, route),
         "provided": any(target in deployment.provided for target in route.targets),
         "backends": list(_backends(deployment, route)),
     }
+
+
+def _price(deployment: Deployment, route: Route) -> dict[str, int] | None:
+    price = price_of(deployment.settings.models, route.name)
+    if price is None:
+        return None
+    # What generates nothing has no price for it.
+    return {"input": millionths(price.input), "output": millionths(price.output or Decimal(0))}
 
 
 def _backends(deployment: Deployment, route: Route) -> Iterator[dict[str, Any]]:

@@ -669,6 +669,7 @@ FIGURES: dict[str, Reader | str] = {
     "teams[].tokensPerMinute": lambda told, node: iter([told.team(node[-1]["name"])["tokens_per_minute"]]),
     "teams[].parallelRequests": lambda told, node: iter([told.team(node[-1]["name"])["parallel_requests"]]),
     "teams[].tokensPerMonth": lambda told, node: iter([told.team(node[-1]["name"])["tokens_per_month"]]),
+    "teams[].moneyPerMonth": lambda told, node: iter([units(told.team(node[-1]["name"])["money_per_month"])]),
     "front.name": lambda told, node: (step.role for step in told.steps.values() if step.role == "nginx"),
     "front.machine": lambda told, node: (
         step.machine.name for step in told.steps.values() if step.role in {"nginx", "acceptance"}
@@ -769,7 +770,19 @@ def stacks(root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, De
         **ready(root),
         "certified": deployment(certified(tmp_path_factory.mktemp("certified"))),
         "engines": deployment(engines_of_all_kinds(tmp_path_factory.mktemp("engines"))),
+        "money": deployment(
+            with_changes(
+                good(),
+                ("models.m.price", {"input": 0.1, "output": 2}),
+                ("gateway.usage", {"currency": "EUR"}),
+                ("gateway.teams.a.money_per_month", 49.99),
+            )
+        ),
     }
+
+
+def units(limit: dict[str, Any] | None) -> float | None:
+    return None if limit is None else limit["amount"] / 1e9
 
 
 def test_every_figure_is_what_the_roles_are_told(stacks: dict[str, Deployment]) -> None:

@@ -1,4 +1,4 @@
--- Counts of what runs at this moment, over all workers: requests of a team, requests on a backend.
+-- Counts of what runs at this moment, over all workers: requests of a team, the money they may cost, requests on a backend.
 --
 -- Every worker keeps its own part beside the whole, so that what a killed worker held can be given back.
 
@@ -23,18 +23,18 @@ function M.register()
     dict:set(PID_PREFIX .. ngx.worker.pid(), true)
 end
 
--- Count one up; returns how many there are.
-function M.enter(name)
+-- Count one up, or a whole number of them; returns how many there are.
+function M.enter(name, count)
     local kept = names[name]
-    dict:incr(kept[1], 1, 0)
-    return dict:incr(kept[2], 1, 0)
+    dict:incr(kept[1], count or 1, 0)
+    return dict:incr(kept[2], count or 1, 0)
 end
 
--- Count one down; returns how many are left.
-function M.leave(name)
+-- Count as many down; returns how many are left.
+function M.leave(name, count)
     local kept = names[name]
-    dict:incr(kept[1], -1, 0)
-    local left = dict:incr(kept[2], -1, 0)
+    dict:incr(kept[1], -(count or 1), 0)
+    local left = dict:incr(kept[2], -(count or 1), 0)
     if left and left < 0 then
         dict:set(kept[2], 0)
     end

@@ -24,6 +24,9 @@ local function take_teams(data)
         for _, limit in ipairs({"requests_per_minute", "tokens_per_minute", "parallel_requests", "tokens_per_month"}) do
             assert(team[limit] == nil or type(team[limit]) == "number", limit .. " of team " .. team.name .. " is no number")
         end
+        local money = team.money_per_month
+        assert(money == nil or type(money) == "table" and type(money.amount) == "number" and type(money.currency) == "string",
+            "money_per_month of team " .. team.name .. " has no amount or no currency")
         if team.models then
             team.allowed = {}
             for _, name in ipairs(team.models) do
@@ -41,7 +44,8 @@ local function recall()
         local now = ngx.now()
         usage.recall(now, function(record, time)
             if record.counted and type(record.team) == "string" then
-                limits.restore(record.team, now, time, (tonumber(record["in"]) or 0) + (tonumber(record.out) or 0))
+                limits.restore(record.team, now, time, (tonumber(record["in"]) or 0) + (tonumber(record.out) or 0),
+                    (tonumber(record.money) or 0) + (tonumber(record.aside) or 0), record.currency)
             end
         end)
     end

@@ -1,9 +1,12 @@
--- What a team may still use: requests and tokens of the running minute, tokens of the running month, requests at once.
+-- What a team may still use: requests and tokens of the running minute, tokens and money of the running month, requests at
+-- once.
 --
--- Minutes and months are those of the clock (UTC). Tokens are reserved when a request begins and settled when it ends, by what
--- the engine says it used. What goes beyond a minute's limit is taken from the next one.
+-- Minutes and months are those of the clock (UTC). Tokens and money are reserved when a request begins and settled when it
+-- ends, by what the engine says it used. What goes beyond a minute's limit is taken from the next one. Money is not overdrawn:
+-- who has less left than a request may cost is refused.
 
 local gauges = require "slipway.gauges"
+local money = require "slipway.money"
 
 local M = {}
 
@@ -61,19 +64,65 @@ local function headers(team, now, held)
 end
 M.headers = headers
 
+-- Tokens that a request may take: of its prompt and of its answer.
+local function expected(team, request)
+    local most = request.context or math.huge
+    local prompt = math.min(math.ceil(request.bytes / BYTES_PER_TOKEN), most)
+    local answer = request.generates and (request.max_tokens or guess(team, request.model)) or 0
+    return prompt, math.min(answer, most - prompt)
+end
+
+-- Where it is counted what a team spent. One in another currency is another count.
+local function spent_key(team, now, currency)
+    return key("c", team, month(now) .. "|" .. currency)
+end
+
+-- Set aside what a request may cost; returns nil, or why it is refused.
+local function set_aside(held, team, request, now)
+    local limit = team.money_per_month
+    local prompt, answer = expected(team, request)
+    local wanted = request.price and money.cost(request.price, prompt, answer) or 0
+    local name = "money|" .. team.name
+    -- What runs is looked at before what was spent: who ends meanwhile counts in both, and never in neither.
+    local aside = gauges.enter(name, wanted)
+    held.aside = wanted
+    held.prompt_aside = request.price and money.cost(request.price, prompt, 0) or 0
+    local spent = dict:get(spent_key(team.name, now, limit.currency)) or 0
+    if spent + aside <= limit.amount and (request.price or spent < limit.amount) or request.price and wanted == 0 then
+        return nil
+    end
+    local words = ("%.14g %s per month"):format(money.units(limit.amount), limit.currency)
+    if spent >= limit.amount then
+        return {limit = words, code = "insufficient_quota"}
+    elseif spent + wanted > limit.amount then
+        return {limit = words, code = "insufficient_quota", message = ("The team %s has %.14g %s left of its %s, and this "
+            .. "request may cost %.14g %s. Ask for a shorter answer (max_tokens)."):format(team.name,
+            money.units(limit.amount - spent), limit.currency, words, money.units(wanted), limit.currency)}
+    end
+    return {limit = words, wait_s = 1, message = ("What is left to the team %s of its %s is set aside for requests that run. "
+        .. "Try again in 1 s."):format(team.name, words)}
+end
+
 -- Admit a request of a team.
 --
--- request: {model, bytes (of the body), max_tokens (or nil), context (tokens that the model holds, or nil), generates}.
--- Returns what `settle` wants, or nil and {limit (in words), wait_s, code}.
+-- request: {model, bytes (of the body), max_tokens (or nil), context (tokens that the model holds, or nil), generates,
+-- price (or nil)}.
+-- Returns what `settle` wants, or nil and {limit (in words), wait_s, code, message (where these words do not tell it)}.
 function M.admit(team, request, now)
     local held = {team = team, model = request.model, minute = minute(now), reserved = 0}
     local wait_s = math.max(1, math.ceil((minute(now) + 1) * MINUTE_S - now))
     if team.tokens_per_month and (dict:get(key("m", team.name, month(now))) or 0) >= team.tokens_per_month then
         return nil, {limit = team.tokens_per_month .. " tokens per month", code = "insufficient_quota", wait_s = nil}
     end
+    local refused = team.money_per_month and set_aside(held, team, request, now)
+    if refused then
+        M.release(held)
+        return nil, refused
+    end
     if team.parallel_requests then
         if gauges.enter("team|" .. team.name) > team.parallel_requests then
             gauges.leave("team|" .. team.name)
+            M.release(held)
             return nil, {limit = team.parallel_requests .. " requests at the same time", wait_s = 1}
         end
         held.parallel = true
@@ -89,9 +138,8 @@ function M.admit(team, request, now)
         held.counted = mine
     end
     if team.tokens_per_minute then
-        local prompt = math.ceil(request.bytes / BYTES_PER_TOKEN)
-        local answer = request.generates and (request.max_tokens or guess(team, request.model)) or 0
-        local wanted = math.min(prompt + answer, request.context or math.huge)
+        local prompt, answer = expected(team, request)
+        local wanted = prompt + answer
         local mine = key("t", team.name, held.minute)
         -- Counted first and looked at then, so that two at the same time cannot both have the last of it. A request that is
         -- larger than the whole limit runs alone, and the minutes after pay for it.
@@ -112,8 +160,12 @@ function M.admit(team, request, now)
     return held
 end
 
--- Give back the place among those that run at the same time.
+-- Give back the place among those that run at the same time, and what is set aside.
 function M.release(held)
+    if held.aside then
+        gauges.leave("money|" .. held.team.name, held.aside)
+        held.aside = nil
+    end
     if held.parallel then
         held.parallel = nil
         gauges.leave("team|" .. held.team.name)
@@ -121,10 +173,22 @@ function M.release(held)
 end
 
 -- The request is over. tokens_in, tokens_out: what it took; nil for nothing that was told. answered: something was generated
--- or may have been, so what is not told counts as reserved.
-function M.settle(held, tokens_in, tokens_out, answered, now)
-    M.release(held)
+-- or may have been, so what is not told counts as reserved. price: of the model that answered, or nil.
+--
+-- Returns what it cost, or nil, and what counts for the limit besides, in place of what was not told, or nil.
+function M.settle(held, tokens_in, tokens_out, answered, now, price)
     local team = held.team
+    local told = tokens_in or tokens_out
+    local cost = told and price and money.cost(price, tokens_in or 0, tokens_out or 0) or nil
+    local aside
+    if (held.aside or 0) > 0 and answered and not tokens_in then
+        aside = told and held.prompt_aside or held.aside
+        dict:incr(spent_key(team.name, now, team.money_per_month.currency), aside, 0)
+    end
+    if cost then
+        dict:incr(spent_key(team.name, now, price.currency), cost, 0)
+    end
+    M.release(held)
     local used = (tokens_in or 0) + (tokens_out or 0)
     if not tokens_in and not tokens_out and answered then
         used = held.reserved
@@ -151,16 +215,20 @@ function M.settle(held, tokens_in, tokens_out, answered, now)
     if team.tokens_per_month and used > 0 then
         dict:incr(key("m", team.name, month(now)), used, 0)
     end
+    return cost, aside
 end
 
--- Count what a record of usage says, after a restart.
-function M.restore(team, now, time, tokens)
+-- Count what a record of usage says, after a restart. amount: of money, in currency (or nil: none).
+function M.restore(team, now, time, tokens, amount, currency)
     if minute(time) == minute(now) then
         dict:incr(key("r", team, minute(now)), 1, 0, 3 * MINUTE_S)
         dict:incr(key("t", team, minute(now)), tokens, 0, 3 * MINUTE_S)
     end
     if month(time) == month(now) then
         dict:incr(key("m", team, month(now)), tokens, 0)
+        if type(currency) == "string" then
+            dict:incr(spent_key(team, now, currency), amount, 0)
+        end
     end
 end
 

@@ -18,6 +18,11 @@ function M.take(data)
     end
     for name, model in pairs(data.models) do
         model.name = name
+        if model.price then
+            assert(type(model.price.input) == "number" and type(model.price.output) == "number"
+                and type(data.currency) == "string", "the price of " .. name .. " has no input, output or currency")
+            model.price.currency = data.currency
+        end
         for _, backend in ipairs(model.backends) do
             assert(backend.id and backend.address and backend.port and backend.model, "a backend of " .. name
                 .. " has no id, address, port or model")

@@ -10,6 +10,7 @@ local gauges = require "slipway.gauges"
 local http = require "slipway.http"
 local keys = require "slipway.keys"
 local limits = require "slipway.limits"
+local money = require "slipway.money"
 local paths = require "slipway.paths"
 local routes_of = require "slipway.routes"
 local usage_of = require "slipway.usage"
@@ -133,7 +134,7 @@ local function try(request, peer, name, backend)
     local begun, tried = false, ctx.tried
     local function heard()
         if id then
-            balance.heard(id, ngx.now(), ngx.var.connection)
+            balance.heard(id, ngx.now(), ctx.connection)
         end
     end
     local function patience()
@@ -199,6 +200,7 @@ local function try(request, peer, name, backend)
     local more = {headers = request.answer_headers, family = request.family, anthropic = request.anthropic,
         hide_usage = request.hide_usage}
     local answered_by = backend and name or answer.headers["x-slipway-model"] or name
+    ctx.price = request.costs and money.price(ctx.routes, answered_by)
     local kind_of = answer.headers["content-type"] or ""
     local ok, what, wrong
     if kind_of:find("text/event-stream", 1, true) then
@@ -284,7 +286,7 @@ local function answer(request, steps)
                 end
                 if verdict == "lost" then
                     -- A request that takes its backend down is not to take the next one as well.
-                    if balance.lost(chosen.id, others, ngx.var.connection) then
+                    if balance.lost(chosen.id, others, ctx.connection) then
                         balance.suspect(files.sha256(request.raw))
                         return found
                     end
@@ -410,9 +412,12 @@ local function serve(request, routes)
         ctx.model = model.name
     end
     local now = ngx.now()
+    local counts_only = request.family == "tokenize" or request.path:find("count_tokens", 1, true)
+    request.costs = not counts_only
     local held, limit = limits.admit(team, {
         model = model and model.name or request.asked, bytes = #request.raw, max_tokens = request.max_tokens,
-        context = model and model.context_window, generates = GENERATES[request.family] and not request.path:find("count_tokens", 1, true),
+        context = model and model.context_window, generates = GENERATES[request.family] and not counts_only,
+        price = request.costs and model and model.price or nil,
     }, now)
     request.answer_headers = limits.headers(team, now, held)
     if not held then
@@ -420,8 +425,8 @@ local function serve(request, routes)
         if limit.wait_s then
             again["Retry-After"] = tostring(limit.wait_s)
         end
-        return refusal(429, limit.code or "rate_limit_exceeded", "The team " .. team.name .. " has used its " .. limit.limit
-            .. (limit.wait_s and ". Try again in " .. limit.wait_s .. " s." or "."),
+        return refusal(429, limit.code or "rate_limit_exceeded", limit.message or "The team " .. team.name .. " has used its "
+            .. limit.limit .. (limit.wait_s and ". Try again in " .. limit.wait_s .. " s." or "."),
             {headers = again, kind = limit.code})
     end
     ctx.limit = held
@@ -453,7 +458,7 @@ function M.run()
     -- Each look at a variable of nginx costs microseconds.
     local ctx = {
         began = ngx.req.start_time(), usage = {events = 0}, tried = {}, backends = {}, uri = ngx.var.uri,
-        request = ngx.var.slipway_request_id,
+        request = ngx.var.slipway_request_id, connection = ngx.var.connection, routes = routes,
     }
     ngx.ctx.slipway = ctx
     local anthropic = ctx.uri:find("^/v1/messages") ~= nil
@@ -497,8 +502,9 @@ function M.over()
     local usage = ctx.usage
     -- A stream that broke off told no usage: each event was about a token.
     local out = usage.answer or (usage.events > 0 and usage.events or nil)
+    local cost, aside
     if ctx.limit then
-        limits.settle(ctx.limit, usage.prompt, out, ctx.generated, now)
+        cost, aside = limits.settle(ctx.limit, usage.prompt, out, ctx.generated, now, ctx.price)
     end
     if ctx.asked or ctx.limit then
         usage_of.note({
@@ -506,6 +512,8 @@ function M.over()
             request = ctx.request, team = ctx.team.name, key = ctx.key,
             asked = ctx.model and ctx.asked or nil, model = ctx.model, backend = ctx.backend, path = ctx.uri,
             counted = ctx.limit and true or nil, stream = ctx.stream, ["in"] = usage.prompt, out = out, status = ngx.status,
+            money = cost, aside = aside,
+            currency = cost and ctx.price.currency or aside and ctx.team.money_per_month.currency or nil,
             seconds = math.floor((now - ctx.began) * 1000 + 0.5) / 1000,
             first_seconds = ctx.first_seconds and math.floor(ctx.first_seconds * 1000 + 0.5) / 1000, error = ctx.error,
         }, now)

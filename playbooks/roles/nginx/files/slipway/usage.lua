@@ -4,6 +4,7 @@
 -- holds no content. Files older than the retention are removed.
 
 local cjson = require "cjson"
+local money = require "slipway.money"
 
 local M = {}
 
@@ -42,8 +43,8 @@ local function opened(now)
 end
 
 local ORDER = {
-    "time", "request", "team", "key", "asked", "model", "backend", "path", "stream", "in", "out", "status", "seconds",
-    "first_seconds", "error", "counted",
+    "time", "request", "team", "key", "asked", "model", "backend", "path", "stream", "in", "out", "money",
+    "currency", "status", "seconds", "first_seconds", "error", "counted", "aside",
 }
 
 -- The names of a request's figures, made once for each team, model and class of status.
@@ -59,6 +60,9 @@ local function names_of(team, model, class)
             tokens_out = "slipway_tokens_total" .. labels .. ',direction="out"}',
             seconds = "slipway_request_seconds_sum" .. labels .. "}",
             count = "slipway_request_seconds_count" .. labels .. "}",
+            money = setmetatable({}, {__index = function(_, currency)
+                return "slipway_money_total" .. labels .. (',currency="%s"}'):format(currency)
+            end}),
         }
         names[team .. "|" .. model .. "|" .. class] = found
     end
@@ -92,6 +96,9 @@ function M.note(record, now)
     if record.out then
         dict:incr(figures.tokens_out, record.out, 0)
     end
+    if record.money then
+        dict:incr(figures.money[record.currency], record.money, 0)
+    end
     dict:incr(figures.seconds, record.seconds, 0)
     dict:incr(figures.count, 1, 0)
 end
@@ -99,6 +106,7 @@ end
 local HELP = {
     slipway_requests_total = {"counter", "Requests, by team, model and class of status."},
     slipway_tokens_total = {"counter", "Tokens, by team, model and direction."},
+    slipway_money_total = {"counter", "What tokens cost, by team, model and currency; nothing of models without a price."},
     slipway_request_seconds = {"summary", "How long requests took, in seconds."},
 }
 
@@ -115,7 +123,8 @@ function M.metrics(more)
             lines[#lines + 1] = "# TYPE " .. family .. " " .. HELP[family][1]
             told = family
         end
-        lines[#lines + 1] = key .. " " .. ("%.14g"):format(dict:get(key))
+        local value = dict:get(key)
+        lines[#lines + 1] = key .. " " .. ("%.14g"):format(family == "slipway_money_total" and money.units(value) or value)
     end
     for _, line in ipairs(more) do
         lines[#lines + 1] = line

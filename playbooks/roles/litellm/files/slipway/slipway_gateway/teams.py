@@ -1,8 +1,8 @@
 """The teams of teams.json: keys by their keyed hashes, what a team may use, and how much of it.
 
 The file is ``{"teams": [{"name", "models", "private", "requests_per_minute", "tokens_per_minute", "parallel_requests",
-"tokens_per_month", "not_after", "keys": [{"id", "salt", "hash", "not_after"}]}]}``. Tokens of a month are not counted here:
-the front does that, which every request passes and which keeps its counts over restarts.
+"tokens_per_month", "money_per_month", "not_after", "keys": [{"id", "salt", "hash", "not_after"}]}]}``. Tokens and money of a
+month are not counted here: the front does that, which every request passes and which keeps its counts over restarts.
 """
 
 from __future__ import annotations
