@@ -529,7 +529,7 @@ def test_an_engine_that_several_use_is_not_lost_by_the_one_request_on_it(
         assert other.post(
             front.url + "/v1/completions", json={"model": "tiny", "prompt": "x"}, headers=headers
         ).is_success
-        models = [backend("tiny", each.url, native=ALL, weight=each is first) for each in (first, second)]
+        models = [backend("tiny", each.url, native=ALL, weight=int(each is first)) for each in (first, second)]
         front.serve(models={"tiny": model(*models)})
         for _ in range(2):  # of each of the workers, which share what they know
             assert other.post(
