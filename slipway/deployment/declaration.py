@@ -86,6 +86,7 @@ def declaration(deployment: Deployment, raw: object = None) -> dict[str, Any]:
             "tlsVersions": list(front_adapter(settings.front.name).tls_versions),
             "siteCertificate": settings.front.certificate_file is not None,
             "allowedNetworks": list(settings.front.allowed_networks),
+            "metricsNetworks": list(settings.front.metrics_networks),
         },
         "clearSecrets": None if raw is None else sorted(clear_secrets(raw)),
     }

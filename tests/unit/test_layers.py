@@ -80,6 +80,7 @@ REACHES: list[tuple[Any, Any, set[str]]] = [
     ("front.body_limit_mib", 5, {"front"}),
     ("front.read_timeout_s", 5, {"front"}),
     ("front.allowed_networks", ["10.0.0.0/8"], {"front"}),
+    ("front.metrics_networks", ["10.0.0.0/8"], {"front"}),
     ("front.port", 8443, {"preflight", "front", "acceptance"}),
     ("front.server_name", "llm.example.com", {"front", "acceptance"}),
     ("pools.main.min_disk_gib", 50, {"preflight"}),

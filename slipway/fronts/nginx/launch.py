@@ -38,6 +38,7 @@ class Nginx:
             "nginx_read_timeout": front.read_timeout_s,
             "nginx_body_limit_mib": front.body_limit_mib,
             "nginx_allowed_networks": list(front.allowed_networks),
+            "nginx_metrics_networks": list(front.metrics_networks),
         }
         if front.certificate_file is not None and front.key_file is not None:
             variables["nginx_site_certificate"] = front.certificate_file.read_text(encoding="ascii")

@@ -685,6 +685,7 @@ FIGURES: dict[str, Reader | str] = {
     "front.tlsVersions": lambda told, node: iter([told.front["nginx_tls_versions"]]),
     "front.siteCertificate": lambda told, node: iter(["nginx_site_certificate" in told.front]),
     "front.allowedNetworks": lambda told, node: iter([told.front["nginx_allowed_networks"]]),
+    "front.metricsNetworks": lambda told, node: iter([told.front["nginx_metrics_networks"]]),
 }
 WHOLE = {
     "models[].targets",
