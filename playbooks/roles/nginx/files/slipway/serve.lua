@@ -4,6 +4,7 @@ local answers = require "slipway.answers"
 local balance = require "slipway.balance"
 local body = require "slipway.body"
 local cjson = require "cjson"
+local content = require "slipway.content"
 local errors = require "slipway.errors"
 local files = require "slipway.files"
 local gauges = require "slipway.gauges"
@@ -198,6 +199,9 @@ local function try(request, peer, name, backend)
         hide_usage = request.hide_usage}
     local answered_by = backend and name or answer.headers["x-slipway-model"] or name
     local kind_of = answer.headers["content-type"] or ""
+    local listen = ctx.kept and function(data)
+        content.heard(ctx.kept, data)
+    end
     local ok, what, wrong
     if kind_of:find("text/event-stream", 1, true) then
         ok, what, wrong = answers.stream(answer, answered_by, more, usage, {
@@ -206,6 +210,7 @@ local function try(request, peer, name, backend)
                 ctx.first_seconds = ngx.now() - ctx.began
             end,
             heard = heard,
+            listen = listen,
             broken = function(reason)
                 ctx.error = reason == "late" and "timeout" or "backend_lost"
                 if id and reason ~= "late" then
@@ -214,7 +219,7 @@ local function try(request, peer, name, backend)
             end,
         })
     else
-        ok, what = answers.whole(answer, answered_by, more, usage)
+        ok, what = answers.whole(answer, answered_by, more, usage, listen)
     end
     if ok then
         answer:done()
@@ -390,6 +395,7 @@ local function serve(request, routes)
     end
     ngx.req.read_body()
     request.raw = ngx.req.get_body_data() or ""
+    ctx.kept = team.log_content and content.begin(request.raw, headers["content-type"]) or nil
     local model
     local kind = headers["content-type"]
     if request.family == "transcriptions" then
@@ -495,15 +501,19 @@ function M.over()
     if ctx.limit then
         limits.settle(ctx.limit, usage.prompt, out, ctx.generated, now)
     end
+    local record = {
+        time = os.date("!%Y-%m-%dT%H:%M:%S", now) .. (".%03dZ"):format(math.floor((now % 1) * 1000)),
+        request = ngx.var.slipway_request_id, team = ctx.team.name, key = ctx.key,
+        asked = ctx.model and ctx.asked or nil, model = ctx.model, backend = ctx.backend, path = ngx.var.uri,
+        counted = ctx.limit and true or nil, stream = ctx.stream, ["in"] = usage.prompt, out = out, status = ngx.status,
+        seconds = math.floor((now - ctx.began) * 1000 + 0.5) / 1000,
+        first_seconds = ctx.first_seconds and math.floor(ctx.first_seconds * 1000 + 0.5) / 1000, error = ctx.error,
+    }
     if ctx.asked or ctx.limit then
-        usage_of.note({
-            time = os.date("!%Y-%m-%dT%H:%M:%S", now) .. (".%03dZ"):format(math.floor((now % 1) * 1000)),
-            request = ngx.var.slipway_request_id, team = ctx.team.name, key = ctx.key,
-            asked = ctx.model and ctx.asked or nil, model = ctx.model, backend = ctx.backend, path = ngx.var.uri,
-            counted = ctx.limit and true or nil, stream = ctx.stream, ["in"] = usage.prompt, out = out, status = ngx.status,
-            seconds = math.floor((now - ctx.began) * 1000 + 0.5) / 1000,
-            first_seconds = ctx.first_seconds and math.floor(ctx.first_seconds * 1000 + 0.5) / 1000, error = ctx.error,
-        }, now)
+        usage_of.note(record, now)
+    end
+    if ctx.kept then
+        content.write(ctx.kept, record, now)
     end
 end
 
