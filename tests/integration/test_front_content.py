@@ -27,7 +27,10 @@ def engine() -> Iterator[Double]:
 
 
 def serve(front: Front, engine: Double) -> None:
-    models = {"tiny": model(backend("tiny", engine.url, native=NATIVE))}
+    models = {
+        "tiny": model(backend("tiny", engine.url, native=NATIVE)),
+        "vectors": model(backend("vectors", engine.url, native=NATIVE), task="embedding"),
+    }
     front.serve(team("open", log_content=True), team("narrow", log_content=False), team("private"), models=models)
 
 
@@ -107,7 +110,7 @@ def test_a_refused_request_is_kept_with_its_reason(front: Front, kept: Callable[
 
 
 def test_vectors_are_not_kept(front: Front, kept: Callable[[], dict[str, Any]]) -> None:
-    assert front.ask("/v1/embeddings", model="tiny", input=CANARY).status_code == 200
+    assert front.ask("/v1/embeddings", model="vectors", input=CANARY).status_code == 200
     assert kept()["answer"] == []
 
 

@@ -190,7 +190,8 @@ function M.stream(answer, name, request, usage, calls)
     if not text then
         return nil, fault
     end
-    local wrong = error_in(text)
+    -- What the gateway says after an answer's beginning belongs to the answer, also where both come at once.
+    local wrong = error_in(request.through and text:match("^.-\n\n") or text)
     if wrong then
         return nil, "error", cjson.encode(wrong)
     end

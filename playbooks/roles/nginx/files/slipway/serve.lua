@@ -73,6 +73,17 @@ local function read_json(request, routes)
     if request.max_tokens then
         request.max_tokens = request.max_tokens * choices
     end
+    if request.family == "responses" then
+        -- Whoever keeps responses, an engine or a provider, knows nothing of teams: one team could read on in what is another's.
+        local previous, background = body.value(raw, fields, "previous_response_id"), body.value(raw, fields, "background")
+        if previous ~= nil and previous ~= cjson.null then
+            return refusal(400, "previous_response_not_found", "No responses are kept here, so none can be gone on with: "
+                .. "send the whole conversation in 'input'.", {param = "previous_response_id"})
+        elseif background ~= nil and background ~= cjson.null and background ~= false then
+            return refusal(400, "unsupported_parameter", "No responses are kept here, so none can be made in the background: "
+                .. "stream it.", {param = "background"})
+        end
+    end
     if request.stream and (request.family == "chat" or request.family == "completions") then
         local options = body.value(raw, fields, "stream_options")
         if options == body.BAD or (options ~= nil and options ~= cjson.null and type(options) ~= "table") then
@@ -90,6 +101,9 @@ local function for_backend(request, name)
     local values = {}
     if request.model_in_body ~= name then
         values.model = cjson.encode(name)
+    end
+    if request.family == "responses" then
+        values.store = "false"
     end
     if request.hide_usage then
         values.stream_options = request.stream_options
@@ -181,22 +195,22 @@ local function try(request, peer, name, backend)
         if answer.status == 429 or answer.status == 503 then
             return "full", refusal(503, "overloaded", "The model '" .. name
                 .. "' has all the requests that it can hold. Try again later.", {headers = {["Retry-After"] = "1"}})
+        elseif answer.status == 408 or answer.status == 504 then
+            return "failed", refusal(504, "backend_timeout", "The backend of the model '" .. name
+                .. "' took too long. Try again later.")
         elseif found.status >= 500 then
             return "failed", refusal(502, "backend_failed", "The backend of the model '" .. name
                 .. "' failed. Try again later.")
         elseif answer.status == 401 or answer.status == 403 or answer.status == 404 then
-            if answer.status == 404 and words:find('"error"', 1, true) and found.code ~= "invalid_request" then
-                return "wrong", found
-            end
-            return "failed", refusal(502, "backend_refused", "The backend of the model '" .. name
-                .. "' does not serve this. Try again later.")
+            return "failed", refusal(502, answer.status == 404 and "backend_without" or "backend_refused",
+                "The backend of the model '" .. name .. "' does not serve this. Try again later.")
         end
         found.status = found.status < 400 and 502 or found.status
         return "wrong", found
     end
     local usage = ctx.usage
     local more = {headers = request.answer_headers, family = request.family, anthropic = request.anthropic,
-        hide_usage = request.hide_usage}
+        hide_usage = request.hide_usage, through = not backend}
     local answered_by = backend and name or answer.headers["x-slipway-model"] or name
     local kind_of = answer.headers["content-type"] or ""
     local listen = ctx.kept and function(data)
@@ -233,7 +247,11 @@ local function try(request, peer, name, backend)
         return "left", lost(name)
     elseif what == "error" then
         local found = answers.refusal(500, wrong)
-        if found.status == 500 then
+        if not backend then
+            -- It has told a backend's failure in its own words, or that a filter stopped the answer.
+            found.status = wrong:find('"invalid_request_error"', 1, true) and 400 or 502
+            return "wrong", found
+        elseif found.status == 500 then
             return "failed", refusal(502, "backend_failed", "The backend of the model '" .. name
                 .. "' failed. Try again later.")
         end
@@ -437,7 +455,7 @@ local function serve(request, routes)
     end
     local steps
     if model then
-        steps, found = routes_of.plan(routes, team, model, request.family)
+        steps, found = routes_of.plan(routes, team, model, request.family, request.path)
         if not steps then
             return found
         end
