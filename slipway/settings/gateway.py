@@ -99,7 +99,7 @@ class ContentLog(Section):
     """The teams. Default: none, so that nothing more is kept, and what was kept is removed when its time is over."""
     retention_days: Annotated[PositiveCount, Field(le=3650)]
     """Days after which it is removed. Where the whole section goes, all that was kept is removed at once."""
-    reason: Annotated[str, Field(min_length=10)]
+    reason: Annotated[str, Field(min_length=1)]
     """What it is kept for, as reviewers and auditors read it."""
 
 
