@@ -336,7 +336,7 @@ def test_an_answer_comes_as_the_engine_gave_it(front: Front, engine: Double, pat
     assert (request.path, request.body["model"]) == (path, "tiny-inside")
     assert request.headers["authorization"] == "Bearer sk-backend"
     assert "x-api-key" not in request.headers
-    until(lambda: front.usage[-1]["path"] == path)
+    until(lambda: front.usage[-1]["request"] == response.headers["x-request-id"])
     record = front.usage[-1]
     assert (record["team"], record["model"], record["in"], record["out"]) == ("open", "tiny", 5, 4)
 
