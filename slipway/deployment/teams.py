@@ -36,6 +36,7 @@ def teams(deployment: Deployment) -> dict[str, Any]:
             "money_per_month": None,
             "not_after": None,
             "filtered": False,
+            "log_content": False,
             "keys": [_plain(stack, team.name, team.key)],
         }
         for team in deployment.acceptance
@@ -49,7 +50,7 @@ def key_hash(salt: str, key: str) -> str:
 
 
 def _team(deployment: Deployment, name: str, team: Team) -> dict[str, Any]:
-    models = None
+    models, log = None, deployment.settings.gateway.content_log
     if team.models is not None:
         models = [called for route in asked_by(team, deployment.routes) for called in (route.name, *route.aliases)]
     return {
@@ -66,6 +67,7 @@ def _team(deployment: Deployment, name: str, team: Team) -> dict[str, Any]:
         "not_after": None if team.expires is None else epoch(team.expires),
         # What is filtered passes the gateway, which alone does that.
         "filtered": any(team.filters.values()),
+        "log_content": log is not None and name in log.teams,
         "keys": [
             *([] if team.key is None else [_plain(deployment.source, name, team.key)]),
             *(_created(key) for key in team.keys),

@@ -230,6 +230,16 @@ def _filters(settings: Settings) -> Iterator[Problem]:
         yield ("gateway", *place), message
 
 
+def _content_log(settings: Settings) -> Iterator[Problem]:
+    log, teams = settings.gateway.content_log, settings.gateway.teams
+    for index, name in enumerate(() if log is None else log.teams):
+        if name not in teams:
+            yield (
+                ("gateway", "content_log", "teams", index),
+                f"there is no team {name!r}; nothing of anybody would be kept: name one of {', '.join(teams)}",
+            )
+
+
 def _teams(settings: Settings) -> Iterator[Problem]:
     names = names_of(settings)
     by_key: dict[str, str] = {}
@@ -355,7 +365,7 @@ def _addresses(settings: Settings) -> Iterator[Problem]:
 RULES = (
     (_machines, _pools, _names, _tasks),
     (_references,),
-    (_circles, _privacy, _same_tasks, _filters, _teams, _prices, _ports, _addresses),
+    (_circles, _privacy, _same_tasks, _filters, _content_log, _teams, _prices, _ports, _addresses),
 )
 """Those of one row look at the settings together; a later row takes for granted that the earlier ones found nothing."""
 

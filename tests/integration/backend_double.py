@@ -16,6 +16,8 @@ from typing import Any, ClassVar
 
 WORDS = ("one ", "two ", "three ", "four")
 PROBE = "slipway-probe"
+CONTEXT = 4096
+"""Tokens that it takes: who asks for an answer of more is refused in vLLM's words."""
 """By which a front's own requests are known."""
 _PORTS: set[int] = set()
 USAGE = {"prompt_tokens": 5, "completion_tokens": 4, "total_tokens": 9}
@@ -172,7 +174,10 @@ class _Handler(BaseHTTPRequestHandler):
             )
             return
         body = json.loads(raw) if "json" in self.headers.get("content-type", "") else {}
-        if body.get("stream"):
+        if (body.get("max_tokens") or 0) > CONTEXT:
+            message = f"This model's maximum context length is {CONTEXT} tokens. However, you requested more."
+            self._json({"error": {"message": message, "type": "BadRequestError", "param": None, "code": 400}}, 400)
+        elif body.get("stream"):
             self._stream(body)
         else:
             found = _whole(self.path, body, self.double.name, self.double.words)
@@ -223,16 +228,7 @@ def _whole(path: str, body: dict[str, Any], name: str, words: tuple[str, ...]) -
     text = "".join(words)
     path = path.partition("?")[0]
     if path.endswith("chat/completions"):
-        message = {"role": "assistant", "content": text, "reasoning": "thought"}
-        choice = {"index": 0, "finish_reason": "stop", "message": message}
-        return {
-            "id": "c",
-            "object": "chat.completion",
-            "created": 1,
-            "model": name,
-            "choices": [choice],
-            "usage": USAGE,
-        }
+        return _chat(body, name, text)
     if path.endswith("/completions"):
         choice = {"index": 0, "finish_reason": "stop", "text": text, "logprobs": None}
         return {
@@ -284,6 +280,21 @@ def _of_a_cloud(path: str, name: str, text: str) -> dict[str, Any] | None:
     return None
 
 
+def _chat(body: dict[str, Any], name: str, text: str) -> dict[str, Any]:
+    message: dict[str, Any] = {"role": "assistant", "content": text, "reasoning": "thought"}
+    choice: dict[str, Any] = {"index": 0, "finish_reason": "stop", "message": message}
+    if "tools" in body:
+        message |= {"content": None, "tool_calls": [_CALL]}
+        choice["finish_reason"] = "tool_calls"
+    if body.get("logprobs"):
+        choice["logprobs"] = {"content": [{"token": "one", "logprob": -0.5, "bytes": [111], "top_logprobs": []}]}
+    choices = [{**choice, "index": number} for number in range(body.get("n") or 1)]
+    return {"id": "c", "object": "chat.completion", "created": 1, "model": name, "choices": choices, "usage": USAGE}
+
+
+_CALL = {"id": "t", "type": "function", "function": {"name": "look", "arguments": '{"at": "it"}'}}
+
+
 def _response(name: str, text: str) -> dict[str, Any]:
     content = [{"type": "output_text", "text": text, "annotations": []}]
     message = {"type": "message", "id": "i", "role": "assistant", "status": "completed", "content": content}
@@ -306,9 +317,16 @@ def _events(path: str, body: dict[str, Any], name: str, words: tuple[str, ...]) 
     chat = path.endswith("chat/completions")
     head = {"id": "c", "object": "chat.completion.chunk" if chat else "text_completion", "created": 1, "model": name}
     chunks: list[dict[str, Any]] = [
-        {**head, "choices": [{"index": 0, **({"delta": {"content": word}} if chat else {"text": word})}]}
+        {**head, "choices": [{"index": number, **({"delta": {"content": word}} if chat else {"text": word})}]}
         for word in words
+        for number in range(body.get("n") or 1)
     ]
+    if "tools" in body:
+        chunks = [{**head, "choices": [{"index": 0, "delta": {"tool_calls": [{"index": 0, **_CALL}]}}]}]
+    if "n" in body or "tools" in body:
+        reason = "tool_calls" if "tools" in body else "stop"
+        ends = [{"index": number, "delta": {}, "finish_reason": reason} for number in range(body.get("n") or 1)]
+        chunks += [{**head, "choices": [end]} for end in ends]
     if (body.get("stream_options") or {}).get("include_usage"):
         chunks.append({**head, "choices": [], "usage": USAGE})
     return chunks

@@ -155,6 +155,7 @@ class Front:
     def start(self) -> None:
         (self.folder / "tls").mkdir(parents=True)
         (self.folder / "state/usage").mkdir(parents=True)
+        (self.folder / "state/content").mkdir(mode=0o700)
         _certificate(self.folder / "tls/server.pem")
         self.port = free_port()
         self._write([team("open")], {})

@@ -198,7 +198,8 @@ def test_an_engine_gets_what_was_asked_and_says_what_is_answered(
     response = gateway.ask(path, model="default", **body)
     assert response.status_code == 200, response.text
     (asked,) = engine.asked
-    assert (asked.path, asked.body) == (path, {"model": "tiny-inside", **body})
+    kept = {"store": False} if "responses" in path else {}
+    assert (asked.path, asked.body) == (path, {"model": "tiny-inside", **body, **kept})
     assert asked.headers["authorization"] == "Bearer sk-backend"
     assert "x-api-key" not in asked.headers
     found = response.json()
@@ -566,7 +567,10 @@ def test_a_callers_mistake_is_told_and_asked_of_one_backend_only(
     assert not provider.asked
 
 
-@pytest.mark.parametrize(("mode", "status", "code"), [("401", 502, "backend_refused"), ("500", 500, "backend_failed")])
+@pytest.mark.parametrize(
+    ("mode", "status", "code"),
+    [("401", 502, "backend_refused"), ("500", 502, "backend_failed"), ("503", 503, "overloaded")],
+)
 def test_what_a_backend_says_to_the_gateway_is_not_for_the_caller(
     gateway: Gateway, engine: Double, mode: str, status: int, code: str
 ) -> None:

@@ -75,6 +75,7 @@ REACHES: list[tuple[Any, Any, set[str]]] = [
     ("gateway.fast_path", False, {"front"}),
     ("gateway.extra_fields", {"/v1/completions": ["x"]}, {"front"}),
     ("gateway.usage.retention_days", 30, {"front"}),
+    ("gateway.content_log", {"retention_days": 30, "reason": "complaints, decision 2026-14"}, {"front"}),
     ("gateway.teams.a.parallel_requests", 5, {"gateway", "front"}),
     ("front.allowed_origins", ["https://chat.example.org"], {"front"}),
     ("front.body_limit_mib", 5, {"front"}),

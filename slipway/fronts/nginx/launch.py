@@ -24,6 +24,7 @@ class Nginx:
     def variables(self, deployment: Deployment) -> dict[str, Any]:
         """The variables of role nginx."""
         front, plan = deployment.settings.front, deployment.front
+        log = deployment.settings.gateway.content_log
         names = [public(plan.machine.name), *front.extra_names]
         variables: dict[str, Any] = {
             "nginx_server_name": plan.server_name,
@@ -33,6 +34,7 @@ class Nginx:
             "nginx_teams": teams(deployment),
             "nginx_routes": routes(deployment),
             "nginx_usage_days": deployment.settings.gateway.usage.retention_days,
+            "nginx_content_days": 0 if log is None else log.retention_days,
             # Both, whether or not there is a second one: else its coming would restart the front.
             "nginx_after": [UNIT.format(name) for name in gateway_names(deployment.settings.gateway.name)],
             "nginx_read_timeout": front.read_timeout_s,

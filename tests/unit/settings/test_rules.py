@@ -50,6 +50,16 @@ def no_price(model: str) -> str:
 
 
 FAIL: dict[str, tuple[dict[str, Any], list[str]]] = {
+    "what a team says is kept that there is not": (
+        changed(
+            good(),
+            "gateway.content_log",
+            {"teams": ["a", "b"], "retention_days": 30, "reason": "complaints, decision 2026-14"},
+        ),
+        [
+            "gateway.content_log.teams[1]: there is no team 'b'; nothing of anybody would be kept: name one of a",
+        ],
+    ),
     "a host's name twice": (
         changed(good(), "pools.other", {"hosts": {"gpu-1": {"address": "10.0.0.12", "user": "u"}}}),
         [

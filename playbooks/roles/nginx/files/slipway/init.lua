@@ -1,6 +1,7 @@
 -- Starts a worker.
 
 local cjson = require "cjson"
+local content = require "slipway.content"
 local files = require "slipway.files"
 local gauges = require "slipway.gauges"
 local health = require "slipway.health"
@@ -12,6 +13,7 @@ local usage = require "slipway.usage"
 local M = {}
 
 local REFRESH_S = 0.5
+local FORGET_S = 600
 
 cjson.decode_max_depth(200)
 
@@ -21,6 +23,8 @@ local function take_teams(data)
         assert(type(team.name) == "string", "a team has no name")
         -- Whether a team is private is never guessed.
         assert(type(team.private) == "boolean", "private of team " .. team.name .. " is neither true nor false")
+        assert(team.log_content == nil or type(team.log_content) == "boolean",
+            "log_content of team " .. team.name .. " is neither true nor false")
         for _, limit in ipairs({"requests_per_minute", "tokens_per_minute", "parallel_requests", "tokens_per_month"}) do
             assert(team[limit] == nil or type(team[limit]) == "number", limit .. " of team " .. team.name .. " is no number")
         end
@@ -51,11 +55,13 @@ local function recall()
     end
 end
 
--- config: {folder (of teams.json and routes.json), usage (the folder of its records), usage_days (how long they are kept)}.
+-- config: {folder (of teams.json and routes.json), usage (the folder of its records), usage_days (how long they are kept),
+-- content (the folder of what was said), content_days (how long that is kept; 0 where nothing is)}.
 function M.configure(config)
     -- Compiled code would need memory that can be written and executed, which the unit forbids.
     require("jit").off()
     usage.configure(config.usage, config.usage_days)
+    content.configure(config.content, config.content_days)
     files.watch("teams", config.folder .. "/teams.json", take_teams)
     files.watch("routes", config.folder .. "/routes.json", routes.take)
 end
@@ -74,6 +80,14 @@ function M.worker()
         end
     end)
     ngx.timer.every(health.EVERY_S, health.tick)
+    if ngx.worker.id() == 0 then
+        content.forget(ngx.now(), true)
+        ngx.timer.every(FORGET_S, function(premature)
+            if not premature then
+                content.forget(ngx.now())
+            end
+        end)
+    end
 end
 
 return M

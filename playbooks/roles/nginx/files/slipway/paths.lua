@@ -49,8 +49,7 @@ local FAMILIES = {
     transcriptions = {},
 }
 
--- chat_template is left out: a template is a program that runs in the engine. previous_response_id is passed on: the engine
--- holds what was stored for it.
+-- chat_template is left out: a template is a program that runs in the engine.
 
 local PATHS = {
     ["/v1/chat/completions"] = "chat",
@@ -65,6 +64,21 @@ local PATHS = {
     ["/tokenize"] = "tokenize",
     ["/detokenize"] = "tokenize",
 }
+
+-- What a model is for, and the families that it serves.
+local TASKS = {
+    chat = set("chat completions responses messages tokenize"), completion = set("completions tokenize"),
+    embedding = set("embeddings tokenize"), rerank = set("rerank tokenize"), transcription = set("transcriptions"),
+}
+
+function M.known(task)
+    return TASKS[task] ~= nil
+end
+
+-- Whether a model of a task serves a family.
+function M.serves(task, family)
+    return TASKS[task][family] == true
+end
 
 -- Azure's clients name the model in the path.
 local AZURE = "^/openai/deployments/([^/]+)/(.+)$"

@@ -4,6 +4,7 @@ local answers = require "slipway.answers"
 local balance = require "slipway.balance"
 local body = require "slipway.body"
 local cjson = require "cjson"
+local content = require "slipway.content"
 local errors = require "slipway.errors"
 local files = require "slipway.files"
 local gauges = require "slipway.gauges"
@@ -74,6 +75,17 @@ local function read_json(request, routes)
     if request.max_tokens then
         request.max_tokens = request.max_tokens * choices
     end
+    if request.family == "responses" then
+        -- Whoever keeps responses, an engine or a provider, knows nothing of teams: one team could read on in what is another's.
+        local previous, background = body.value(raw, fields, "previous_response_id"), body.value(raw, fields, "background")
+        if previous ~= nil and previous ~= cjson.null then
+            return refusal(400, "previous_response_not_found", "No responses are kept here, so none can be gone on with: "
+                .. "send the whole conversation in 'input'.", {param = "previous_response_id"})
+        elseif background ~= nil and background ~= cjson.null and background ~= false then
+            return refusal(400, "unsupported_parameter", "No responses are kept here, so none can be made in the background: "
+                .. "stream it.", {param = "background"})
+        end
+    end
     if request.stream and (request.family == "chat" or request.family == "completions") then
         local options = body.value(raw, fields, "stream_options")
         if options == body.BAD or (options ~= nil and options ~= cjson.null and type(options) ~= "table") then
@@ -91,6 +103,9 @@ local function for_backend(request, name)
     local values = {}
     if request.model_in_body ~= name then
         values.model = cjson.encode(name)
+    end
+    if request.family == "responses" then
+        values.store = "false"
     end
     if request.hide_usage then
         values.stream_options = request.stream_options
@@ -183,25 +198,28 @@ local function try(request, peer, name, backend)
         if answer.status == 429 or answer.status == 503 then
             return "full", refusal(503, "overloaded", "The model '" .. name
                 .. "' has all the requests that it can hold. Try again later.", {headers = {["Retry-After"] = "1"}})
+        elseif answer.status == 408 or answer.status == 504 then
+            return "failed", refusal(504, "backend_timeout", "The backend of the model '" .. name
+                .. "' took too long. Try again later.")
         elseif found.status >= 500 then
             return "failed", refusal(502, "backend_failed", "The backend of the model '" .. name
                 .. "' failed. Try again later.")
         elseif answer.status == 401 or answer.status == 403 or answer.status == 404 then
-            if answer.status == 404 and words:find('"error"', 1, true) and found.code ~= "invalid_request" then
-                return "wrong", found
-            end
-            return "failed", refusal(502, "backend_refused", "The backend of the model '" .. name
-                .. "' does not serve this. Try again later.")
+            return "failed", refusal(502, answer.status == 404 and "backend_without" or "backend_refused",
+                "The backend of the model '" .. name .. "' does not serve this. Try again later.")
         end
         found.status = found.status < 400 and 502 or found.status
         return "wrong", found
     end
     local usage = ctx.usage
     local more = {headers = request.answer_headers, family = request.family, anthropic = request.anthropic,
-        hide_usage = request.hide_usage}
+        hide_usage = request.hide_usage, through = not backend}
     local answered_by = backend and name or answer.headers["x-slipway-model"] or name
     ctx.price = request.costs and money.price(ctx.routes, answered_by)
     local kind_of = answer.headers["content-type"] or ""
+    local listen = ctx.kept and function(data)
+        content.heard(ctx.kept, data)
+    end
     local ok, what, wrong
     if kind_of:find("text/event-stream", 1, true) then
         ok, what, wrong = answers.stream(answer, answered_by, more, usage, {
@@ -210,6 +228,7 @@ local function try(request, peer, name, backend)
                 ctx.first_seconds = ngx.now() - ctx.began
             end,
             heard = heard,
+            listen = listen,
             broken = function(reason)
                 ctx.error = reason == "late" and "timeout" or "backend_lost"
                 if id and reason ~= "late" then
@@ -218,7 +237,7 @@ local function try(request, peer, name, backend)
             end,
         })
     else
-        ok, what = answers.whole(answer, answered_by, more, usage)
+        ok, what = answers.whole(answer, answered_by, more, usage, listen)
     end
     if ok then
         answer:done()
@@ -232,7 +251,11 @@ local function try(request, peer, name, backend)
         return "left", lost(name)
     elseif what == "error" then
         local found = answers.refusal(500, wrong)
-        if found.status == 500 then
+        if not backend then
+            -- It has told a backend's failure in its own words, or that a filter stopped the answer.
+            found.status = wrong:find('"invalid_request_error"', 1, true) and 400 or 502
+            return "wrong", found
+        elseif found.status == 500 then
             return "failed", refusal(502, "backend_failed", "The backend of the model '" .. name
                 .. "' failed. Try again later.")
         end
@@ -392,6 +415,7 @@ local function serve(request, routes)
     end
     ngx.req.read_body()
     request.raw = ngx.req.get_body_data() or ""
+    ctx.kept = team.log_content and content.begin(request.raw, headers["content-type"]) or nil
     local model
     local kind = headers["content-type"]
     if request.family == "transcriptions" then
@@ -436,7 +460,7 @@ local function serve(request, routes)
     end
     local steps
     if model then
-        steps, found = routes_of.plan(routes, team, model, request.family)
+        steps, found = routes_of.plan(routes, team, model, request.family, request.path)
         if not steps then
             return found
         end
@@ -506,17 +530,21 @@ function M.over()
     if ctx.limit then
         cost, aside = limits.settle(ctx.limit, usage.prompt, out, ctx.generated, now, ctx.price)
     end
+    local record = {
+        time = os.date("!%Y-%m-%dT%H:%M:%S", now) .. (".%03dZ"):format(math.floor((now % 1) * 1000)),
+        request = ctx.request, team = ctx.team.name, key = ctx.key,
+        asked = ctx.model and ctx.asked or nil, model = ctx.model, backend = ctx.backend, path = ctx.uri,
+        counted = ctx.limit and true or nil, stream = ctx.stream, ["in"] = usage.prompt, out = out, status = ngx.status,
+        money = cost, aside = aside,
+        currency = cost and ctx.price.currency or aside and ctx.team.money_per_month.currency or nil,
+        seconds = math.floor((now - ctx.began) * 1000 + 0.5) / 1000,
+        first_seconds = ctx.first_seconds and math.floor(ctx.first_seconds * 1000 + 0.5) / 1000, error = ctx.error,
+    }
     if ctx.asked or ctx.limit then
-        usage_of.note({
-            time = os.date("!%Y-%m-%dT%H:%M:%S", now) .. (".%03dZ"):format(math.floor((now % 1) * 1000)),
-            request = ctx.request, team = ctx.team.name, key = ctx.key,
-            asked = ctx.model and ctx.asked or nil, model = ctx.model, backend = ctx.backend, path = ctx.uri,
-            counted = ctx.limit and true or nil, stream = ctx.stream, ["in"] = usage.prompt, out = out, status = ngx.status,
-            money = cost, aside = aside,
-            currency = cost and ctx.price.currency or aside and ctx.team.money_per_month.currency or nil,
-            seconds = math.floor((now - ctx.began) * 1000 + 0.5) / 1000,
-            first_seconds = ctx.first_seconds and math.floor(ctx.first_seconds * 1000 + 0.5) / 1000, error = ctx.error,
-        }, now)
+        usage_of.note(record, now)
+    end
+    if ctx.kept then
+        content.write(ctx.kept, record, now)
     end
 end
 
