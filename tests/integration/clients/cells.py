@@ -2,8 +2,8 @@
 
 Each script beside this one is a client: it runs in that client's own environment, asks for all that the client can do, and
 prints one JSON line for each ability: ``{"ability", "ok", "detail"}``. It is told by environment variables where to ask:
-BASE_URL (ends in /v1), SLIPWAY_KEY, SSL_CERT_FILE, CHAT_MODEL, EMBEDDING_MODEL and RERANK_MODEL. The answers are the scripted model's
-(tests/integration/scripted_model.py); cells.mjs says the same for Node.
+BASE_URL (ends in /v1), SLIPWAY_KEY, SSL_CERT_FILE, CHAT_MODEL, EMBEDDING_MODEL and RERANK_MODEL. The answers are the
+scripted model's (tests/integration/scripted_model.py); cells.mjs says the same for Node.
 """
 
 import json
