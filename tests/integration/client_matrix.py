@@ -216,3 +216,15 @@ def table(results: Mapping[str, Mapping[str, Mapping[str, str]]]) -> str:
             cells.append("-" if ability in client.lacks else "yes" if both else f"{well[0]} alone" if well else "no")
         lines.append(f"| {client.name} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def reasons() -> str:
+    """What each client lacks, as Markdown."""
+    lines = []
+    for client in CLIENTS:
+        by_reason: dict[str, list[str]] = {}
+        for ability, reason in client.lacks.items():
+            by_reason.setdefault(reason, []).append(f"*{ability}*")
+        said = "; ".join(f"{', '.join(names)}: {reason}" for reason, names in by_reason.items())
+        lines.append(f"- {client.name}: {said or 'nothing'}.")
+    return "\n".join(lines)
