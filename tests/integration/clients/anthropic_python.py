@@ -56,6 +56,8 @@ def messages() -> None:
     answer = client.messages.create(**asked, system="Be brief.", stop_sequences=["##"], metadata={"user_id": "u"})
     said(answer.content[0].text)
     holds(answer.usage.output_tokens > 0, "no usage")
+    said(client.beta.messages.create(**asked, betas=["context-1m-2025-08-07"]).content[0].text)
+    holds(CHAT_MODEL in [model.id for model in client.models.list()], "the model is not listed")
     holds(client.messages.count_tokens(model=CHAT_MODEL, messages=asked["messages"]).input_tokens > 0, "no count")
 
 

@@ -19,7 +19,7 @@ from cells import (
     said,
     same,
 )
-from langchain_core.messages import HumanMessage
+from langchain_core.messages import HumanMessage, ToolMessage
 from langchain_openai import ChatOpenAI, OpenAIEmbeddings
 
 KNOWN = {"base_url": BASE_URL, "api_key": KEY, "max_retries": 0}
@@ -43,7 +43,10 @@ def tools(ability: str) -> Callable[[], None]:
 
     def ask() -> None:
         bound = model.bind_tools(functions(), tool_choice=wanted, parallel_tool_calls=len(calls) > 1)
-        same([(call["name"], call["args"]) for call in bound.invoke(text).tool_calls], calls)
+        answer = bound.invoke(text)
+        same([(call["name"], call["args"]) for call in answer.tool_calls], calls)
+        results = [ToolMessage("fine", tool_call_id=call["id"]) for call in answer.tool_calls]
+        said(model.invoke([HumanMessage(text), answer, *results]).content)
         whole = None
         for chunk in bound.stream(text):
             whole = chunk if whole is None else whole + chunk

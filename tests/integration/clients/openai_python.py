@@ -34,6 +34,7 @@ def chat() -> None:
     same(answer.choices[0].finish_reason, "stop")
     holds(answer.usage.completion_tokens > 0, "no usage")
     same(client.models.retrieve(CHAT_MODEL).id, CHAT_MODEL)
+    holds(CHAT_MODEL in [model.id for model in client.models.list()], "the model is not listed")
 
 
 def stream() -> None:

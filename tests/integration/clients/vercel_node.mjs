@@ -2,7 +2,7 @@
 
 import { createOpenAI } from "@ai-sdk/openai";
 import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
-import { Output, embedMany, generateText, jsonSchema, streamText, tool } from "ai";
+import { Output, embedMany, generateText, isStepCount, jsonSchema, streamText, tool } from "ai";
 import {
   ABOUT, BASE_URL, CALLS, CHAT_MODEL, EMBEDDING_MODEL, HELLO, KEY, PARIS, SCHEMA, TEXTS, run, said, same,
 } from "./cells.mjs";
@@ -31,6 +31,9 @@ function tools([prompt, wanted, expected]) {
     const body = { ...asked, prompt, tools: Object.fromEntries(described), toolChoice };
     same(calls((await generateText(body)).toolCalls), expected);
     same(calls(await streamText({ ...body, ...fails }).toolCalls), expected);
+    if (wanted !== "auto") return;
+    const answered = Object.entries(body.tools).map(([name, one]) => [name, { ...one, execute: async () => "fine" }]);
+    said((await generateText({ ...body, tools: Object.fromEntries(answered), stopWhen: isStepCount(2) })).text);
   };
 }
 
