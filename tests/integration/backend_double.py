@@ -302,9 +302,16 @@ def _events(path: str, body: dict[str, Any], name: str, words: tuple[Any, ...]) 
         return [*deltas, {"type": "response.completed", "response": _response(name, "".join(words))}]
     chat = path.endswith("chat/completions")
     head = {"id": "c", "object": "chat.completion.chunk" if chat else "text_completion", "created": 1, "model": name}
+    count = body.get("n") or 1
     chunks: list[dict[str, Any]] = [
-        {**head, "choices": [{"index": 0, **({"delta": _delta(word)} if chat else {"text": word})}]} for word in words
+        {**head, "choices": [{"index": index, **({"delta": _delta(word)} if chat else {"text": word})}]}
+        for word in words
+        for index in range(count)
     ]
+    if count > 1:
+        chunks += [
+            {**head, "choices": [{"index": index, "delta": {}, "finish_reason": "length"}]} for index in range(count)
+        ]
     if (body.get("stream_options") or {}).get("include_usage"):
         chunks.append({**head, "choices": [], "usage": USAGE})
     return chunks
