@@ -155,7 +155,9 @@ def modules(folder: Path) -> Path:
     return folder
 
 
-def ask(client: Client, *, folder: Path, scripts: Path, url: str, key: str, ca_file: Path) -> dict[str, str]:
+def ask(
+    client: Client, *, folder: Path, scripts: Path, url: str, key: str, ca_file: Path, prefix: str = ""
+) -> dict[str, str]:
     """Run it; returns by ability what went wrong, which is empty where nothing did.
 
     Args:
@@ -165,16 +167,17 @@ def ask(client: Client, *, folder: Path, scripts: Path, url: str, key: str, ca_f
         url: of the front, without a path.
         key: of a team.
         ca_file: the certificate to trust.
+        prefix: of the models' names.
     """
-    _configure(folder, url, ca_file)
+    _configure(folder, url, ca_file, f"{prefix}tiny")
     own = {
         "HOME": str(folder),
         "PATH": os.environ["PATH"],
         "BASE_URL": f"{url}/v1",
         "SLIPWAY_KEY": key,
-        "CHAT_MODEL": "tiny",
-        "EMBEDDING_MODEL": "embed",
-        "RERANK_MODEL": "rank",
+        "CHAT_MODEL": f"{prefix}tiny",
+        "EMBEDDING_MODEL": f"{prefix}embed",
+        "RERANK_MODEL": f"{prefix}rank",
         "SSL_CERT_FILE": str(ca_file),
         "CURL_CA_BUNDLE": str(ca_file),
         "NODE_EXTRA_CA_CERTS": str(ca_file),
@@ -190,14 +193,14 @@ def ask(client: Client, *, folder: Path, scripts: Path, url: str, key: str, ca_f
     return {line["ability"]: line["detail"] for line in lines}
 
 
-def _configure(folder: Path, url: str, ca_file: Path) -> None:
+def _configure(folder: Path, url: str, ca_file: Path, model: str) -> None:
     """The files of pi and aider, as `slipway clients` writes them."""
     configuration = Configuration(
         provider="slipway-lab",
         team="open",
         base_url=f"{url}/v1",
         key_variable="SLIPWAY_KEY",
-        models=(Model(id="tiny", task="chat", context_window=32768, max_output_tokens=512),),
+        models=(Model(id=model, task="chat", context_window=32768, max_output_tokens=512),),
         ca_file=str(ca_file),
     )
     (folder / ".pi/agent").mkdir(parents=True)
@@ -206,14 +209,14 @@ def _configure(folder: Path, url: str, ca_file: Path) -> None:
 
 
 def table(results: Mapping[str, Mapping[str, Mapping[str, str]]]) -> str:
-    """The matrix in Markdown: `results` by client, path ("fast path", "gateway") and ability."""
+    """The matrix in Markdown: `results` by client, path and ability."""
     lines = ["| | " + " | ".join(ABILITIES) + " |", "| --- |" + " :-: |" * len(ABILITIES)]
     for client in CLIENTS:
         cells = []
         for ability in ABILITIES:
             well = [path for path, found in results[client.name].items() if found.get(ability) == ""]
-            both = len(well) == len(results[client.name])
-            cells.append("-" if ability in client.lacks else "yes" if both else f"{well[0]} alone" if well else "no")
+            all_well = len(well) == len(results[client.name])
+            cells.append("-" if ability in client.lacks else "yes" if all_well else ", ".join(well) or "no")
         lines.append(f"| {client.name} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 

@@ -20,18 +20,23 @@ from tests.integration.gateway import KEYS, Gateway, deployment, key
 from tests.integration.scripted_model import make_scripted_model
 from tools.lab.model import make_tiny_llama
 
-PATHS = ("fast path", "gateway")
+PATHS = ("fast path", "gateway", "provider")
+"""Straight to the engine; through the gateway, which passes on what the engine speaks itself; and translated by LiteLLM, for
+which the engine is some provider's."""
+PROVIDED = "cloud-"
 TOOLS = {"enable-auto-tool-choice": True, "tool-call-parser": "hermes", "max-model-len": 32768}
 Results = dict[str, dict[str, dict[str, str]]]
 
 
 @pytest.fixture(scope="module")
 def fronts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Front]]:
-    """By path, in front of the same engines and of one gateway."""
+    """By path, in front of the same engines and of one gateway: what is provided goes through that anyway."""
     folder = tmp_path_factory.mktemp("clients")
-    chat = Engine(folder / "chat", make_scripted_model(folder / "scripted"), ["tiny-inside"], TOOLS)
+    chat = Engine(
+        folder / "chat", make_scripted_model(folder / "scripted"), [f"{PROVIDED}tiny-inside", "tiny-inside"], TOOLS
+    )
     # One that embeds compares texts by their vectors, too.
-    names = ["embed-inside", "rank-inside"]
+    names = [f"{prefix}{name}-inside" for prefix in ("", PROVIDED) for name in ("embed", "rank")]
     embedding = Engine(folder / "embedding", make_tiny_llama(folder / "random"), names, EMBEDDING)
     gateway = Gateway(folder / "litellm")
     with ExitStack() as running:
@@ -44,6 +49,10 @@ def fronts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Front
             deployment("tiny", chat.url, native=native),
             deployment("embed", embedding.url, native=native, task="embedding"),
             deployment("rank", embedding.url, native=native, task="rerank"),
+            deployment(f"{PROVIDED}tiny", chat.url, here=False),
+            deployment(f"{PROVIDED}embed", embedding.url, here=False, task="embedding"),
+            # LiteLLM knows no rerank of OpenAI's.
+            deployment(f"{PROVIDED}rank", embedding.url, task="rerank"),
         ]
         routes = gateway.routes(of_gateway)
         found = {path: Front(folder / path.split(maxsplit=1)[0], gateway=("127.0.0.1", gateway.port)) for path in PATHS}
@@ -58,6 +67,9 @@ def fronts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Front
             "tiny": model(backend("tiny", chat.url, native=native), context_window=32768, max_output_tokens=512),
             "embed": model(backend("embed", embedding.url, native=native, probe=embeds), task="embedding"),
             "rank": model(backend("rank", embedding.url, native=native, probe=embeds), task="rerank"),
+            f"{PROVIDED}tiny": model(provided=True),
+            f"{PROVIDED}embed": model(provided=True, task="embedding"),
+            f"{PROVIDED}rank": model(provided=True, task="rerank"),
         }
         for path, front in found.items():
             front.serve(team("open"), models=models, fast_path=path == "fast path")
@@ -78,7 +90,13 @@ def results(fronts: dict[str, Front], tmp_path_factory: pytest.TempPathFactory) 
         ca_file.write_text((front.folder / "tls/server.pem").read_text().partition("-----BEGIN PRIVATE")[0])
         at = time.monotonic()
         found[client.name][path] = ask(
-            client, folder=home, scripts=scripts, url=front.url, key=KEYS["open"], ca_file=Path(ca_file)
+            client,
+            folder=home,
+            scripts=scripts,
+            url=front.url,
+            key=KEYS["open"],
+            ca_file=Path(ca_file),
+            prefix=PROVIDED if path == "provider" else "",
         )
         print(f"{client.name}, {path}: {time.monotonic() - at:.1f} s")
 
@@ -103,9 +121,16 @@ def test_a_client_does_all_that_it_can(results: Results, client: object, path: s
 def test_each_path_is_the_one_that_it_is_called(results: Results, fronts: dict[str, Front]) -> None:
     """Else the matrix would say nothing of one of them."""
     assert results
-    found = {path: {str(record.get("backend")) for record in front.usage} for path, front in fronts.items()}
-    assert {name.partition("@")[0] for name in found["fast path"]} == {"tiny", "embed", "rank"}
-    assert found["gateway"] == {"gateway"}
+    found = {
+        path: {
+            (record["model"], str(record["backend"]).partition("@")[0]) for record in front.usage if "model" in record
+        }
+        for path, front in fronts.items()
+    }
+    names = ("tiny", "embed", "rank")
+    assert found["fast path"] == {(name, name) for name in names}
+    assert found["gateway"] == {(name, "gateway") for name in names}
+    assert found["provider"] == {(f"{PROVIDED}{name}", "gateway") for name in names}
 
 
 def test_the_document_says_what_came_out(results: Results, root: Path) -> None:

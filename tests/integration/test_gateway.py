@@ -722,7 +722,9 @@ def test_litellms_streams_are_such_as_openais(served: Gateway) -> None:
     response = served.chat("cloud", stream=True, n=2, stream_options={"include_usage": True})
     assert words(response) == "".join(word * 2 for word in WORDS)
     chunks = [json.loads(line[6:]) for line in response.text.splitlines() if line.startswith("data: {")]
-    ended = [(one["index"], one["finish_reason"]) for chunk in chunks for one in chunk["choices"] if one.get("finish_reason")]
+    ended = [
+        (one["index"], one["finish_reason"]) for chunk in chunks for one in chunk["choices"] if one.get("finish_reason")
+    ]
     assert sorted(ended) == [(0, "length"), (1, "length")]
     assert [chunk["choices"] for chunk in chunks if chunk.get("usage")] == [[]]
     assert chunks[-1]["usage"]["completion_tokens"] == 4
