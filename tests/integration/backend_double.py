@@ -54,7 +54,7 @@ class Double:
             answer); "full" (no answer, while its metrics tell of work for others); "silent" (no answer, and no word
             about its health either); or a status.
         pace_s: time between two events of a stream.
-        words: what it answers; a stream says one after the other.
+        words: what it answers; a stream says one after the other. A chat's may have whole deltas among them.
         go_on: while it is not set, a stream waits after its first event.
         asked: the requests so far.
         probed: how often a front looked whether it generates.
@@ -66,7 +66,7 @@ class Double:
     name: str
     mode: str = "well"
     pace_s: float = 0.0
-    words: tuple[str, ...] = WORDS
+    words: tuple[Any, ...] = WORDS
     go_on: threading.Event = field(default_factory=_set)
     port: int = 0
     asked: list[Asked] = field(default_factory=list)
@@ -304,7 +304,11 @@ def _response(name: str, text: str) -> dict[str, Any]:
     return {**head, "output": [message], "usage": usage, **more}
 
 
-def _events(path: str, body: dict[str, Any], name: str, words: tuple[str, ...]) -> list[dict[str, Any]]:
+def _delta(word: str | dict[str, Any]) -> dict[str, Any]:
+    return {"content": word} if isinstance(word, str) else word
+
+
+def _events(path: str, body: dict[str, Any], name: str, words: tuple[Any, ...]) -> list[dict[str, Any]]:
     if path.endswith("/messages"):
         start = {"id": "m", "role": "assistant", "model": name, "usage": {"input_tokens": 5, "output_tokens": 1}}
         deltas = [{"type": "content_block_delta", "delta": {"type": "text_delta", "text": word}} for word in words]
@@ -316,16 +320,17 @@ def _events(path: str, body: dict[str, Any], name: str, words: tuple[str, ...]) 
         return [*deltas, {"type": "response.completed", "response": _response(name, "".join(words))}]
     chat = path.endswith("chat/completions")
     head = {"id": "c", "object": "chat.completion.chunk" if chat else "text_completion", "created": 1, "model": name}
+    count = body.get("n") or 1
     chunks: list[dict[str, Any]] = [
-        {**head, "choices": [{"index": number, **({"delta": {"content": word}} if chat else {"text": word})}]}
+        {**head, "choices": [{"index": index, **({"delta": _delta(word)} if chat else {"text": word})}]}
         for word in words
-        for number in range(body.get("n") or 1)
+        for index in range(count)
     ]
     if "tools" in body:
         chunks = [{**head, "choices": [{"index": 0, "delta": {"tool_calls": [{"index": 0, **_CALL}]}}]}]
     if "n" in body or "tools" in body:
-        reason = "tool_calls" if "tools" in body else "stop"
-        ends = [{"index": number, "delta": {}, "finish_reason": reason} for number in range(body.get("n") or 1)]
+        reason = "tool_calls" if "tools" in body else "length"
+        ends = [{"index": index, "delta": {}, "finish_reason": reason} for index in range(count)]
         chunks += [{**head, "choices": [end]} for end in ends]
     if (body.get("stream_options") or {}).get("include_usage"):
         chunks.append({**head, "choices": [], "usage": USAGE})

