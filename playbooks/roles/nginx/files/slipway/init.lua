@@ -4,6 +4,8 @@ local cjson = require "cjson"
 local files = require "slipway.files"
 local gauges = require "slipway.gauges"
 local health = require "slipway.health"
+local incoming = require "slipway.incoming"
+local journal = require "slipway.journal"
 local keys = require "slipway.keys"
 local limits = require "slipway.limits"
 local routes = require "slipway.routes"
@@ -47,11 +49,13 @@ local function recall()
     end
 end
 
--- config: {folder (of teams.json and routes.json), usage (the folder of its records), usage_days (how long they are kept)}.
+-- config: {folder (of teams.json and routes.json), usage (the folder of its records), usage_days (how long they are kept),
+-- body_timeout (seconds for which a body may be silent)}.
 function M.configure(config)
     -- Compiled code would need memory that can be written and executed, which the unit forbids.
     require("jit").off()
     usage.configure(config.usage, config.usage_days)
+    incoming.configure(config.body_timeout)
     files.watch("teams", config.folder .. "/teams.json", take_teams)
     files.watch("routes", config.folder .. "/routes.json", routes.take)
 end
@@ -62,6 +66,7 @@ function M.worker()
     recall()
     files.refresh()
     ngx.timer.every(REFRESH_S, function(premature)
+        journal.write()
         if not premature then
             local ok, fault = pcall(files.refresh)
             if not ok then

@@ -8,6 +8,8 @@ local errors = require "slipway.errors"
 local files = require "slipway.files"
 local gauges = require "slipway.gauges"
 local http = require "slipway.http"
+local incoming = require "slipway.incoming"
+local journal = require "slipway.journal"
 local keys = require "slipway.keys"
 local limits = require "slipway.limits"
 local paths = require "slipway.paths"
@@ -21,6 +23,7 @@ local PASSED = {"accept", "anthropic-beta", "anthropic-version", "content-type",
 local GENERATES = {chat = true, completions = true, responses = true, messages = true}
 local MAX_CHOICES = 128
 local MAX_LOST = 2
+local MAX_HEADERS = 100
 
 local function whole_number(value)
     return type(value) == "number" and value >= 0 and value == math.floor(value) and value or nil
@@ -338,6 +341,8 @@ local function look(request, routes, headers)
     end
     request.path, request.family, request.model_in_path = place.path, place.family, place.model
     request.listing = place.listing
+    -- As logs have it: without the name of a model, which may be anything.
+    ngx.var.slipway_path = place.listing and "/v1/models" or place.path
     request.anthropic = place.family == "messages"
     local now = ngx.now()
     local address = ngx.var.remote_addr
@@ -388,8 +393,10 @@ local function serve(request, routes)
         ngx.eof()
         return nil
     end
-    ngx.req.read_body()
-    request.raw = ngx.req.get_body_data() or ""
+    request.raw, found = incoming.body()
+    if found then
+        return found
+    end
     local model
     local kind = headers["content-type"]
     if request.family == "transcriptions" then
@@ -445,9 +452,9 @@ local function serve(request, routes)
     return answer(request, steps)
 end
 
--- The content phase.
-function M.run()
-    local headers = ngx.req.get_headers(100)
+local function run()
+    incoming.unconditional()
+    local headers, too_many = ngx.req.get_headers(MAX_HEADERS)
     local routes, teams = files.content("routes"), files.content("teams")
     local ctx = {began = ngx.req.start_time(), usage = {events = 0}, tried = {}, backends = {}}
     ngx.ctx.slipway = ctx
@@ -455,6 +462,9 @@ function M.run()
     if not routes or not teams then
         return errors.send(refusal(503, "not_ready", "The service is starting. Try again in a moment.",
             {headers = {["Retry-After"] = "1"}}), anthropic)
+    end
+    if too_many then
+        return errors.send(refusal(400, "too_many_headers", "The request has more than " .. MAX_HEADERS .. " headers."), anthropic)
     end
     local origin = headers["origin"]
     if type(origin) == "string" and routes.allowed_origins[origin] then
@@ -476,8 +486,18 @@ function M.run()
     end
 end
 
--- The log phase: the request is over, whatever became of it.
-function M.over()
+-- The content phase.
+function M.run()
+    local ok, fault = pcall(run)
+    if not ok then
+        journal.say(ngx.ERR, "a request failed: ", tostring(fault))
+        if not ngx.headers_sent then
+            errors.send(refusal(500, "internal_error", "The front failed; its journal says more."))
+        end
+    end
+end
+
+local function over()
     local ctx = ngx.ctx.slipway
     if not ctx then
         return
@@ -499,11 +519,19 @@ function M.over()
         usage_of.note({
             time = os.date("!%Y-%m-%dT%H:%M:%S", now) .. (".%03dZ"):format(math.floor((now % 1) * 1000)),
             request = ngx.var.slipway_request_id, team = ctx.team.name, key = ctx.key,
-            asked = ctx.model and ctx.asked or nil, model = ctx.model, backend = ctx.backend, path = ngx.var.uri,
+            asked = ctx.model and ctx.asked or nil, model = ctx.model, backend = ctx.backend, path = ngx.var.slipway_path,
             counted = ctx.limit and true or nil, stream = ctx.stream, ["in"] = usage.prompt, out = out, status = ngx.status,
             seconds = math.floor((now - ctx.began) * 1000 + 0.5) / 1000,
             first_seconds = ctx.first_seconds and math.floor(ctx.first_seconds * 1000 + 0.5) / 1000, error = ctx.error,
         }, now)
+    end
+end
+
+-- The log phase: the request is over, whatever became of it.
+function M.over()
+    local ok, fault = pcall(over)
+    if not ok then
+        journal.say(ngx.ERR, "a request was not accounted for: ", tostring(fault))
     end
 end
 
