@@ -50,12 +50,13 @@ local function recall()
 end
 
 -- config: {folder (of teams.json and routes.json), usage (the folder of its records), usage_days (how long they are kept),
--- body_timeout (seconds for which a body may be silent)}.
+-- body_timeout (seconds for which a body may be silent), wrong_keys (that an address may send in a minute)}.
 function M.configure(config)
     -- Compiled code would need memory that can be written and executed, which the unit forbids.
     require("jit").off()
     usage.configure(config.usage, config.usage_days)
     incoming.configure(config.body_timeout)
+    limits.configure(config.wrong_keys)
     files.watch("teams", config.folder .. "/teams.json", take_teams)
     files.watch("routes", config.folder .. "/routes.json", routes.take)
 end

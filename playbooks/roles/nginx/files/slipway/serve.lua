@@ -24,6 +24,7 @@ local GENERATES = {chat = true, completions = true, responses = true, messages =
 local MAX_CHOICES = 128
 local MAX_LOST = 2
 local MAX_HEADERS = 100
+local WRONG_KEY_WAIT_S = 0.1
 
 local function whole_number(value)
     return type(value) == "number" and value >= 0 and value == math.floor(value) and value or nil
@@ -354,6 +355,8 @@ local function look(request, routes, headers)
     if not team then
         -- A good key passes all the same: many callers may share an address.
         if request.key and limits.wrong(address, now) then
+            -- Who tries keys in a loop takes the machine's time from everybody; waiting costs none.
+            ngx.sleep(WRONG_KEY_WAIT_S)
             return refusal(429, "too_many_wrong_keys", "This address sent too many wrong keys. Try again in a minute.",
                 {headers = {["Retry-After"] = "60"}})
         end
