@@ -4,6 +4,7 @@
 -- all; or "gone": nothing listens there. The prober says so (health.lua); a request that fails says it earlier.
 
 local gauges = require "slipway.gauges"
+local journal = require "slipway.journal"
 
 local M = {}
 
@@ -22,7 +23,7 @@ function M.set(id, state)
     if before ~= state then
         dict:set("s|" .. id, state)
         dict:set("e|" .. id, ngx.now())
-        ngx.log(state == "well" and ngx.NOTICE or ngx.WARN, "backend ", id, " is ", state)
+        journal.say(state == "well" and ngx.NOTICE or ngx.WARN, "backend ", id, " is ", state)
     end
 end
 

@@ -6,6 +6,7 @@
 -- that come as forms are not kept.
 
 local cjson = require "cjson"
+local journal = require "slipway.journal"
 
 local M = {}
 
@@ -141,7 +142,7 @@ local function opened(now)
         local fault
         file, fault = io.open(path_of(now), "a")
         if not file then
-            ngx.log(ngx.ERR, "content cannot be kept: ", fault)
+            journal.say(ngx.ERR, "content cannot be kept: ", fault)
             return nil
         end
         -- One line is one write, so that the lines of several workers do not mix.
@@ -173,7 +174,7 @@ function M.write(kept, record, now)
     if out then
         local ok, fault = out:write("{" .. table.concat(told, ",") .. "}\n")
         if not ok then
-            ngx.log(ngx.ERR, "content cannot be kept: ", fault)
+            journal.say(ngx.ERR, "content cannot be kept: ", fault)
             out:close()
             file = nil
         end

@@ -5,6 +5,8 @@ local content = require "slipway.content"
 local files = require "slipway.files"
 local gauges = require "slipway.gauges"
 local health = require "slipway.health"
+local incoming = require "slipway.incoming"
+local journal = require "slipway.journal"
 local keys = require "slipway.keys"
 local limits = require "slipway.limits"
 local routes = require "slipway.routes"
@@ -56,12 +58,15 @@ local function recall()
 end
 
 -- config: {folder (of teams.json and routes.json), usage (the folder of its records), usage_days (how long they are kept),
--- content (the folder of what was said), content_days (how long that is kept; 0 where nothing is)}.
+-- content (the folder of what was said), content_days (how long that is kept; 0 where nothing is), body_timeout (seconds for
+-- which a body may be silent), wrong_keys (that an address may send in a minute)}.
 function M.configure(config)
     -- Compiled code would need memory that can be written and executed, which the unit forbids.
     require("jit").off()
     usage.configure(config.usage, config.usage_days)
     content.configure(config.content, config.content_days)
+    incoming.configure(config.body_timeout)
+    limits.configure(config.wrong_keys)
     files.watch("teams", config.folder .. "/teams.json", take_teams)
     files.watch("routes", config.folder .. "/routes.json", routes.take)
 end
@@ -72,6 +77,7 @@ function M.worker()
     recall()
     files.refresh()
     ngx.timer.every(REFRESH_S, function(premature)
+        journal.write()
         if not premature then
             local ok, fault = pcall(files.refresh)
             if not ok then

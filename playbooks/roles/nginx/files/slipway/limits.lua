@@ -234,7 +234,11 @@ end
 
 -- Wrong keys of one address.
 
-local WRONG_PER_MINUTE = 120
+local WRONG_PER_MINUTE
+
+function M.configure(wrong_per_minute)
+    WRONG_PER_MINUTE = wrong_per_minute
+end
 
 -- Count a wrong key; says whether its address brought too many in this minute.
 function M.wrong(address, now)

@@ -9,6 +9,8 @@ local errors = require "slipway.errors"
 local files = require "slipway.files"
 local gauges = require "slipway.gauges"
 local http = require "slipway.http"
+local incoming = require "slipway.incoming"
+local journal = require "slipway.journal"
 local keys = require "slipway.keys"
 local limits = require "slipway.limits"
 local money = require "slipway.money"
@@ -24,6 +26,8 @@ local GENERATES = {chat = true, completions = true, responses = true, messages =
 local MAX_CHOICES = 128
 local MAX_LOST = 2
 local BEGUN_SILENT_S = 5
+local MAX_HEADERS = 100
+local WRONG_KEY_WAIT_S = 0.1
 
 local function whole_number(value)
     return type(value) == "number" and value >= 0 and value == math.floor(value) and value or nil
@@ -364,6 +368,9 @@ local function look(request, routes, headers)
     end
     request.path, request.family, request.model_in_path = place.path, place.family, place.model
     request.listing = place.listing
+    -- As logs have it: without the name of a model, which may be anything.
+    ngx.ctx.slipway.path = place.listing and "/v1/models" or place.path
+    ngx.var.slipway_path = ngx.ctx.slipway.path
     request.anthropic = place.family == "messages"
     local now = ngx.now()
     request.key = keys.given(headers)
@@ -374,6 +381,8 @@ local function look(request, routes, headers)
     if not team then
         -- A good key passes all the same: many callers may share an address.
         if request.key and limits.wrong(ngx.var.remote_addr, now) then
+            -- Who tries keys in a loop takes the machine's time from everybody; waiting costs none.
+            ngx.sleep(WRONG_KEY_WAIT_S)
             return refusal(429, "too_many_wrong_keys", "This address sent too many wrong keys. Try again in a minute.",
                 {headers = {["Retry-After"] = "60"}})
         end
@@ -413,8 +422,10 @@ local function serve(request, routes)
         ngx.eof()
         return nil
     end
-    ngx.req.read_body()
-    request.raw = ngx.req.get_body_data() or ""
+    request.raw, found = incoming.body()
+    if found then
+        return found
+    end
     ctx.kept = team.log_content and content.begin(request.raw, headers["content-type"]) or nil
     local model
     local kind = headers["content-type"]
@@ -474,10 +485,11 @@ local function serve(request, routes)
     return answer(request, steps)
 end
 
--- The content phase.
-function M.run()
+local function run()
+    incoming.unconditional()
+    local headers, too_many = ngx.req.get_headers(MAX_HEADERS)
     -- Without what looks a name that is missing up once more, in another spelling.
-    local headers = setmetatable(ngx.req.get_headers(100), nil)
+    setmetatable(headers, nil)
     local routes, teams = files.content("routes"), files.content("teams")
     -- Each look at a variable of nginx costs microseconds.
     local ctx = {
@@ -489,6 +501,9 @@ function M.run()
     if not routes or not teams then
         return errors.send(refusal(503, "not_ready", "The service is starting. Try again in a moment.",
             {headers = {["Retry-After"] = "1"}}), anthropic)
+    end
+    if too_many then
+        return errors.send(refusal(400, "too_many_headers", "The request has more than " .. MAX_HEADERS .. " headers."), anthropic)
     end
     local origin = headers["origin"]
     if type(origin) == "string" and routes.allowed_origins[origin] then
@@ -510,8 +525,18 @@ function M.run()
     end
 end
 
--- The log phase: the request is over, whatever became of it.
-function M.over()
+-- The content phase.
+function M.run()
+    local ok, fault = pcall(run)
+    if not ok then
+        journal.say(ngx.ERR, "a request failed: ", tostring(fault))
+        if not ngx.headers_sent then
+            errors.send(refusal(500, "internal_error", "The front failed; its journal says more."))
+        end
+    end
+end
+
+local function over()
     local ctx = ngx.ctx.slipway
     if not ctx then
         return
@@ -533,7 +558,7 @@ function M.over()
     local record = {
         time = os.date("!%Y-%m-%dT%H:%M:%S", now) .. (".%03dZ"):format(math.floor((now % 1) * 1000)),
         request = ctx.request, team = ctx.team.name, key = ctx.key,
-        asked = ctx.model and ctx.asked or nil, model = ctx.model, backend = ctx.backend, path = ctx.uri,
+        asked = ctx.model and ctx.asked or nil, model = ctx.model, backend = ctx.backend, path = ctx.path,
         counted = ctx.limit and true or nil, stream = ctx.stream, ["in"] = usage.prompt, out = out, status = ngx.status,
         money = cost, aside = aside,
         currency = cost and ctx.price.currency or aside and ctx.team.money_per_month.currency or nil,
@@ -545,6 +570,14 @@ function M.over()
     end
     if ctx.kept then
         content.write(ctx.kept, record, now)
+    end
+end
+
+-- The log phase: the request is over, whatever became of it.
+function M.over()
+    local ok, fault = pcall(over)
+    if not ok then
+        journal.say(ngx.ERR, "a request was not accounted for: ", tostring(fault))
     end
 end
 

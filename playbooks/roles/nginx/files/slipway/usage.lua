@@ -4,6 +4,7 @@
 -- holds no content. Files older than the retention are removed.
 
 local cjson = require "cjson"
+local journal = require "slipway.journal"
 local money = require "slipway.money"
 
 local M = {}
@@ -32,7 +33,7 @@ local function opened(now)
         local fault
         file, fault = io.open(FOLDER .. "/" .. today .. ".jsonl", "a")
         if not file then
-            ngx.log(ngx.ERR, "usage cannot be written: ", fault)
+            journal.say(ngx.ERR, "usage cannot be written: ", fault)
             return nil
         end
         file:setvbuf("full", 8192)
@@ -84,7 +85,7 @@ function M.note(record, now)
         local ok, fault = out:write("{", table.concat(parts, ","), "}\n")
         ok = ok and out:flush()
         if not ok then
-            ngx.log(ngx.ERR, "usage cannot be written: ", fault)
+            journal.say(ngx.ERR, "usage cannot be written: ", fault)
             day = nil
         end
     end
