@@ -154,7 +154,9 @@ def test_wrong_keys_of_an_address_leave_its_good_ones_their_place(front: Front) 
         for one in bothers:
             one.result()
     print(f"good requests/s beside 32 connections with a wrong key: {beside / alone:.2f} of those alone")
-    assert set(refused) == {401, 429}
+    # The first of a minute are told 401, and which minute it is the tests before may know.
+    assert refused[429] > 32
+    assert set(refused) <= {401, 429}
     # Each waits a tenth of a second for its answer; the clock's minute may begin meanwhile, with 120 at once.
     assert wrongs < 32 * 10 + 120
     assert beside > 0

@@ -110,7 +110,7 @@ def test_every_answer_has_its_cost_on_both_paths(
     name = f"payer-{fast}".lower()
     running.serve(
         team(name),
-        models=models(engine),
+        models={**models(engine), "vectors": {**models(engine)["tiny"], "task": "embedding"}},
         fast_path=fast,
         gateways={"open": peer, "private": peer},
         aliases={"t": "tiny"},
@@ -118,7 +118,7 @@ def test_every_answer_has_its_cost_on_both_paths(
     assert ask(running, name).status_code == 200
     # Only the real gateway says whose alias it is.
     assert words(ask(running, name, model="t" if fast else "tiny", stream=True)) == TEXT
-    running.ask("/v1/embeddings", name, model="tiny", input="x")
+    running.ask("/v1/embeddings", name, model="vectors", input="x")
     assert len(engine.asked if fast else gateway.asked) == 3
     until(lambda: len([record for record in running.usage if record["team"] == name]) == 3)
     records = [record for record in running.usage if record["team"] == name]
@@ -127,9 +127,11 @@ def test_every_answer_has_its_cost_on_both_paths(
         (COST, "EUR"),
         (3 * 1_500_000 // 1000, "EUR"),
     ]
-    (row,) = sums(records, "month")
-    assert str(row.money) == "0.000067500"
-    figure = f'slipway_money_total{{team="{name}",model="tiny",currency="EUR"}} 6.75e-05'
+    assert {row.model: str(row.money) for row in sums(records, "month")} == {
+        "tiny": "0.000063000",
+        "vectors": "0.000004500",
+    }
+    figure = f'slipway_money_total{{team="{name}",model="tiny",currency="EUR"}} 6.3e-05'
     assert figure in running.client.get(running.url + "/metrics").text
 
 

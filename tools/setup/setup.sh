@@ -43,6 +43,10 @@ command -v "$python" >/dev/null || missing+=(python3)
 if [ "${1:-}" = test ] && ! { [ -x /usr/sbin/nginx ] && [ -e /usr/lib/nginx/modules/ngx_http_lua_module.so ]; }; then
   missing+=(nginx libnginx-mod-http-lua lua-cjson)
 fi
+# vLLM's build for CPUs, which the clients' tests ask, is linked with it.
+if [ "${1:-}" = test ] && ! compgen -G '/usr/lib/*/libnuma.so.1' >/dev/null; then
+  missing+=(libnuma1)
+fi
 if [ ${#missing[@]} -gt 0 ]; then
   command -v apt-get >/dev/null || fail "missing: ${missing[*]}" "this machine has no apt-get; install them by hand"
   step "installing ${missing[*]}"
