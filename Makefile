@@ -84,6 +84,7 @@ role: setup ## One ROLE on the hosts of STACK, for instance: make role ROLE=ngin
 lock: ## Renew the lock of this machine's Python requirements
 	@uv pip compile -q --universal --python-version 3.11 --extra dev --generate-hashes --no-emit-index-url --no-header --no-annotate pyproject.toml -o requirements.txt
 	@cd tests/integration/fixtures/foreign && uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate -c ../../../../requirements.txt requirements.in -o requirements.txt
+	@cd tests/integration/security && uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate requirements.in -o requirements.txt
 	@cd tests/e2e/clients && uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate requirements.in -o requirements.txt
 
 clean: ## Remove the Python environment of this checkout

@@ -81,8 +81,9 @@ fi
 
 if [ "${1:-}" = test ]; then
   # Environments apart from .venv, by the folder that has their lock: the genuine SDKs of AWS and Kubernetes, for a program
-  # of somebody else's (an SDK that is installed beside a program asks the engine for its plugin), and clients of the endpoint.
-  for environment in sdks:tests/integration/fixtures/foreign clients:tests/e2e/clients; do
+  # of somebody else's (an SDK that is installed beside a program asks the engine for its plugin), clients of the endpoint, and
+  # what looks at the front's TLS and makes requests of an engine's OpenAPI.
+  for environment in sdks:tests/integration/fixtures/foreign clients:tests/e2e/clients security:tests/integration/security; do
     lock=${environment#*:}/requirements.txt
     home=$cache/${environment%%:*}-$(sha256sum "$lock" | cut -c1-12)
     if [ ! -x "$home/bin/python" ]; then
