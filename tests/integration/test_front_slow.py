@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
+import httpx
 import psutil
 import pytest
 
@@ -85,6 +86,24 @@ def test_a_head_byte_by_byte_ends(front: Front, engine: Strict) -> None:
         else:
             pytest.fail("it took all of a head that never ended")
     assert not engine.asked
+
+
+@pytest.mark.parametrize("http2", [False, True])
+def test_a_body_that_keeps_coming_has_its_time(front: Front, engine: Strict, http2: bool) -> None:
+    sent = json.dumps({"model": "tiny", "messages": [], "user": "a" * 60_000}).encode()
+    pieces = [sent[at : at + 6_000] for at in range(0, len(sent), 6_000)]
+
+    def slowly() -> Iterator[bytes]:
+        for piece in pieces:
+            time.sleep(SILENCE_S * 1.5 / len(pieces))
+            yield piece
+
+    key = {"authorization": f"Bearer {KEYS['open']}"}
+    with httpx.Client(verify=False, http2=http2, timeout=30) as client:  # noqa: S501
+        found = client.post(front.url + "/v1/chat/completions", content=slowly(), headers=key)
+    assert found.http_version == ("HTTP/2" if http2 else "HTTP/1.1")
+    assert found.status_code == 200, found.text
+    assert engine.asked[-1].body["user"] == "a" * 60_000
 
 
 def test_slow_bodies_take_little_memory_and_hold_nobody_up(front: Front, engine: Strict) -> None:
