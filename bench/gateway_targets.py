@@ -21,7 +21,6 @@ _NO_LIMIT = 10**12
 """Counted, and never reached."""
 _LIMITS = ("requests_per_minute", "tokens_per_minute", "parallel_requests", "tokens_per_month")
 _NATIVE = sorted(Vllm().native)
-_NO_JIT = 'require("jit").off()'
 
 
 class Target(Protocol):
@@ -94,6 +93,7 @@ class FastPath:
     """
 
     fast_path = True
+    compiles = False
 
     def __init__(self, folder: Path, engines: Mapping[str, str], log: Path) -> None:
         if shutil.which("nginx", path="/usr/sbin") is None:
@@ -101,13 +101,9 @@ class FastPath:
                 "there is no nginx: install nginx, libnginx-mod-http-lua and lua-cjson, and keep its own service from starting"
             )
         self._engines = engines
-        self._front = front.Front(folder / "front", workers=None, log=log, variables=self._variables(folder))
+        self._front = front.Front(folder / "front", workers=None, log=log, compiles=self.compiles)
         self.authority: Path | None = folder / "front/tls/server.pem"
         self.headers: Mapping[str, str] = {"Authorization": f"Bearer {KEYS['open']}"}
-
-    def _variables(self, _folder: Path) -> dict[str, Any]:
-        """Of the role, where they are not the defaults."""
-        return {}
 
     def url(self, _model: str) -> str:
         """The same for every model."""
@@ -171,14 +167,7 @@ class LitellmPath(FastPath):
 class Compiled(FastPath):
     """The fast path with LuaJIT's compiler, which the unit's MemoryDenyWriteExecute forbids: what that costs."""
 
-    def _variables(self, folder: Path) -> dict[str, Any]:
-        program = folder / "lua"
-        shutil.copytree(front.ROLE / "files/slipway", program / "slipway")
-        file = program / "slipway/init.lua"
-        text = file.read_text(encoding="utf-8")
-        assert _NO_JIT in text, f"the role's init.lua has no {_NO_JIT} any more"
-        file.write_text(text.replace(_NO_JIT, ""), encoding="utf-8")
-        return {"nginx_program_folder": str(program)}
+    compiles = True
 
 
 def _backend(name: str, url: str) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +23,12 @@ from slipway.paths import ROOT
 from tests.integration.gateway import KEYS, free_port, sha256
 
 ROLE = ROOT / "playbooks/roles/nginx"
+_NO_NEW_CODE = (
+    "import ctypes, os, sys; assert ctypes.CDLL(None).prctl(65, 1, 0, 0, 0) == 0, 'no PR_SET_MDWE'; "
+    "os.execv(sys.argv[1], sys.argv[1:])"
+)
+"""Becomes the program that is named, with what the unit's MemoryDenyWriteExecute allows it (prctl(2), PR_SET_MDWE)."""
+_NO_JIT = 'require("jit").off()'
 SALT = "5a" * 16
 PROBE = {"path": "/v1/completions", "body": {"model": "tiny-inside", "prompt": "x", "max_tokens": 1}}
 
@@ -117,6 +124,7 @@ class Front:
         workers: of nginx; None for as many as the role has.
         log: a socket that takes the log of requests in place of a file.
         variables: of the role, where they are not the defaults.
+        compiles: whether LuaJIT compiles, and may; the role's front does not, and its unit forbids it.
     """
 
     folder: Path
@@ -124,6 +132,7 @@ class Front:
     workers: int | None = 2
     log: Path | None = None
     variables: Mapping[str, Any] = field(default_factory=dict)
+    compiles: bool = False
     port: int = 0
     stamp: int = 0
     process: subprocess.Popen[bytes] | None = None
@@ -166,11 +175,19 @@ class Front:
         text = configuration(self.folder, self.port, self.log, **self.variables)
         if self.workers is not None:
             text = text.replace("worker_processes auto;", f"worker_processes {self.workers};")
+        if self.compiles:
+            assert _NO_JIT in text
+            text = text.replace(_NO_JIT, "")
         (self.folder / "nginx.conf").write_text(text)
         command = ["/usr/sbin/nginx", "-e", "stderr", "-c", self.folder / "nginx.conf"]
         command += ["-g", f"daemon off; pid {self.folder}/pid;" + ("user root;" if os.geteuid() == 0 else "")]
         with (self.folder / "journal").open("ab") as journal:
-            self.process = subprocess.Popen(command, stdout=journal, stderr=subprocess.STDOUT, start_new_session=True)
+            self.process = subprocess.Popen(
+                command if self.compiles else [sys.executable, "-c", _NO_NEW_CODE, *command],
+                stdout=journal,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
 
     def wait(self, timeout_s: float = 30) -> None:
         self._until("/healthz", timeout_s)

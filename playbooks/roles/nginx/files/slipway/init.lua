@@ -61,8 +61,6 @@ end
 -- content (the folder of what was said), content_days (how long that is kept; 0 where nothing is), body_timeout (seconds for
 -- which a body may be silent), wrong_keys (that an address may send in a minute)}.
 function M.configure(config)
-    -- Compiled code would need memory that can be written and executed, which the unit forbids.
-    require("jit").off()
     usage.configure(config.usage, config.usage_days)
     content.configure(config.content, config.content_days)
     incoming.configure(config.body_timeout)
