@@ -141,6 +141,7 @@ class Task:
     warm_up_s: float = 60
     max_tokens: int = 1
     stream: bool = False
+    merges: bool = False
     hold: bool = False
 
 

@@ -1,58 +1,50 @@
-"""What the gateway's bench measures: ways to an engine, each with what it takes to run it.
+"""What the gateway's bench measures: ways to engines, each with what it takes to run it.
 
-Another front is another class here, and a name in `TARGETS`. All of them listen on the loopback interface alone.
+Another way is another class here, and a name in `TARGETS`. All of them listen on the loopback interface alone.
 """
 
-import grp
 import os
-import pwd
 import shutil
-import ssl
 import subprocess
-import time
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
-from datetime import UTC, datetime
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-import httpx
-import psutil
 import yaml
 
+from bench.gateway_processes import START_S, ended, running, started, until_it_answers
 from slipway.engines.vllm.launch import Vllm
+from tests.integration import front
 from tests.integration.gateway import ENVIRONMENT, KEYS, Gateway, deployment, environment, free_port, key
-from tests.unit.roles.loading import load
-from tests.unit.roles.rendering import shown
 
-MODELS = ("paced", "burning", "idle")
-"""Models of the stand-in engine."""
-START_S = 240
 _NO_LIMIT = 10**12
 """Counted, and never reached."""
+_LIMITS = ("requests_per_minute", "tokens_per_minute", "parallel_requests", "tokens_per_month")
+_NATIVE = sorted(Vllm().native)
 
 
 class Target(Protocol):
-    """A way to the engine.
+    """A way to the engines.
 
     Attributes:
-        url: the base of its API.
         headers: what a request has to have.
         authority: the certificate to trust, where it speaks TLS.
     """
 
-    url: str
     headers: Mapping[str, str]
     authority: Path | None
 
-    def __init__(self, folder: Path, engine: str, log: Path) -> None:
+    def __init__(self, folder: Path, engines: Mapping[str, str], log: Path) -> None:
         """Nothing runs yet.
 
         Args:
             folder: for its files; it is there, and its own.
-            engine: base URL of the engine.
+            engines: base URL of the API of each model's engine, by the model's name.
             log: socket that takes what would go to the system's log.
         """
+
+    def url(self, model: str) -> str:
+        """The base of the API at which the model is asked."""
 
     def start(self) -> None:
         """Begin to start it; others may start meanwhile."""
@@ -68,16 +60,20 @@ class Target(Protocol):
 
 
 class Direct:
-    """No gateway at all: the engine, in the clear."""
+    """No gateway at all: the engines, in the clear."""
 
     authority: Path | None = None
 
-    def __init__(self, _folder: Path, engine: str, _log: Path) -> None:
-        self.url = engine
+    def __init__(self, _folder: Path, engines: Mapping[str, str], _log: Path) -> None:
+        self._engines = engines
         self.headers: Mapping[str, str] = {}
 
+    def url(self, model: str) -> str:
+        """That of its engine."""
+        return self._engines[model]
+
     def start(self) -> None:
-        """Nothing: the engine runs."""
+        """Nothing: the engines run."""
 
     def wait(self) -> None:
         """Nothing."""
@@ -86,49 +82,99 @@ class Direct:
         """Nothing."""
 
     def processes(self) -> list[int]:
-        """None: what the engine costs is not counted."""
+        """None: what the engines cost is not counted."""
         return []
 
 
-class Chain:
-    """What Slipway runs today: nginx as its role sets it up, in front of LiteLLM with Slipway's part.
+class FastPath:
+    """Slipway's front, which asks the engines itself: nginx of this machine with what the role writes.
 
-    Keys, limits and usage are on.
+    Keys, limits and usage are on, and TLS is as on a host. LiteLLM does not run: no request would come to it.
     """
 
-    def __init__(self, folder: Path, engine: str, log: Path) -> None:
-        self._engine = engine
-        self._gateway = Gateway(folder / "litellm")
-        self._nginx = Nginx(folder / "nginx", log)
-        self.url = f"{self._nginx.url}/v1"
+    fast_path = True
+    compiles = False
+
+    def __init__(self, folder: Path, engines: Mapping[str, str], log: Path) -> None:
+        if shutil.which("nginx", path="/usr/sbin") is None:
+            raise FileNotFoundError(
+                "there is no nginx: install nginx, libnginx-mod-http-lua and lua-cjson, and keep its own service from starting"
+            )
+        self._engines = engines
+        self._front = front.Front(folder / "front", workers=None, log=log, compiles=self.compiles)
+        self.authority: Path | None = folder / "front/tls/server.pem"
         self.headers: Mapping[str, str] = {"Authorization": f"Bearer {KEYS['open']}"}
-        self.authority: Path | None = self._nginx.authority
-        self._running = ExitStack()
+
+    def url(self, _model: str) -> str:
+        """The same for every model."""
+        return f"{self._front.url}/v1"
+
+    def start(self) -> None:
+        """Start it."""
+        self._front.start()
+
+    def wait(self) -> None:
+        """Wait until all its workers know the team and the models."""
+        self._front.wait()
+        models = {name: front.model(_backend(name, url)) for name, url in self._engines.items()}
+        team = front.team("open", **dict.fromkeys(_LIMITS, _NO_LIMIT))
+        self._front.serve(team, models=models, fast_path=self.fast_path, timeout_s=600)
+
+    def stop(self) -> None:
+        """Stop it."""
+        self._front.close()
+
+    def processes(self) -> list[int]:
+        """The one above the workers, if that still runs."""
+        return running(self._front.process)
+
+
+class LitellmPath(FastPath):
+    """The same front with ``gateway.fast_path: false``: it has LiteLLM with Slipway's part ask the engines."""
+
+    fast_path = False
+
+    def __init__(self, folder: Path, engines: Mapping[str, str], log: Path) -> None:
+        super().__init__(folder, engines, log)
+        self._gateway = Gateway(folder / "litellm")
 
     def start(self) -> None:
         """Start both."""
-        self._running.callback(self._gateway.stop)
         self._gateway.start()
-        self._gateway.keys(key("open", requests_per_minute=_NO_LIMIT, tokens_per_minute=_NO_LIMIT))
-        native = sorted(Vllm().native)
-        self._routes = self._gateway.routes([deployment(name, self._engine, native=native) for name in MODELS])
-        self._running.callback(self._nginx.stop)
-        self._nginx.start(nginx_upstreams={"gateway": {"address": "127.0.0.1", "port": self._gateway.port}})
+        self._gateway.keys(key("open"))
+        self._routes = self._gateway.routes(
+            [deployment(name, url, native=_NATIVE) for name, url in self._engines.items()]
+        )
+        self._front.gateway = ("127.0.0.1", self._gateway.port)
+        super().start()
 
     def wait(self) -> None:
         """Wait for both."""
         self._gateway.wait(START_S)
         self._gateway.use(routes=self._routes, timeout_s=60)
-        self._nginx.wait()
+        super().wait()
 
     def stop(self) -> None:
         """Stop both."""
-        self._running.close()
+        super().stop()
+        self._gateway.stop()
 
     def processes(self) -> list[int]:
         """Of both."""
-        assert self._gateway.process is not None
-        return [self._gateway.process.pid, *self._nginx.processes()]
+        return [*running(self._gateway.process), *super().processes()]
+
+
+class Compiled(FastPath):
+    """The fast path with LuaJIT's compiler, which the unit's MemoryDenyWriteExecute forbids: what that costs."""
+
+    compiles = True
+
+
+def _backend(name: str, url: str) -> dict[str, Any]:
+    """A model's engine as the front knows it; a model of idle streams would not answer the front's own question."""
+    asked = "paced" if name == "idle" else name
+    probe = {"path": "/v1/completions", "body": {"model": asked, "prompt": "x", "max_tokens": 1}}
+    return front.backend(name, url, native=_NATIVE, probe=probe)
 
 
 class Stock:
@@ -139,18 +185,21 @@ class Stock:
 
     authority: Path | None = None
 
-    def __init__(self, folder: Path, engine: str, _log: Path) -> None:
-        self._folder, self._engine = folder, engine
+    def __init__(self, folder: Path, engines: Mapping[str, str], _log: Path) -> None:
+        self._folder, self._engines = folder, engines
         self._port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
-        self.url = f"http://127.0.0.1:{self._port}/v1"
         self.headers: Mapping[str, str] = {"Authorization": f"Bearer {ENVIRONMENT['LITELLM_MASTER_KEY']}"}
+
+    def url(self, _model: str) -> str:
+        """The same for every model."""
+        return f"http://127.0.0.1:{self._port}/v1"
 
     def start(self) -> None:
         """Start it."""
-        parameters = {"api_base": self._engine, "api_key": "none"}
         models = [
-            {"model_name": name, "litellm_params": {"model": f"hosted_vllm/{name}", **parameters}} for name in MODELS
+            {"model_name": name, "litellm_params": {"model": f"hosted_vllm/{name}", "api_base": url, "api_key": "none"}}
+            for name, url in self._engines.items()
         ]
         settings = self._folder / "config.yaml"
         settings.write_text(yaml.safe_dump({"model_list": models}), encoding="utf-8")
@@ -173,142 +222,11 @@ class Stock:
         return running(self._process)
 
 
-class Nginx:
-    """nginx of this machine, with what the role writes, in a folder of its own; without root it works too."""
-
-    def __init__(self, folder: Path, log: Path) -> None:
-        self._folder, self._log = folder, log
-        self._process: subprocess.Popen[bytes] | None = None
-        self._port = free_port()
-        self.url = f"https://127.0.0.1:{self._port}"
-        self.authority = folder / "tls/authority.crt"
-
-    def start(self, **variables: Any) -> None:
-        """Write what the role would write with these variables, and start."""
-        nginx = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
-        if nginx is None:
-            raise FileNotFoundError("there is no nginx; install it, and keep its own service from starting")
-        state = self._folder / "state"
-        state.mkdir(parents=True)
-        certificates = load("roles/nginx/files/certificate.py")
-        (self._folder / "tls").mkdir(mode=0o700)
-        settings = certificates.Settings(folder=self._folder / "tls", names=("127.0.0.1",))
-        certificates.ensure(settings, datetime.now(UTC), dry=False)
-        text = shown(
-            "nginx", "nginx.conf.j2", nginx_folder=str(self._folder), nginx_port=f"127.0.0.1:{self._port}", **variables
-        )
-        for there, here in (("/var/lib/slipway/nginx", state), ("unix:/dev/log", f"unix:{self._log}")):
-            assert there in text, f"the role's nginx.conf has no {there} any more"
-            text = text.replace(there, str(here))
-        (self._folder / "nginx.conf").write_text(text, encoding="utf-8")
-        own = f"daemon off; pid {self._folder}/nginx.pid;"
-        if os.geteuid() == 0:
-            # Else root's nginx would give its work to a user who can't read this folder.
-            own += f" user {pwd.getpwuid(0).pw_name} {grp.getgrgid(0).gr_name};"
-        command = [nginx, "-e", "stderr", "-p", self._folder, "-c", self._folder / "nginx.conf", "-g", own]
-        self._process = started(command, self._folder, dict(os.environ))
-
-    def wait(self) -> None:
-        """Wait until it answers, and the gateway through it."""
-        until_it_answers(f"{self.url}/healthz", self._folder, self.processes, self.authority)
-
-    def stop(self) -> None:
-        """Stop it; its workers end with it."""
-        if self._process is not None:
-            ended(self._process)
-
-    def processes(self) -> list[int]:
-        """The one above the workers, if that still runs."""
-        return running(self._process)
-
-
-TARGETS: Mapping[str, type[Target]] = {"direct": Direct, "gateway": Chain, "stock": Stock}
-"""By name. A front that is to be measured too has its place here; `--target` chooses it."""
-
-
-def started(command: list[Any], folder: Path, own: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    """A process whose words go to the file `journal`."""
-    with (folder / "journal").open("wb") as journal:
-        return subprocess.Popen(
-            command, cwd=folder, env=own, stdin=subprocess.DEVNULL, stdout=journal, stderr=subprocess.STDOUT
-        )
-
-
-def running(process: subprocess.Popen[bytes] | None) -> list[int]:
-    """The process' id, unless it has ended."""
-    return [process.pid] if process is not None and process.poll() is None else []
-
-
-def ended(process: subprocess.Popen[bytes]) -> None:
-    """End it and what it started."""
-    tree = family([process.pid])
-    process.terminate()
-    try:
-        process.wait(20)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-    _, left = psutil.wait_procs([one for one in tree if one.pid != process.pid], timeout=5)
-    for one in left:
-        one.kill()
-
-
-def until_it_answers(
-    url: str,
-    folder: Path,
-    processes: Callable[[], list[int]],
-    authority: Path | None = None,
-    timeout_s: float = START_S,
-) -> None:
-    """Wait for status 200.
-
-    Raises:
-        RuntimeError: it ended, or took too long; the text has the end of what it said.
-    """
-    deadline = time.monotonic() + timeout_s
-    verify: ssl.SSLContext | bool = ssl.create_default_context(cafile=authority) if authority else False
-    with httpx.Client(timeout=5, trust_env=False, verify=verify) as client:
-        while processes() and time.monotonic() < deadline:
-            try:
-                if client.get(url).status_code == 200:
-                    return
-            except httpx.HTTPError:
-                pass
-            time.sleep(0.1)
-    said = (folder / "journal").read_text(encoding="utf-8", errors="replace")[-2000:]
-    raise RuntimeError(f"{url} does not answer:\n{said}")
-
-
-def family(processes: list[int]) -> list[psutil.Process]:
-    """Processes and all below them that run."""
-    found = []
-    for number in processes:
-        try:
-            process = psutil.Process(number)
-            found += [process, *process.children(recursive=True)]
-        except psutil.NoSuchProcess:
-            continue
-    return found
-
-
-def cpu_s(processes: list[int]) -> float:
-    """CPU seconds that processes have taken, those below them and those that these have outlived included."""
-    total = 0.0
-    for process in family(processes):
-        try:
-            taken = process.cpu_times()
-        except psutil.NoSuchProcess:
-            continue
-        total += taken.user + taken.system + taken.children_user + taken.children_system
-    return total
-
-
-def memory_mib(processes: list[int]) -> float:
-    """Their memory and that of those below them; what several share counts once (PSS)."""
-    total = 0
-    for process in family(processes):
-        try:
-            total += process.memory_full_info().pss
-        except psutil.NoSuchProcess:
-            continue
-    return total / 2**20
+TARGETS: Mapping[str, type[Target]] = {
+    "direct": Direct,
+    "gateway": FastPath,
+    "gateway-jit": Compiled,
+    "litellm_path": LitellmPath,
+    "stock": Stock,
+}
+"""By name; `--target` chooses what is held against the goals."""

@@ -44,14 +44,6 @@ class Period(StrEnum):
     MONTH = "month"
 
 
-class Form(StrEnum):
-    """How usage is shown."""
-
-    TABLE = "table"
-    CSV = "csv"
-    CHART = "chart"
-
-
 @app.command()
 def up(
     stack: Stack = "lab",
@@ -135,13 +127,15 @@ def usage(
     since: Annotated[str, typer.Option(help="A day, such as 2026-11-01, or 7d for the last seven days.")] = "30d",
     by: Annotated[Period, typer.Option(help="What is summed up.")] = Period.DAY,
     team: Annotated[str | None, typer.Option(help="Of this team only.")] = None,
-    form: Annotated[Form, typer.Option("--format", help="How it is shown.")] = Form.TABLE,
     as_json: Json = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV instead.")] = False,
+    chart: Annotated[Path | None, typer.Option(help="Write a chart (SVG) to this file too.")] = None,
 ) -> None:
-    """Tell what the teams of a stack used: requests and tokens by hour, day or month, team and model."""
+    """Tell what the teams of a stack used and what it cost: by hour, day or month, team and model."""
     from cli.usage import show_usage
 
-    show_usage(stack, since=since, period=by.value, team=team, form="json" if as_json else form.value)
+    form = "json" if as_json else "csv" if as_csv else "table"
+    show_usage(stack, since=since, period=by.value, team=team, form=form, chart=chart)
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""`slipway usage`: what a stack's teams used, from the records of its fronts, as a table, JSON, CSV or a chart."""
+"""`slipway usage`: what a stack's teams used and what it cost, from the records of its fronts."""
 
 from __future__ import annotations
 
@@ -7,20 +7,23 @@ import dataclasses
 import json
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 from cli.errors import UserError
 from slipway.deployment.references import public
 from slipway.deployment.resolve import catalog_of, resolve
 from slipway.deployment.types import Deployment, Machine
 from slipway.paths import ROOT
+from slipway.report.file import put
+from slipway.report.usage import usage_chart
 from slipway.settings.load import read_public, stack_file
-from slipway.usage.records import Sum, read, sums
+from slipway.usage.records import Sum, read, sums, totals
 
 FOLDER = "/var/lib/slipway/nginx/usage"
-CHART_WIDTH = 48
 _TIMEOUT_S = 300
 
 
@@ -30,16 +33,25 @@ def show_usage(
     since: str,
     period: str,
     team: str | None,
-    form: str,
+    form: str = "table",
+    chart: Path | None = None,
     root: Path = ROOT,
 ) -> None:
     """Print what was used since a day (``2026-11-01``), or in the last so many days (``7d``).
 
-    `form` is table, json, csv or chart.
+    Args:
+        stack: whose front is asked.
+        since: the first day.
+        period: hour, day or month.
+        team: of this one only.
+        form: table, json or csv.
+        chart: a file for a chart (SVG), besides.
+        root: the project's folder.
 
     Raises:
         SettingsError: no such stack, or its settings were refused.
         UserError: no such team, a time that is none, or the machine can't be asked.
+        ReportError: the chart's file can't be written.
     """
     settings = read_public(stack, root)
     deployment = resolve(settings, catalog_of(settings, root), str(stack_file(stack, root).relative_to(root)))
@@ -52,7 +64,9 @@ def show_usage(
     found = sums(records, period)
     if broken:
         print(f"{broken} line(s) of the records could not be read and are not counted", file=sys.stderr)
-    {"table": _table, "json": _json, "csv": _csv, "chart": _chart}[form](found)
+    {"table": table, "json": as_json, "csv": as_csv}[form](found)
+    if chart is not None:
+        put(chart, usage_chart(found, period))
 
 
 def _first_day(since: str) -> str:
@@ -103,45 +117,66 @@ def _lines_of(deployment: Deployment, machine: Machine, first: str) -> list[str]
     return done.stdout.splitlines()
 
 
-def _table(found: list[Sum]) -> None:
-    heads = ("period", "team", "model", "requests", "refused", "tokens in", "tokens out")
+def table(found: list[Sum]) -> None:
+    """For people; what each team has to pay comes last."""
     rows = [
         (
             each.period,
             each.team,
             each.model,
             *(f"{n:,}" for n in (each.requests, each.refused, each.tokens_in, each.tokens_out)),
+            _money(each),
         )
         for each in found
     ]
+    _aligned(("period", "team", "model", "requests", "refused", "tokens in", "tokens out", "money"), rows, texts=3)
+    paid = totals(found)
+    if paid:
+        print()
+        _aligned(("team", "to pay"), [(team, _units(money, currency)) for (team, currency), money in paid.items()], 1)
+    if not rows:
+        print("nothing was used in this time", file=sys.stderr)
+    if unpriced := sorted({each.model for each in found if each.unpriced}):
+        print(
+            f"{', '.join(unpriced)}: used while there was no price; set models.NAME.price for what is used from then on",
+            file=sys.stderr,
+        )
+
+
+def as_json(found: list[Sum]) -> None:
+    """Money is a text, so that no reader makes it a float; null where there was no price."""
+    print(json.dumps({"usage": [_fields(each) for each in found]}, indent=2))
+
+
+def as_csv(found: list[Sum]) -> None:
+    """Money is empty where there was no price."""
+    names = [field.name for field in dataclasses.fields(Sum)]
+    writer = csv.DictWriter(sys.stdout, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(_fields(each) for each in found)
+
+
+def _fields(each: Sum) -> dict[str, Any]:
+    return {**dataclasses.asdict(each), "money": None if each.money is None else f"{each.money:f}"}
+
+
+def _money(each: Sum) -> str:
+    if each.money is not None and each.currency is not None:
+        return _units(each.money, each.currency)
+    return "no price" if each.unpriced else "-"
+
+
+def _units(money: Decimal, currency: str) -> str:
+    """With as many decimals as the smallest request needs to be seen, rounded; JSON and CSV have all of them."""
+    return f"{money:,.6f} {currency}"
+
+
+def _aligned(heads: Sequence[str], rows: Sequence[Sequence[str]], texts: int) -> None:
+    """Columns, the first `texts` of them to the left and the others, which are figures, to the right."""
     widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
     for row in (heads, *rows):
         cells = [
-            f"{cell:{width}}" if at < 3 else f"{cell:>{width}}"
+            f"{cell:{width}}" if at < texts else f"{cell:>{width}}"
             for at, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
         print("  ".join(cells).rstrip())
-    if not rows:
-        print("nothing was used in this time", file=sys.stderr)
-
-
-def _json(found: list[Sum]) -> None:
-    print(json.dumps({"usage": [dataclasses.asdict(each) for each in found]}, indent=2))
-
-
-def _csv(found: list[Sum]) -> None:
-    names = [field.name for field in dataclasses.fields(Sum)]
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(names)
-    writer.writerows([getattr(each, name) for name in names] for each in found)
-
-
-def _chart(found: list[Sum]) -> None:
-    """Tokens of each period, all teams and models together."""
-    periods: dict[str, int] = {}
-    for each in found:
-        periods[each.period] = periods.get(each.period, 0) + each.tokens
-    most = max(periods.values(), default=0)
-    for period, tokens in periods.items():
-        bar = "#" * (round(tokens / most * CHART_WIDTH) if most else 0)
-        print(f"{period}  {bar:{CHART_WIDTH}}  {tokens:,} tokens")

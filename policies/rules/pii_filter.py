@@ -1,9 +1,14 @@
-"""Where it is demanded, a filter for personal data looks at every prompt."""
+"""Where it is demanded, a filter for personal data looks at every prompt.
+
+In Slipway's platform a team has filters; in a configuration of LiteLLM that names models a guardrail has to be on for all.
+"""
 
 from collections.abc import Iterator
 
 from policies.node import Node, UnknownValueError
 from policies.readers.gateways.litellm import TYPES, Configuration, configurations, is_true, names
+from policies.readers.gateways.routes import Routes
+from policies.readers.unknown import collected, raise_first
 from policies.resources import PLATFORM
 from policies.rule import About, Group, Rule, Severity, Violation, violation
 
@@ -12,15 +17,17 @@ BEFORE = {"pre_call", "during_call"}
 
 
 def check(inputs: Node, about: About) -> Iterator[Violation]:
-    """Where it is demanded, Slipway's gateway and every configuration of LiteLLM that names models have one."""
+    """Where it is demanded, the teams of Slipway's gateway and every configuration of LiteLLM that names models have one."""
+    if about.resource.type == PLATFORM:
+        unknown_teams: list[UnknownValueError] = []
+        if about.parameters["demanded"] or about.parameters["demandedOutside"]:
+            for team in inputs.each("teams"):
+                with collected(unknown_teams):
+                    yield from _team(team, inputs, about)
+        yield from raise_first(unknown_teams)
+        return
     # Question first: where nothing is demanded, no configuration is read, and none that is not known yet is told.
     if not about.parameters["demanded"]:
-        return
-    if about.resource.type == PLATFORM:
-        mend = "put a gateway with a filter before it, or grant an exception"
-        for gateway in inputs.each("gateways"):
-            what = f"Slipway's gateway {gateway.get('name')} has no filter for personal data"
-            yield violation(gateway, what=what, mend=mend)
         return
     filters = {*names("guardrails"), *about.parameters["guardrails"]}
     unknown: list[UnknownValueError] = []
@@ -33,6 +40,21 @@ def check(inputs: Node, about: About) -> Iterator[Violation]:
     # What is known was judged; what is not is told.
     if unknown:
         raise unknown[0]
+
+
+def _team(team: Node, platform: Node, about: About) -> Iterator[Violation]:
+    """Of Slipway's platform: what it asks is blocked or masked."""
+    actions = team.get("filters", "in", default={})
+    stopped = {kind for kind, action in actions.items() if action in {"block", "mask"}}
+    missing = [kind for kind in about.parameters["kinds"] if kind not in stopped]
+    if stopped and not missing:
+        return
+    leaving = list(Routes(platform, about.parameters["privateDomains"]).leaves_for(team))
+    if not about.parameters["demanded"] and not leaving:
+        return
+    seen = f"no filter stops {', '.join(missing) or 'anything'} in what the team {team.get('name')} asks"
+    what = f"{seen}, and {leaving[0]} may answer" if leaving else seen
+    yield violation(team, "filters", what=what, mend="block or mask it under gateway.teams, filters, in")
 
 
 def _unfiltered(configuration: Configuration, filters: set[str]) -> Iterator[Violation]:
@@ -77,6 +99,24 @@ RULE = Rule(
             "default": False,
             "description": "Whether every gateway must filter personal data. Gateways whose configuration is not in the stack "
             "are not judged.",
+        },
+        "demandedOutside": {
+            "type": "boolean",
+            "default": False,
+            "description": "Whether teams of Slipway's platform whose requests may leave for a provider must have a filter.",
+        },
+        "kinds": {
+            "type": "array",
+            "items": {"type": "string", "minLength": 1},
+            "default": [],
+            "description": "What a team's filters must block or mask, such as chinese_id. Where nothing is named, any filter "
+            "that blocks or masks will do.",
+        },
+        "privateDomains": {
+            "type": "array",
+            "items": {"type": "string", "minLength": 1},
+            "default": [],
+            "description": "Domains whose hosts are one's own.",
         },
         "guardrails": {
             "type": "array",

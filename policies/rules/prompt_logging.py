@@ -16,7 +16,8 @@ from policies.readers.engines.sources import called
 from policies.readers.engines.terms import Logging
 from policies.readers.gateways.litellm import Configuration, configurations, is_true, names
 from policies.readers.kubernetes.pods import Container, environment
-from policies.resources import Resource
+from policies.readers.unknown import Question
+from policies.resources import PLATFORM, Resource
 from policies.rule import About, Group, Rule, Severity, Violation, violation
 
 BEDROCK = "aws:bedrockmodel/invocationLoggingConfiguration:InvocationLoggingConfiguration"
@@ -32,6 +33,20 @@ def items(resource: Resource) -> Iterator[Node | UnknownValueError]:
         yield from launches(resource)
         yield from configurations(resource)
         yield from gateways(resource)
+        if resource.type == PLATFORM:
+            yield Question(resource.inputs, _content_log)
+
+
+def _content_log(platform: Node, about: About) -> Iterator[Violation]:
+    """What the front of Slipway's platform keeps: nothing, or what is allowed, and not for longer."""
+    log, longest = platform.node("contentLog"), about.parameters["maxDays"]
+    teams = ", ".join(str(team.get()) for team in log.each("teams"))
+    if not about.parameters["allowed"]:
+        if teams:
+            yield violation(log, "teams", what=f"the front keeps what is asked and answered of {teams}")
+    elif log.number("retentionDays", default=0) > longest:
+        what = f"what is asked and answered is kept for longer than {longest} days"
+        yield violation(log, "retentionDays", what=what, mend="lower gateway.content_log.retention_days")
 
 
 def _engine(launch: Launch) -> Iterator[Violation]:
@@ -98,6 +113,9 @@ def _callbacks(configuration: Configuration) -> Iterator[Node]:
 
 def check(item: Node, about: About) -> Iterator[Violation]:
     """Nothing logs what users write and get."""
+    if isinstance(item, Question):
+        yield from item.answers(about)
+        return
     if about.parameters["allowed"]:
         return
     if isinstance(item, Launch):
@@ -128,6 +146,12 @@ RULE = Rule(
             "type": "boolean",
             "default": False,
             "description": "Whether prompts and answers may be logged.",
+        },
+        "maxDays": {
+            "type": "integer",
+            "minimum": 1,
+            "default": 30,
+            "description": "Days for which the front of Slipway's platform may keep them, where they may be logged.",
         },
     },
 )

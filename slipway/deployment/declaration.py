@@ -15,6 +15,7 @@ from slipway.engines.program import ProgramSource
 from slipway.engines.releases import needs
 from slipway.fronts import adapter as front_adapter
 from slipway.gateways import adapter as gateway_adapter
+from slipway.settings.gateway import ContentLog, Team
 from slipway.settings.models import ModelSource
 from slipway.settings.secrets import clear_secrets
 
@@ -65,18 +66,8 @@ def declaration(deployment: Deployment, raw: object = None) -> dict[str, Any]:
             }
             for gateway in deployment.gateways
         ],
-        "teams": [
-            {
-                "name": name,
-                "models": None if team.models is None else list(team.models),
-                "private": team.private,
-                "requestsPerMinute": team.requests_per_minute,
-                "tokensPerMinute": team.tokens_per_minute,
-                "parallelRequests": team.parallel_requests,
-                "tokensPerMonth": team.tokens_per_month,
-            }
-            for name, team in settings.gateway.teams.items()
-        ],
+        "teams": [_team(name, team) for name, team in settings.gateway.teams.items()],
+        "contentLog": _content_log(settings.gateway.content_log),
         "front": {
             "name": deployment.front.name,
             "machine": deployment.front.machine.name,
@@ -85,10 +76,37 @@ def declaration(deployment: Deployment, raw: object = None) -> dict[str, Any]:
             "tlsVersions": list(front_adapter(settings.front.name).tls_versions),
             "siteCertificate": settings.front.certificate_file is not None,
             "allowedNetworks": list(settings.front.allowed_networks),
+            "metricsNetworks": list(settings.front.metrics_networks),
+            "allowedOrigins": list(settings.front.allowed_origins),
             **_floating(deployment),
         },
         "clearSecrets": None if raw is None else sorted(clear_secrets(raw)),
     }
+
+
+def _team(name: str, team: Team) -> dict[str, Any]:
+    own = [] if team.key is None else [{"id": None, "notAfter": None}]
+    return {
+        "name": name,
+        "models": None if team.models is None else list(team.models),
+        "private": team.private,
+        "expires": team.expires,
+        "keys": [*own, *({"id": key.id, "notAfter": key.not_after} for key in team.keys)],
+        "requestsPerMinute": team.requests_per_minute,
+        "tokensPerMinute": team.tokens_per_minute,
+        "parallelRequests": team.parallel_requests,
+        "tokensPerMonth": team.tokens_per_month,
+        "moneyPerMonth": None if team.money_per_month is None else float(team.money_per_month),
+        # By direction and kind the action.
+        "filters": {direction: dict(actions) for direction, actions in team.filters.items() if actions},
+    }
+
+
+def _content_log(log: ContentLog | None) -> dict[str, Any] | None:
+    """Of whom what was said is kept, and for how long."""
+    return (
+        None if log is None else {"teams": list(log.teams), "retentionDays": log.retention_days, "reason": log.reason}
+    )
 
 
 def _floating(deployment: Deployment) -> dict[str, Any]:

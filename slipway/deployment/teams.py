@@ -13,13 +13,14 @@ from slipway.deployment.routes import asked_by
 from slipway.deployment.types import Deployment
 from slipway.settings.gateway import Key, Team
 from slipway.settings.types import Secret, epoch
+from slipway.usage.money import billionths
 
 
 def teams(deployment: Deployment) -> dict[str, Any]:
     """Every team with its names of models, its limits and its keys, acceptance's own teams last.
 
-    Times are seconds since 1970, hashes and salts hexadecimal; None is no limit, no end, all models. A key of a team that
-    the site keeps itself has no id.
+    Times are seconds since 1970, amounts of money billionths of their currency, hashes and salts hexadecimal; None is no
+    limit, no end, all models. A key of a team that the site keeps itself has no id.
     """
     stack = deployment.source
     given = [_team(deployment, name, team) for name, team in deployment.settings.gateway.teams.items()]
@@ -32,8 +33,10 @@ def teams(deployment: Deployment) -> dict[str, Any]:
             "tokens_per_minute": None,
             "parallel_requests": None,
             "tokens_per_month": None,
+            "money_per_month": None,
             "not_after": None,
             "filtered": False,
+            "log_content": False,
             "keys": [_plain(stack, team.name, team.key)],
         }
         for team in deployment.acceptance
@@ -47,7 +50,7 @@ def key_hash(salt: str, key: str) -> str:
 
 
 def _team(deployment: Deployment, name: str, team: Team) -> dict[str, Any]:
-    models = None
+    models, log = None, deployment.settings.gateway.content_log
     if team.models is not None:
         models = [called for route in asked_by(team, deployment.routes) for called in (route.name, *route.aliases)]
     return {
@@ -58,9 +61,13 @@ def _team(deployment: Deployment, name: str, team: Team) -> dict[str, Any]:
         "tokens_per_minute": team.tokens_per_minute,
         "parallel_requests": team.parallel_requests,
         "tokens_per_month": team.tokens_per_month,
+        "money_per_month": None
+        if team.money_per_month is None
+        else {"amount": billionths(team.money_per_month), "currency": deployment.settings.gateway.usage.currency},
         "not_after": None if team.expires is None else epoch(team.expires),
         # What is filtered passes the gateway, which alone does that.
         "filtered": any(team.filters.values()),
+        "log_content": log is not None and name in log.teams,
         "keys": [
             *([] if team.key is None else [_plain(deployment.source, name, team.key)]),
             *(_created(key) for key in team.keys),

@@ -122,6 +122,13 @@ class EngineAdapter(Protocol):
         """Where it serves Prometheus metrics; None where it does not."""
 
     @property
+    def progress_counter(self) -> str | None:
+        """The counter among its metrics that grows with every step that it computes, whoever it is for.
+
+        By it an engine that is full is told from one that hangs. None where there is none.
+        """
+
+    @property
     def health_path(self) -> str:
         """What a GET of it tells of the engine's health, at no cost and without a key."""
 

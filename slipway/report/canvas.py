@@ -19,13 +19,19 @@ CHARACTER = 8.6
 """Width of a character of a label in the widest of usual fonts, in bold: most are narrower."""
 
 
-def chart(key: str, title: str, description: str, height: float, children: Sequence[Markup]) -> Markup:
-    """An image that is `WIDTH` wide, with its name and a description for screen readers. Ids begin with `key`."""
+def chart(
+    key: str, title: str, description: str, height: float, children: Sequence[Markup], *, xmlns: str | None = None
+) -> Markup:
+    """An image that is `WIDTH` wide, with its name and a description for screen readers. Ids begin with `key`.
+
+    `xmlns` is SVG's own, where the image is to stand in a file alone.
+    """
     return tag(
         "svg",
         tag("title", title, id=f"{key}-title"),
         tag("desc", description, id=f"{key}-desc"),
         *children,
+        xmlns=xmlns,
         id=key,
         viewBox=f"0 0 {WIDTH} {height:g}",
         role="img",
@@ -40,13 +46,13 @@ def words(content: str, x: float, y: float, **attributes: str) -> Markup:
     return tag("text", content, x=x, y=y, dy="0.35em", **attributes)
 
 
-def horizontal(axis: Axis, height: float, *, left: float = LEFT, right: float = RIGHT) -> Markup:
+def horizontal(axis: Axis, height: float, *, left: float = LEFT, right: float = RIGHT, top: float = TOP) -> Markup:
     """An axis at the bottom of a chart that is `height` high."""
     width, base = WIDTH - left - right, height - BOTTOM
     children = []
     for tick in axis.ticks:
         across = left + width * axis.share(tick)
-        children.append(tag("line", x1=across, x2=across, y1=TOP, y2=base, class_="grid"))
+        children.append(tag("line", x1=across, x2=across, y1=top, y2=base, class_="grid"))
         children.append(words(axis.text(tick), across, base + 13, text_anchor="middle"))
     children.append(tag("line", x1=left, x2=left + width, y1=base, y2=base, class_="axis-line"))
     children.append(words(axis.title, left + width / 2, height - 9, class_="axis-title", text_anchor="middle"))

@@ -191,6 +191,7 @@ _SECTIONS: tuple[tuple[str, str, Callable[[Entry], dict[str, str]]], ...] = (
                 "tlsVersions": "TLS versions",
                 "siteCertificate": "certificate of the site",
                 "allowedNetworks": "admitted networks",
+                "metricsNetworks": "networks that may read figures",
             }
         ),
     ),

@@ -81,6 +81,9 @@ class Front(Section):
     """The largest request, in MiB: images and long contexts are part of it."""
     allowed_networks: tuple[Network, ...] = ()
     """Client networks that the front admits (CIDR). Default: all; a key is needed in any case."""
+    metrics_networks: tuple[Network, ...] = ()
+    """Networks (CIDR) from which Prometheus may read `/metrics` without a key, besides the front's own machine. The figures
+    name teams and models. Default: none."""
     allowed_origins: tuple[Origin, ...] = ()
     """Web pages whose scripts may ask (CORS), as exact origins: `https://app.example.com`. Default: none."""
 

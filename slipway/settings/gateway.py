@@ -1,6 +1,6 @@
 """The gateway: teams, their keys and limits."""
 
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -8,7 +8,9 @@ from slipway.gateways import DEFAULT, names
 from slipway.settings.base import Section
 from slipway.settings.filters import FilterPattern, Filters, KindName
 from slipway.settings.types import (
+    Amount,
     ApiPath,
+    Currency,
     HostName,
     KeyHash,
     KeyId,
@@ -65,6 +67,9 @@ class Team(Section):
     """Requests of the team that may run at once. Default: no limit."""
     tokens_per_month: PositiveCount | None = None
     """Tokens, prompt and completion, that the team may use in a calendar month (UTC). Default: no limit."""
+    money_per_month: Amount | None = None
+    """What the team's tokens may cost in a calendar month (UTC), in `usage.currency`; every model that may answer it needs a
+    price. At most 9 million. Default: no limit."""
     filters: Filters = Field(default_factory=dict)
     """What may not pass: under `in` (what it asks) and `out` (what it is answered) an action for each kind: block, mask or
     log. Default: all passes."""
@@ -90,6 +95,19 @@ class Usage(Section):
 
     retention_days: PositiveCount = 400
     """Days after which a record is removed."""
+    currency: Currency | None = None
+    """What prices and limits of money are in: a code such as EUR. Needed as soon as a model has a price."""
+
+
+class ContentLog(Section):
+    """What is kept of requests with their content: what the teams named here ask and are answered, and of no other team."""
+
+    teams: tuple[HostName, ...] = ()
+    """The teams. Default: none, so that nothing more is kept, and what was kept is removed when its time is over."""
+    retention_days: Annotated[PositiveCount, Field(le=3650)]
+    """Days after which it is removed. Where the whole section goes, all that was kept is removed at once."""
+    reason: Annotated[str, Field(min_length=1)]
+    """What it is kept for, as reviewers and auditors read it."""
 
 
 class Gateway(Section):
@@ -116,6 +134,8 @@ class Gateway(Section):
     extra_fields: dict[ApiPath, tuple[RequestField, ...]] = Field(default_factory=dict)
     """Fields of requests that the front lets through beside those it knows, by path, such as `/v1/chat/completions`."""
     usage: Usage = Field(default_factory=Usage)
-    """What is kept of requests: never their content."""
+    """What is kept of every request: never its content."""
+    content_log: ContentLog | None = None
+    """What is kept with its content, on the front's machine. Default: nothing."""
     memory_max: MemorySize = "50%"
     """systemd's memory limit for the gateway: a size (`4G`) or a part of the machine's memory."""

@@ -9,6 +9,7 @@ from pydantic import Discriminator, Field, HttpUrl, Tag, model_validator
 
 from slipway.engines.registry import EngineSection
 from slipway.settings.base import Section, tag
+from slipway.settings.prices import TokenPrice
 from slipway.settings.types import (
     CatalogName,
     Count,
@@ -115,6 +116,9 @@ class _Asked(Section):
     """Further names for it."""
     fallbacks: tuple[ModelName, ...] = ()
     """Names that are asked, in this order, where this one can't answer."""
+    price: TokenPrice | None = None
+    """What its tokens cost who asks for this name. Default: no price; a name that is shared out has that of its targets,
+    where all have the same."""
 
 
 class ServedModel(_Asked):

@@ -46,7 +46,8 @@ class _Entry:
 
 def settings_reference() -> str:
     """The reference as Markdown: one section per model, one row per key."""
-    return "\n".join([_HEAD, *(_section(entry) for entry in _entries(Settings, "", ""))])
+    # A section that several kinds have is told once.
+    return "\n".join([_HEAD, *(_section(entry) for entry in dict.fromkeys(_entries(Settings, "", "")))])
 
 
 def _entries(model: type[BaseModel], path: str, kind: str) -> Iterator[_Entry]:

@@ -7,11 +7,12 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, TypeVar
 
 from slipway.engines.registry import options as engines
+from slipway.settings import prices
 from slipway.settings.base import Problem
 from slipway.settings.errors import path
 from slipway.settings.filters import problems
 from slipway.settings.front import FRONTS
-from slipway.settings.gateway import OWN_TEAMS
+from slipway.settings.gateway import OWN_TEAMS, Team
 from slipway.settings.models import ProvidedModel, RoutedModel, ServedModel
 
 if TYPE_CHECKING:
@@ -230,6 +231,16 @@ def _filters(settings: Settings) -> Iterator[Problem]:
         yield ("gateway", *place), message
 
 
+def _content_log(settings: Settings) -> Iterator[Problem]:
+    log, teams = settings.gateway.content_log, settings.gateway.teams
+    for index, name in enumerate(() if log is None else log.teams):
+        if name not in teams:
+            yield (
+                ("gateway", "content_log", "teams", index),
+                f"there is no team {name!r}; nothing of anybody would be kept: name one of {', '.join(teams)}",
+            )
+
+
 def _teams(settings: Settings) -> Iterator[Problem]:
     names = names_of(settings)
     by_key: dict[str, str] = {}
@@ -285,6 +296,21 @@ def _teams(settings: Settings) -> Iterator[Problem]:
                     "model that is, or remove private"
                 ),
             )
+
+
+def _prices(settings: Settings) -> Iterator[Problem]:
+    limited = {name: team for name, team in settings.gateway.teams.items() if team.money_per_month is not None}
+    yield from prices.problems(settings, {name: set(_reached(settings, team)) for name, team in limited.items()})
+
+
+def _reached(settings: Settings, team: Team) -> Iterator[str]:
+    """The names that may answer a team: those that it may ask, and what they fall back to."""
+    names = names_of(settings)
+    for asked in {names[model] for model in team.models or names if model in names}:
+        for name in _fallen_back(settings, asked):
+            # Nothing of a private team's requests reaches a name that only providers answer for.
+            if not team.private or any(isinstance(each, ServedModel) for _, each in _answers(settings, name)):
+                yield name
 
 
 def _ports(settings: Settings) -> Iterator[Problem]:
@@ -373,7 +399,7 @@ RULES = (
     (_machines, _pools, _names, _tasks),
     (_references,),
     (_floating,),
-    (_circles, _privacy, _same_tasks, _filters, _teams, _ports, _addresses),
+    (_circles, _privacy, _same_tasks, _filters, _content_log, _teams, _prices, _ports, _addresses),
 )
 """Those of one row look at the settings together; a later row takes for granted that the earlier ones found nothing."""
 

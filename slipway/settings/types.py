@@ -6,10 +6,11 @@ import os
 import re
 from collections import Counter
 from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field, GetJsonSchemaHandler, SecretStr
+from pydantic import AfterValidator, BeforeValidator, Field, GetJsonSchemaHandler, SecretStr, WithJsonSchema
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
@@ -31,8 +32,11 @@ _SALT = re.compile(r"([0-9a-f]{2}){16,64}")
 _FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}")
 _API_PATH = re.compile(r"/[A-Za-z0-9._/-]*[A-Za-z0-9]")
 _ORIGIN = re.compile(r"(https://[a-z0-9]([a-z0-9.-]*[a-z0-9])?|http://(localhost|127\.0\.0\.1))(:[1-9][0-9]{0,4})?")
+_CURRENCY = re.compile(r"[A-Z]{3}")
 _SIZE = re.compile(r"[1-9][0-9]*(\.[0-9]+)?[KMGT]?|[1-9][0-9]?%|100%")
 
+MOST_MONEY = 9_000_000
+"""The front counts in billionths, exactly up to here."""
 MIN_KEY_CHARACTERS = 32
 MIN_KEY_ENTROPY_BITS = 100.0
 """Shannon entropy over the key's own characters, times its length: a crude floor that random keys of 32 hexadecimal
@@ -383,6 +387,20 @@ def strong_secret(value: Secret) -> Secret:
     return value
 
 
+def currency(value: str) -> str:
+    """A currency, by its code of ISO 4217; whether there is one of this name is not looked up."""
+    if not _CURRENCY.fullmatch(value):
+        raise ValueError(f"{value!r} is no currency's code; bills and figures carry it: write it like EUR, USD or CNY")
+    return value
+
+
+def exact(value: object) -> Decimal:
+    """A number of YAML, read as it is written: 0.1 is a tenth."""
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
+        raise ValueError("a number is wanted; write it like 1.5")  # noqa: TRY004 -- pydantic's contract
+    return Decimal(str(value))
+
+
 def not_boolean(value: object) -> object:
     """Refuse ``yes`` and ``true`` where a number is meant: YAML reads them as booleans and Python counts them as 1."""
     if isinstance(value, bool):
@@ -423,4 +441,18 @@ Count = Annotated[int, BeforeValidator(not_boolean), Field(ge=0)]
 PositiveCount = Annotated[int, BeforeValidator(not_boolean), Field(ge=1)]
 Fraction = Annotated[float, BeforeValidator(not_boolean), Field(gt=0, le=1)]
 GiB = Annotated[float, BeforeValidator(not_boolean), Field(gt=0)]
+Currency = Annotated[str, AfterValidator(currency)]
+Price = Annotated[
+    Decimal,
+    BeforeValidator(exact),
+    Field(ge=0, le=1_000_000, decimal_places=6),
+    WithJsonSchema({"type": "number", "minimum": 0, "maximum": 1_000_000}),
+]
+"""Of a million tokens. In millionths it is a whole number, which is how the front reckons."""
+Amount = Annotated[
+    Decimal,
+    BeforeValidator(exact),
+    Field(gt=0, le=MOST_MONEY, decimal_places=6),
+    WithJsonSchema({"type": "number", "exclusiveMinimum": 0, "maximum": MOST_MONEY}),
+]
 StrongSecret = Annotated[Secret, AfterValidator(strong_secret)]

@@ -127,14 +127,14 @@ def pair_hosts() -> Iterator[tuple[HostSpec, HostSpec]]:
         lab.down(names)
 
 
-def client(stack: Stack, ca_file: Path, key: str) -> openai.OpenAI:
+def client(stack: Stack, ca_file: Path, key: str, *, timeout_s: float = 60, retries: int = 0) -> openai.OpenAI:
     """The official client, verifying TLS against `ca_file` alone."""
     trust = ssl.create_default_context(cafile=str(ca_file))
     return openai.OpenAI(
         base_url=stack.outputs()["endpoint"],
         api_key=key,
-        max_retries=0,
-        http_client=openai.DefaultHttpxClient(verify=trust, timeout=60),
+        max_retries=retries,
+        http_client=openai.DefaultHttpxClient(verify=trust, timeout=timeout_s),
     )
 
 

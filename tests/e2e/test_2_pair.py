@@ -3,8 +3,10 @@
 import contextlib
 import datetime
 import ipaddress
+import json
 import os
 import stat
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -20,6 +22,7 @@ from cryptography.x509.oid import NameOID
 
 from slipway.deployment.names import port
 from tests.e2e.conftest import Workspace, arrivals_of, client, hosts_of
+from tests.e2e.load import load
 from tests.e2e.stack import Stack, ssh
 from tests.unit.settings.documents import changed
 from tools.lab import HostSpec
@@ -276,13 +279,116 @@ def test_requests_that_wait_for_an_engine_when_it_is_killed_are_answered_by_the_
 
         with ThreadPoolExecutor(24) as pool:
             answers = [pool.submit(ask, kind) for kind in ("completion", "chat", "stream") * 8]
-            time.sleep(3)
+            time.sleep(0.5)
             waiting = sum(not answer.done() for answer in answers)
             ssh(victim.address, "sudo systemctl kill --kill-whom=all --signal=KILL slipway-tiny-llama")
             texts = [answer.result() for answer in answers]
     print(f"{waiting} of {len(texts)} requests waited for the engine that was killed")
     assert waiting > 0
     assert all(texts)
+
+
+@pytest.mark.parametrize(
+    "what",
+    ["systemctl kill --kill-whom=all --signal={} slipway-tiny-llama", "pkill -{} -f 'VLLM::[E]ngineCore'"],
+    ids=["the-whole-engine", "its-core"],
+)
+def test_nothing_is_lost_while_an_engine_hangs(
+    pair: Stack,
+    workspace: Workspace,
+    pair_hosts: tuple[HostSpec, HostSpec],
+    site_certificate: tuple[Path, Path],
+    what: str,
+) -> None:
+    """Clients give up after 20 s. Of the core alone: its server goes on, and tells that all is well."""
+    victim = pair_hosts[1]
+    key = workspace.secrets["SLIPWAY_KEY_DEMO"]
+    with client(pair, site_certificate[0], key) as api:
+        until_asked(api, victim)
+    with journals_told(pair_hosts[0]), load(lambda: client(pair, site_certificate[0], key, timeout_s=20)) as found:
+        time.sleep(2)
+        ssh(victim.address, f"sudo {what.format('STOP')}")
+        try:
+            time.sleep(15)
+            before = found.answered
+            time.sleep(5)
+            assert found.answered > before + 20, "the other engine is not asked at its usual pace"
+        finally:
+            ssh(victim.address, f"sudo {what.format('CONT')}")
+        time.sleep(2)
+    assert found.lost == []
+    assert [error for error in found.broken if "backend was lost in the middle" not in error] == []
+    with client(pair, site_certificate[0], key) as api:
+        until_asked(api, victim)
+
+
+def test_nothing_is_lost_while_an_engines_host_is_cut_off(
+    pair: Stack, workspace: Workspace, pair_hosts: tuple[HostSpec, HostSpec], site_certificate: tuple[Path, Path]
+) -> None:
+    victim = pair_hosts[1]
+    key = workspace.secrets["SLIPWAY_KEY_DEMO"]
+    cut = "ip link set host0 down; sleep 12; ip link set host0 up"
+    with journals_told(pair_hosts[0]), load(lambda: client(pair, site_certificate[0], key, timeout_s=20)) as found:
+        time.sleep(2)
+        ssh(victim.address, f"sudo systemd-run --no-block sh -c 'sleep 1; {cut}'")
+        time.sleep(8)
+        before = found.answered
+        time.sleep(3)
+        assert found.answered > before + 20, "the other engine is not asked at its usual pace"
+        time.sleep(6)
+    assert found.lost == []
+    assert [error for error in found.broken if "backend was lost in the middle" not in error] == []
+    with client(pair, site_certificate[0], key) as api:
+        until_asked(api, victim)
+
+
+def test_nothing_is_lost_while_the_front_reloads_and_the_gateway_is_killed(
+    pair: Stack, workspace: Workspace, pair_hosts: tuple[HostSpec, HostSpec], site_certificate: tuple[Path, Path]
+) -> None:
+    """A connection that is closed while it is idle is the client's to open again: the SDK's own retries, as they come."""
+    front = pair_hosts[0].address
+    key = workspace.secrets["SLIPWAY_KEY_DEMO"]
+    with (
+        journals_told(pair_hosts[0]),
+        load(lambda: client(pair, site_certificate[0], key, retries=2)) as found,
+        streams_by_curl(f"https://{front}/v1/chat/completions", site_certificate[0], key) as done,
+    ):
+        time.sleep(1)
+        ssh(front, "sudo systemctl kill --kill-whom=all --signal=KILL slipway-litellm")
+        ssh(front, "for i in $(seq 20); do sudo systemctl reload slipway-nginx; sleep 0.3; done")
+    assert (found.lost, found.broken) == ([], [])
+    assert found.answered > 20
+    assert {(status, text.count("data: [DONE]")) for status, text in done} == {(0, 5)}, done
+
+
+@contextlib.contextmanager
+def streams_by_curl(url: str, ca_file: Path, key: str) -> Iterator[list[tuple[int, str]]]:
+    """One after the other, five streams on a connection of HTTP/2: the exit status and what came.
+
+    With curl, since httpx takes the server's word that a connection takes no further requests (GOAWAY) for the end of those
+    that run on it.
+    """
+    found: list[tuple[int, str]] = []
+    stop = threading.Event()
+    body = {"model": "tiny-llama", "stream": True, "max_tokens": 16, "messages": [{"role": "user", "content": "x"}]}
+    command = ["curl", "--http2", "--silent", "--show-error", "--cacert", ca_file, "--max-time", "60"]
+    # The header from a pipe, so that the key is in no command line.
+    command += ["--header", "@-", "--json", json.dumps(body), f"{url}#[1-5]"]
+
+    def ask() -> None:
+        while not stop.is_set() and len(found) < 1000:
+            done = subprocess.run(
+                command, input=f"Authorization: Bearer {key}\n", capture_output=True, text=True, check=False
+            )
+            found.append((done.returncode, done.stdout + done.stderr))
+
+    with ThreadPoolExecutor(1) as pool:
+        worker = pool.submit(ask)
+        try:
+            yield found
+        finally:
+            stop.set()
+            worker.result()
 
 
 def until_asked(api: openai.OpenAI, host: HostSpec) -> None:

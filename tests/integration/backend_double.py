@@ -16,6 +16,8 @@ from typing import Any, ClassVar
 
 WORDS = ("one ", "two ", "three ", "four")
 PROBE = "slipway-probe"
+CONTEXT = 4096
+"""Tokens that it takes: who asks for an answer of more is refused in vLLM's words."""
 """By which a front's own requests are known."""
 _PORTS: set[int] = set()
 USAGE = {"prompt_tokens": 5, "completion_tokens": 4, "total_tokens": 9}
@@ -49,9 +51,10 @@ class Double:
         mode: how it answers: "well"; "die" (closes at once); "headers" (sends the head of a stream, then closes);
             "empty" (a stream of no events);
             "middle" (closes after two events); "error" (a stream whose first event is an error); "hang" (no
-            answer); "silent" (no answer, and no word about its health either); or a status.
+            answer); "full" (no answer, while its metrics tell of work for others); "silent" (no answer, and no word
+            about its health either); or a status.
         pace_s: time between two events of a stream.
-        words: what it answers; a stream says one after the other.
+        words: what it answers; a stream says one after the other. A chat's may have whole deltas among them.
         go_on: while it is not set, a stream waits after its first event.
         asked: the requests so far.
         probed: how often a front looked whether it generates.
@@ -63,7 +66,7 @@ class Double:
     name: str
     mode: str = "well"
     pace_s: float = 0.0
-    words: tuple[str, ...] = WORDS
+    words: tuple[Any, ...] = WORDS
     go_on: threading.Event = field(default_factory=_set)
     port: int = 0
     asked: list[Asked] = field(default_factory=list)
@@ -133,6 +136,10 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         if self.double.mode == "silent":
             self.double.left.wait(60)
+        if self.path == "/metrics":
+            steps = time.monotonic() if self.double.mode == "full" else 1
+            self._send(f'# TYPE steps counter\nsteps_total{{model="x"}} {steps}\nother 3\n'.encode(), "text/plain", 200)
+            return
         self._json({"status": "ok"}, 200 if self.path == "/health" else 404)
 
     def do_POST(self) -> None:
@@ -156,9 +163,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, raw: bytes) -> None:
         mode = self.double.mode
-        if mode in {"hang", "silent"}:
+        if mode in {"hang", "full", "silent"}:
             self.double.left.wait(60)
-        if mode in {"die", "hang", "silent"}:
+        if mode in {"die", "hang", "full", "silent"}:
             self.close_connection = True
             return
         if mode.isdigit():
@@ -167,16 +174,21 @@ class _Handler(BaseHTTPRequestHandler):
             )
             return
         body = json.loads(raw) if "json" in self.headers.get("content-type", "") else {}
-        if body.get("stream"):
+        if (body.get("max_tokens") or 0) > CONTEXT:
+            message = f"This model's maximum context length is {CONTEXT} tokens. However, you requested more."
+            self._json({"error": {"message": message, "type": "BadRequestError", "param": None, "code": 400}}, 400)
+        elif body.get("stream"):
             self._stream(body)
         else:
             found = _whole(self.path, body, self.double.name, self.double.words)
             self._json(found or {"detail": "Not Found"}, 200 if found else 404)
 
     def _json(self, data: Any, status: int) -> None:
-        content = json.dumps(data).encode()
+        self._send(json.dumps(data).encode(), "application/json", status)
+
+    def _send(self, content: bytes, kind: str, status: int) -> None:
         self.send_response(status)
-        self.send_header("content-type", "application/json")
+        self.send_header("content-type", kind)
         self.send_header("content-length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)
@@ -216,16 +228,7 @@ def _whole(path: str, body: dict[str, Any], name: str, words: tuple[str, ...]) -
     text = "".join(words)
     path = path.partition("?")[0]
     if path.endswith("chat/completions"):
-        message = {"role": "assistant", "content": text, "reasoning": "thought"}
-        choice = {"index": 0, "finish_reason": "stop", "message": message}
-        return {
-            "id": "c",
-            "object": "chat.completion",
-            "created": 1,
-            "model": name,
-            "choices": [choice],
-            "usage": USAGE,
-        }
+        return _chat(body, name, text)
     if path.endswith("/completions"):
         choice = {"index": 0, "finish_reason": "stop", "text": text, "logprobs": None}
         return {
@@ -277,6 +280,21 @@ def _of_a_cloud(path: str, name: str, text: str) -> dict[str, Any] | None:
     return None
 
 
+def _chat(body: dict[str, Any], name: str, text: str) -> dict[str, Any]:
+    message: dict[str, Any] = {"role": "assistant", "content": text, "reasoning": "thought"}
+    choice: dict[str, Any] = {"index": 0, "finish_reason": "stop", "message": message}
+    if "tools" in body:
+        message |= {"content": None, "tool_calls": [_CALL]}
+        choice["finish_reason"] = "tool_calls"
+    if body.get("logprobs"):
+        choice["logprobs"] = {"content": [{"token": "one", "logprob": -0.5, "bytes": [111], "top_logprobs": []}]}
+    choices = [{**choice, "index": number} for number in range(body.get("n") or 1)]
+    return {"id": "c", "object": "chat.completion", "created": 1, "model": name, "choices": choices, "usage": USAGE}
+
+
+_CALL = {"id": "t", "type": "function", "function": {"name": "look", "arguments": '{"at": "it"}'}}
+
+
 def _response(name: str, text: str) -> dict[str, Any]:
     content = [{"type": "output_text", "text": text, "annotations": []}]
     message = {"type": "message", "id": "i", "role": "assistant", "status": "completed", "content": content}
@@ -286,7 +304,11 @@ def _response(name: str, text: str) -> dict[str, Any]:
     return {**head, "output": [message], "usage": usage, **more}
 
 
-def _events(path: str, body: dict[str, Any], name: str, words: tuple[str, ...]) -> list[dict[str, Any]]:
+def _delta(word: str | dict[str, Any]) -> dict[str, Any]:
+    return {"content": word} if isinstance(word, str) else word
+
+
+def _events(path: str, body: dict[str, Any], name: str, words: tuple[Any, ...]) -> list[dict[str, Any]]:
     if path.endswith("/messages"):
         start = {"id": "m", "role": "assistant", "model": name, "usage": {"input_tokens": 5, "output_tokens": 1}}
         deltas = [{"type": "content_block_delta", "delta": {"type": "text_delta", "text": word}} for word in words]
@@ -298,10 +320,18 @@ def _events(path: str, body: dict[str, Any], name: str, words: tuple[str, ...]) 
         return [*deltas, {"type": "response.completed", "response": _response(name, "".join(words))}]
     chat = path.endswith("chat/completions")
     head = {"id": "c", "object": "chat.completion.chunk" if chat else "text_completion", "created": 1, "model": name}
+    count = body.get("n") or 1
     chunks: list[dict[str, Any]] = [
-        {**head, "choices": [{"index": 0, **({"delta": {"content": word}} if chat else {"text": word})}]}
+        {**head, "choices": [{"index": index, **({"delta": _delta(word)} if chat else {"text": word})}]}
         for word in words
+        for index in range(count)
     ]
+    if "tools" in body:
+        chunks = [{**head, "choices": [{"index": 0, "delta": {"tool_calls": [{"index": 0, **_CALL}]}}]}]
+    if "n" in body or "tools" in body:
+        reason = "tool_calls" if "tools" in body else "length"
+        ends = [{"index": index, "delta": {}, "finish_reason": reason} for index in range(count)]
+        chunks += [{**head, "choices": [end]} for end in ends]
     if (body.get("stream_options") or {}).get("include_usage"):
         chunks.append({**head, "choices": [], "usage": USAGE})
     return chunks

@@ -43,15 +43,19 @@ class Counters:
         if self.process is not None and self.process.poll() is None:
             self.kill()
 
-    def ask(self, *words: str) -> str:
-        """The first line of the answer to a command; empty where nobody answers."""
+    def value(self, *words: str) -> str:
+        """The text that a command answers with."""
+        return self.ask(*words, line=2)
+
+    def ask(self, *words: str, line: int = 1) -> str:
+        """A line of the answer to a command, by default the first; empty where nobody answers."""
         try:
             with socket.create_connection(("127.0.0.1", self.port), 5) as to:
                 to.sendall(f"AUTH {PASSWORD}\r\n{' '.join(words)}\r\nQUIT\r\n".encode())
                 lines = b"".join(iter(lambda: to.recv(65536), b"")).decode().splitlines()
         except OSError:
             return ""
-        return lines[1] if len(lines) > 1 else ""
+        return lines[line] if len(lines) > line else ""
 
     def front(self, folder: Path, name: str) -> Front:
         """A front that shares them with one other; not started."""

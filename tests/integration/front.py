@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,12 +23,18 @@ from slipway.paths import ROOT
 from tests.integration.gateway import KEYS, free_port, sha256
 
 ROLE = ROOT / "playbooks/roles/nginx"
+_NO_NEW_CODE = (
+    "import ctypes, os, sys; assert ctypes.CDLL(None).prctl(65, 1, 0, 0, 0) == 0, 'no PR_SET_MDWE'; "
+    "os.execv(sys.argv[1], sys.argv[1:])"
+)
+"""Becomes the program that is named, with what the unit's MemoryDenyWriteExecute allows it (prctl(2), PR_SET_MDWE)."""
+_NO_JIT = 'require("jit").off()'
 SALT = "5a" * 16
 PROBE = {"path": "/v1/completions", "body": {"model": "tiny-inside", "prompt": "x", "max_tokens": 1}}
 
 
-def configuration(folder: Path, port: int, **variables: Any) -> str:
-    """nginx.conf as the role renders it, but for the journal: that is a file here."""
+def configuration(folder: Path, port: int, log: Path | None = None, **variables: Any) -> str:
+    """nginx.conf as the role renders it, but for the journal: that is another socket, or a file here."""
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, autoescape=False)  # noqa: S701
     environment.filters["to_json"] = json.dumps
     known: dict[str, Any] = {}
@@ -43,7 +50,11 @@ def configuration(folder: Path, port: int, **variables: Any) -> str:
         **variables,
     }
     text = environment.from_string((ROLE / "templates/nginx.conf.j2").read_text()).render(known)
-    return text.replace("syslog:server=unix:/dev/log,nohostname,tag=front", str(folder / "access"))
+    journal = "syslog:server=unix:/dev/log"
+    assert journal in text, f"the role's nginx.conf has no {journal} any more"
+    if log is not None:
+        return text.replace(journal, f"syslog:server=unix:{log}")
+    return text.replace(f"{journal},nohostname,tag=front", str(folder / "access"))
 
 
 def team(name: str, **more: Any) -> dict[str, Any]:
@@ -57,6 +68,7 @@ def team(name: str, **more: Any) -> dict[str, Any]:
         "tokens_per_minute": None,
         "parallel_requests": None,
         "tokens_per_month": None,
+        "money_per_month": None,
         "not_after": None,
         "keys": [hashed(key)],
         **more,
@@ -83,6 +95,7 @@ def backend(name: str, url: str, *, native: Sequence[str] = (), **more: Any) -> 
         "weight": 1,
         "health": "/health",
         "probe": PROBE,
+        "progress": {"path": "/metrics", "counter": "steps_total"},
         **more,
     }
 
@@ -108,15 +121,19 @@ class Front:
     Attributes:
         folder: of its files.
         gateway: where the gateway listens, as host and port; by default nowhere.
-        workers: of nginx.
+        workers: of nginx; None for as many as the role has.
+        log: a socket that takes the log of requests in place of a file.
         variables: of the role, where they are not the defaults.
+        compiles: whether LuaJIT compiles, and may; the role's front does not, and its unit forbids it.
         counters: what counters.json says, for one that shares its counters.
     """
 
     folder: Path
     gateway: tuple[str, int] = ("127.0.0.1", 9)
-    workers: int = 2
+    workers: int | None = 2
+    log: Path | None = None
     variables: Mapping[str, Any] = field(default_factory=dict)
+    compiles: bool = False
     counters: str | None = None
     port: int = 0
     stamp: int = 0
@@ -129,7 +146,8 @@ class Front:
 
     @property
     def journal(self) -> str:
-        return (self.folder / "journal").read_text() + (self.folder / "access").read_text()
+        requests = "" if self.log is not None else (self.folder / "access").read_text()
+        return (self.folder / "journal").read_text() + requests
 
     @property
     def usage(self) -> list[dict[str, Any]]:
@@ -148,6 +166,7 @@ class Front:
     def start(self) -> None:
         (self.folder / "tls").mkdir(parents=True)
         (self.folder / "state/usage").mkdir(parents=True)
+        (self.folder / "state/content").mkdir(mode=0o700)
         _certificate(self.folder / "tls/server.pem")
         self.port = free_port()
         self._write([team("open")], {})
@@ -157,13 +176,22 @@ class Front:
 
     def again(self) -> None:
         """Start it, as after a stop."""
-        text = configuration(self.folder, self.port, **self.variables)
-        text = text.replace("worker_processes auto;", f"worker_processes {self.workers};")
+        text = configuration(self.folder, self.port, self.log, **self.variables)
+        if self.workers is not None:
+            text = text.replace("worker_processes auto;", f"worker_processes {self.workers};")
+        if self.compiles:
+            assert _NO_JIT in text
+            text = text.replace(_NO_JIT, "")
         (self.folder / "nginx.conf").write_text(text)
         command = ["/usr/sbin/nginx", "-e", "stderr", "-c", self.folder / "nginx.conf"]
         command += ["-g", f"daemon off; pid {self.folder}/pid;" + ("user root;" if os.geteuid() == 0 else "")]
         with (self.folder / "journal").open("ab") as journal:
-            self.process = subprocess.Popen(command, stdout=journal, stderr=subprocess.STDOUT, start_new_session=True)
+            self.process = subprocess.Popen(
+                command if self.compiles else [sys.executable, "-c", _NO_NEW_CODE, *command],
+                stdout=journal,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
 
     def wait(self, timeout_s: float = 30) -> None:
         self._until("/healthz", timeout_s)
@@ -180,7 +208,8 @@ class Front:
         deadline = time.monotonic() + timeout_s
         while True:
             found = self.journal.count
-            if all(found(f"{name}.json is in use, SHA-256 {digest}") >= self.workers for name, digest in wanted):
+            workers = self.workers or os.cpu_count() or 1
+            if all(found(f"{name}.json is in use, SHA-256 {digest}") >= workers for name, digest in wanted):
                 return
             assert time.monotonic() < deadline, self.journal[-4000:]
             time.sleep(0.05)
@@ -201,6 +230,7 @@ class Front:
             "models": models,
             "aliases": {},
             "gateways": {"open": gateway, "private": gateway},
+            "currency": "EUR",
             "fast_path": True,
             "timeout_s": 30,
             "extra_fields": {},

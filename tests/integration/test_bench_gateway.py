@@ -67,6 +67,17 @@ def test_a_stream_that_fails_is_an_error(programs: Path, mode: str, words: str) 
     assert bool(found["requests"]) == (not words)
 
 
+@pytest.mark.parametrize("merges", [True, False])
+def test_tokens_that_come_in_one_piece_are_counted_where_an_engine_may_merge_them(programs: Path, merges: bool) -> None:
+    double = Double("double", words=("one two ", "three four"))
+    try:
+        found = asked(programs, double.url, stream=True, max_tokens=4, seconds=0.1, merges=merges)
+    finally:
+        double.kill()
+    assert (found["errors"] == 0) == merges
+    assert found["whole_tokens"] == (2 if merges else 1) * found["whole_pieces"] > 0
+
+
 def test_an_engine_ends_with_whoever_started_it(programs: Path, tmp_path: Path) -> None:
     with Engine(programs, tmp_path, rate=100, limit_s=60):
         (before,) = [one for one in psutil.Process().children() if one.name() == "engine"]

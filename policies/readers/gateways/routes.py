@@ -87,6 +87,17 @@ class Routes:
         """
         return any(self._may_ask(team, name) for team in self._teams if not team.get("private", default=False))
 
+    def leaves_for(self, team: Node) -> Iterator[str]:
+        """What answers a team beyond one's own networks, for messages.
+
+        Raises:
+            UnknownValueError: what decides is not known.
+        """
+        if not team.get("private", default=False):
+            for name in self._models:
+                if self._may_ask(team, name):
+                    yield from self.leaves_by(name)
+
     def _may_ask(self, team: Node, name: str) -> bool:
         models = team.get("models")
         return models is None or any(self._named.get(str(each)) == name for each in models)

@@ -46,6 +46,7 @@ class Ollama:
 
     release: str = RELEASE
     metrics_path: str | None = None
+    progress_counter: str | None = None
     health_path: str = "/"
     native: frozenset[str] = frozenset({"chat", "completions", "embeddings", "responses", "messages"})
 

@@ -111,6 +111,7 @@ class Vllm:
 
     release: str = RELEASE
     metrics_path: str = "/metrics"
+    progress_counter: str = "vllm:iteration_tokens_total_count"
     health_path: str = "/health"
     native: frozenset[str] = frozenset(
         {"chat", "completions", "embeddings", "rerank", "responses", "messages", "tokenize", "transcriptions"}

@@ -24,6 +24,7 @@ class Nginx:
     def variables(self, deployment: Deployment, machine: Machine) -> dict[str, Any]:
         """The variables of role nginx."""
         front, plan = deployment.settings.front, deployment.front
+        log = deployment.settings.gateway.content_log
         names = [public(machine.name), *front.extra_names]
         if front.floating is not None:
             names.append(front.floating.host)
@@ -35,11 +36,13 @@ class Nginx:
             "nginx_teams": teams(deployment),
             "nginx_routes": routes(deployment, machine),
             "nginx_usage_days": deployment.settings.gateway.usage.retention_days,
+            "nginx_content_days": 0 if log is None else log.retention_days,
             # Both, whether or not there is a second one: else its coming would restart the front.
             "nginx_after": [UNIT.format(name) for name in gateway_names(deployment.settings.gateway.name)],
             "nginx_read_timeout": front.read_timeout_s,
             "nginx_body_limit_mib": front.body_limit_mib,
             "nginx_allowed_networks": list(front.allowed_networks),
+            "nginx_metrics_networks": list(front.metrics_networks),
         }
         if plan.floating is not None:
             variables["nginx_counters"] = _counters(plan, plan.floating, machine)

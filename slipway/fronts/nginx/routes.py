@@ -3,31 +3,30 @@
 The form, as `routes.lua` of role nginx reads it::
 
     {"models": {NAME: {"task", "context_window", "max_output_tokens", "fallbacks": [NAME], "provided": BOOL,
+                       "price": {"input", "output"} in millionths for a million tokens, or null,
                        "backends": [{"id", "group", "address", "port", "model", "key", "native": [FAMILY], "weight",
-                                     "health": PATH, "probe": {"path", "body"} or null}]}},
+                                     "health": PATH, "probe": {"path", "body"} or null,
+                                     "progress": {"path", "counter"} or null}]}},
      "aliases": {ALIAS: NAME}, "gateways": {"open": {"address", "port"}, "private": {"address", "port"} or null},
-     "fast_path": BOOL, "timeout_s": SECONDS, "extra_fields": {PATH: [FIELD]}, "allowed_origins": [ORIGIN]}
+     "currency": CODE or null, "fast_path": BOOL, "timeout_s": SECONDS, "extra_fields": {PATH: [FIELD]},
+     "allowed_origins": [ORIGIN]}
 
 ``backends`` are the engines here that the front asks itself; what else answers for a name is the gateway's to know.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from decimal import Decimal
 from math import lcm
 from typing import Any
 
 from slipway.deployment.references import LOOPBACK
 from slipway.deployment.types import Deployment, GatewayInstance, Instance, Machine, Route
-from slipway.settings.models import Task
-
-_PROBES: Mapping[Task, tuple[str, Mapping[str, Any]]] = {
-    Task.CHAT: ("/v1/completions", {"prompt": "x", "max_tokens": 1}),
-    Task.COMPLETION: ("/v1/completions", {"prompt": "x", "max_tokens": 1}),
-    Task.EMBEDDING: ("/v1/embeddings", {"input": "x"}),
-    Task.RERANK: ("/v1/rerank", {"query": "x", "documents": ["x"]}),
-}
-"""The smallest request of each task, by which an engine proves that it works. A transcription has no small one."""
+from slipway.engines.base import EngineAdapter
+from slipway.engines.probes import PROBES
+from slipway.settings.prices import price_of
+from slipway.usage.money import millionths
 
 
 def routes(deployment: Deployment, machine: Machine) -> dict[str, Any]:
@@ -39,6 +38,7 @@ def routes(deployment: Deployment, machine: Machine) -> dict[str, Any]:
         "models": {route.name: _model(deployment, route, machine) for route in deployment.routes.values()},
         "aliases": {alias: route.name for route in deployment.routes.values() for alias in route.aliases},
         "gateways": {"open": _peer(gateways[0]), "private": _private_gateway(gateways)},
+        "currency": gateway.usage.currency,
         "fast_path": gateway.fast_path,
         "timeout_s": gateway.request_timeout_s,
         "extra_fields": {path: list(fields) for path, fields in gateway.extra_fields.items()},
@@ -61,9 +61,18 @@ def _model(deployment: Deployment, route: Route, machine: Machine) -> dict[str, 
         "context_window": route.context_window,
         "max_output_tokens": route.max_output_tokens,
         "fallbacks": list(route.fallbacks),
+        "price": _price(deployment, route),
         "provided": any(target in deployment.provided for target in route.targets),
         "backends": list(_backends(deployment, route, machine)),
     }
+
+
+def _price(deployment: Deployment, route: Route) -> dict[str, int] | None:
+    price = price_of(deployment.settings.models, route.name)
+    if price is None:
+        return None
+    # What generates nothing has no price for it.
+    return {"input": millionths(price.input), "output": millionths(price.output or Decimal(0))}
 
 
 def _backends(deployment: Deployment, route: Route, machine: Machine) -> Iterator[dict[str, Any]]:
@@ -76,7 +85,7 @@ def _backends(deployment: Deployment, route: Route, machine: Machine) -> Iterato
 
 
 def _backend(route: Route, instance: Instance, machine: Machine, weight: int) -> dict[str, Any]:
-    served, probe = instance.served, _PROBES.get(route.task)
+    served, probe = instance.served, PROBES.get(route.task)
     return {
         "id": f"{route.name}@{instance.machine.name}/{instance.name}",
         "group": served.name,
@@ -88,7 +97,15 @@ def _backend(route: Route, instance: Instance, machine: Machine, weight: int) ->
         "weight": weight,
         "health": served.adapter.health_path,
         "probe": None if probe is None else {"path": probe[0], "body": {"model": served.name, **probe[1]}},
+        "progress": _progress(served.adapter),
     }
+
+
+def _progress(adapter: EngineAdapter) -> dict[str, str] | None:
+    """Where the engine tells how much it has computed; None where it does not."""
+    if adapter.metrics_path is None or adapter.progress_counter is None:
+        return None
+    return {"path": adapter.metrics_path, "counter": adapter.progress_counter}
 
 
 def _reached(machine: Machine, instance: Instance) -> bool:

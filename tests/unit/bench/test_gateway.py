@@ -8,8 +8,21 @@ from typing import Any
 
 import pytest
 
-from bench import gateway
-from bench.gateway import CONNECTIONS, GOALS, Run, Scenario, difference, each, median, ratio, rotated
+from bench.gateway import as_json, rotated
+from bench.gateway_figures import (
+    CONNECTIONS,
+    GOALS,
+    Figures,
+    Idle,
+    Run,
+    Scenario,
+    difference,
+    each,
+    figures,
+    median,
+    missed,
+    ratio,
+)
 from bench.gateway_programs import SOURCES
 
 NOTHING: dict[str, Any] = {"count": 0, "p50_ms": None, "p90_ms": None, "p99_ms": None, "max_ms": None}
@@ -17,11 +30,15 @@ NOTHING: dict[str, Any] = {"count": 0, "p50_ms": None, "p90_ms": None, "p99_ms":
 
 def run(**more: Any) -> Run:
     given: dict[str, Any] = {"rps": 100.0, "tps": 1000.0, "ttft_p50_ms": 10.0, "ttft_p99_ms": 20.0, "gap_p99_ms": 7.0}
-    return Run(**{**given, "requests": 400, "tokens": 4000, "errors": 0, "cpu_s": 0.0, **more})
+    return Run(**{**given, "requests": 400, "tokens": 5000, "chunks": 4000, "errors": 0, "cpu_s": 0.0, **more})
 
 
 def everywhere(*rounds: Run) -> Mapping[Scenario, list[Run]]:
     return {Scenario("paced", stream, count): list(rounds) for stream in (False, True) for count in CONNECTIONS}
+
+
+def of(direct: Run, ours: Run, *, idle: Idle | None = None) -> dict[str, float | None]:
+    return figures(everywhere(direct), everywhere(ours), "paced", idle)
 
 
 def test_ratios_and_differences() -> None:
@@ -48,12 +65,12 @@ def test_a_ratio_is_the_median_of_those_of_the_rounds() -> None:
     """A round in which the machine was busy is one of three, however much it gave."""
     direct = everywhere(run(rps=1000.0), run(rps=10.0), run(rps=100.0))
     ours = everywhere(run(rps=900.0), run(rps=1.0), run(rps=80.0))
-    assert gateway.figures(direct, ours, 0.0)["rps_ratio_c8"] == 0.8
+    assert figures(direct, ours, "paced")["rps_ratio_c8"] == 0.8
 
 
 def test_all_figures_of_a_target() -> None:
     ours = run(rps=90.0, tps=990.0, ttft_p50_ms=11.5, ttft_p99_ms=26.0, gap_p99_ms=7.7, cpu_s=0.1)
-    assert gateway.figures(everywhere(run()), everywhere(ours), 14.25) == {
+    assert of(run(), ours, idle=Idle(9.0, 14.25, 1000)) == {
         "rps_ratio_c8": 0.9,
         "rps_ratio_c64": 0.9,
         "tokens_ratio_c8": 0.99,
@@ -68,31 +85,55 @@ def test_all_figures_of_a_target() -> None:
 
 
 def test_a_target_that_answered_nothing_has_no_times_and_misses_its_goals() -> None:
-    found = {"seconds": 4.0, "requests": 0, "tokens": 0, "whole_requests": 0, "whole_tokens": 0, "errors": 9}
-    silent = Run.of({**found, "ttft": NOTHING, "gap": NOTHING}, 1.5)
-    figures = gateway.figures(everywhere(run()), everywhere(silent), 0.0)
-    assert figures["rps_ratio_c8"] == figures["tokens_ratio_c64"] == 0.0
-    assert [name for name, value in figures.items() if value is None] == [
+    said = {
+        "seconds": 4.0,
+        "requests": 0,
+        "tokens": 0,
+        "whole_requests": 0,
+        "whole_tokens": 0,
+        "whole_pieces": 0,
+        "errors": 9,
+    }
+    silent = Run.of({**said, "ttft": NOTHING, "gap": NOTHING}, 1.5)
+    found = of(run(), silent, idle=Idle(9.0, 14.25, 0))
+    assert found["rps_ratio_c8"] == found["tokens_ratio_c64"] == 0.0
+    assert [name for name, value in found.items() if value is None] == [
         "ttft_added_ms_p50",
         "ttft_added_ms_p99",
         "itl_ratio_p99",
         "cpu_s_100k_chunks",
         "cpu_s_1k_requests",
     ]
-    assert [name for name, goal in GOALS.items() if not goal.missed(figures[name])] == ["idle_streams_mib"]
-    assert json.loads(json.dumps(figures)) == figures
+    assert [name for name in GOALS if name not in missed(found)] == ["idle_streams_mib"]
+    assert json.loads(json.dumps(found)) == found
 
 
 def test_without_an_engine_there_is_nothing_to_compare_with() -> None:
     silent = run(rps=0.0, tps=0.0, ttft_p50_ms=None, ttft_p99_ms=None, gap_p99_ms=None)
-    figures = gateway.figures(everywhere(silent), everywhere(run(cpu_s=0.4)), 0.0)
-    assert figures["rps_ratio_c64"] is None
-    assert figures["ttft_added_ms_p50"] is None
-    assert figures["cpu_s_1k_requests"] == 1.0
+    found = of(silent, run(cpu_s=0.4))
+    assert found["rps_ratio_c64"] is None
+    assert found["ttft_added_ms_p50"] is None
+    assert found["cpu_s_1k_requests"] == 1.0
 
 
 def test_figures_and_goals_have_the_same_names() -> None:
-    assert list(gateway.figures(everywhere(run()), everywhere(run()), 0.0)) == list(GOALS)
+    assert list(of(run(), run(), idle=Idle(9.0, 14.25, 1000))) == list(GOALS)
+
+
+def test_the_json_object_has_the_goals_target_at_its_top_and_says_whose_all_else_is() -> None:
+    ours: Figures = {"rps_ratio_c8": 0.9}
+    stock: Figures = {"rps_ratio_c8": 0.1}
+    real: Figures = {"rps_ratio_c8": 0.7}
+    assert as_json({"paced": {"gateway": ours, "stock": stock}, "vllm": {"gateway": real}}, "gateway") == {
+        "rps_ratio_c8": 0.9,
+        "stock": {"rps_ratio_c8": 0.1},
+        "tiny_vllm": {"gateway": {"rps_ratio_c8": 0.7}},
+    }
+    assert as_json({"vllm": {"gateway": real}}, "gateway") == {"tiny_vllm": {"gateway": {"rps_ratio_c8": 0.7}}}
+
+
+def test_no_memory_is_said_where_no_idle_stream_was_held() -> None:
+    assert [name for name in GOALS if name not in of(run(), run())] == ["idle_streams_mib"]
 
 
 @pytest.mark.parametrize(

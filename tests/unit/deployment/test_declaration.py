@@ -16,10 +16,12 @@ from slipway.deployment.declaration import declaration
 from slipway.deployment.types import Deployment
 from slipway.engines.vllm.launch import NO_DOMAIN
 from slipway.layers.step import Step
+from slipway.settings.types import epoch
 from tests.unit.deployment.stacks import deployment, ready, roles, seen, steps
 from tests.unit.roles.rendering import written_front, written_service
 from tests.unit.settings.documents import GOOD_KEY, OTHER_KEY, THIRD_KEY, good, many, with_changes
 
+KEY = {"id": "abcd1234", "salt": "5a" * 16, "hash": "0" * 64}
 ROLES = Path(__file__).parents[3] / "playbooks" / "roles"
 
 
@@ -478,6 +480,12 @@ def team_models(told: Told, node: Node) -> Iterator[Any]:
     ]
 
 
+def as_declared(declared: str | None, told: dict[str, Any]) -> Any:
+    """The end that a role is told of, as it is declared where the two are the same."""
+    same = told["not_after"] == (None if declared is None else epoch(declared))
+    return declared if same else told["not_after"]
+
+
 def provider(read: Callable[[dict[str, Any]], Any]) -> Reader:
     def reader(told: Told, node: Node) -> Iterator[Any]:
         entries = [entry for entry in told.routes()["models"] if f"@{node[-1]['name']}/" in entry["id"]]
@@ -675,6 +683,27 @@ FIGURES: dict[str, Reader | str] = {
     "teams[].tokensPerMinute": lambda told, node: iter([told.team(node[-1]["name"])["tokens_per_minute"]]),
     "teams[].parallelRequests": lambda told, node: iter([told.team(node[-1]["name"])["parallel_requests"]]),
     "teams[].tokensPerMonth": lambda told, node: iter([told.team(node[-1]["name"])["tokens_per_month"]]),
+    "teams[].moneyPerMonth": lambda told, node: iter([units(told.team(node[-1]["name"])["money_per_month"])]),
+    "teams[].expires": lambda told, node: iter([as_declared(node[-1]["expires"], told.team(node[-1]["name"]))]),
+    "teams[].keys[].id": purely(
+        lambda told, node: [each["id"] for each in told.team(node[-2]["name"])["keys"] if each["id"] == node[-1]["id"]]
+    ),
+    "teams[].keys[].notAfter": purely(
+        lambda told, node: [
+            as_declared(node[-1]["notAfter"], each)
+            for each in told.team(node[-2]["name"])["keys"]
+            if each["id"] == node[-1]["id"]
+        ]
+    ),
+    "teams[].filters": lambda told, node: iter(
+        [told.gateway("litellm")["service_files"]["filters.json"]["content"]["teams"].get(node[-1]["name"], {})]
+    ),
+    "contentLog": lambda told, node: iter([None] if told.front["nginx_content_days"] == 0 else ["kept"]),
+    "contentLog.teams": purely(
+        lambda told, node: [[entry["name"] for entry in told.front["nginx_teams"]["teams"] if entry["log_content"]]]
+    ),
+    "contentLog.retentionDays": lambda told, node: iter([told.front["nginx_content_days"]]),
+    "contentLog.reason": NOT_TOLD,
     "front.name": lambda told, node: (step.role for step in told.steps.values() if step.role == "nginx"),
     "front.machine": lambda told, node: (machines_of(told, role)[0] for role in ("nginx", "acceptance")),
     "front.machines": lambda told, node: (machines_of(told, role) for role in ("nginx", "acceptance", "keepalived")),
@@ -695,9 +724,12 @@ FIGURES: dict[str, Reader | str] = {
     ),
     "front.tlsVersions": lambda told, node: iter([told.front["nginx_tls_versions"]]),
     "front.siteCertificate": lambda told, node: iter(["nginx_site_certificate" in told.front]),
+    "front.allowedOrigins": lambda told, node: iter([told.front["nginx_routes"]["allowed_origins"]]),
     "front.allowedNetworks": lambda told, node: iter([told.front["nginx_allowed_networks"]]),
+    "front.metricsNetworks": lambda told, node: iter([told.front["nginx_metrics_networks"]]),
 }
 WHOLE = {
+    "teams[].filters",
     "models[].targets",
     "models[].source.sha256",
     *(f"models[].engine.{key}" for key in ("flags", "environment", "options", "program")),
@@ -735,7 +767,16 @@ def certified(folder: Path) -> dict[str, Any]:
         ("front.certificate_file", str(folder / "crt")),
         ("front.key_file", str(folder / "key")),
         ("gateway.engine_key", OTHER_KEY),
-        ("gateway.teams", {"a": {"key": GOOD_KEY}, "b": {"key": THIRD_KEY, "models": ["m"], "private": True}}),
+        (
+            "gateway.teams",
+            {
+                "a": {"key": GOOD_KEY, "filters": {"in": {"email": "mask"}, "out": {}}, "expires": "2031-12-31"},
+                "b": {"key": THIRD_KEY, "models": ["m"], "private": True},
+                "c": {"keys": [KEY, {**KEY, "id": "abcd1235", "not_after": "2030-01-01T00:00:00Z"}]},
+            },
+        ),
+        ("gateway.content_log", {"teams": ["c"], "retention_days": 30, "reason": "complaints, decision 2026-14"}),
+        ("front.allowed_origins", ["https://chat.example.org"]),
     )
 
 
@@ -781,7 +822,19 @@ def stacks(root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, De
         **ready(root),
         "certified": deployment(certified(tmp_path_factory.mktemp("certified"))),
         "engines": deployment(engines_of_all_kinds(tmp_path_factory.mktemp("engines"))),
+        "money": deployment(
+            with_changes(
+                good(),
+                ("models.m.price", {"input": 0.1, "output": 2}),
+                ("gateway.usage", {"currency": "EUR"}),
+                ("gateway.teams.a.money_per_month", 49.99),
+            )
+        ),
     }
+
+
+def units(limit: dict[str, Any] | None) -> float | None:
+    return None if limit is None else limit["amount"] / 1e9
 
 
 def test_every_figure_is_what_the_roles_are_told(stacks: dict[str, Deployment]) -> None:

@@ -33,7 +33,8 @@ def test_an_engine_that_the_front_asks() -> None:
         "native": sorted(of.served["embedder"].adapter.native),
         "weight": 1,
         "health": "/health",
-        "probe": {"path": "/v1/embeddings", "body": {"model": "embedder", "input": "x"}},
+        "probe": {"path": "/v1/embeddings", "body": {"model": "embedder", "input": "Hello"}},
+        "progress": {"path": "/metrics", "counter": "vllm:iteration_tokens_total_count"},
     }
 
 
@@ -88,3 +89,22 @@ def test_a_private_team_has_a_gateway_that_knows_no_provider_or_none(
     peers = told(deployment(document))["gateways"]
     assert peers["open"]["port"] == 4000
     assert (peers["private"] and peers["private"]["port"]) == private
+
+
+def test_prices_are_whole_numbers_of_the_stacks_currency() -> None:
+    of = deployment(
+        with_changes(
+            many(),
+            ("gateway.usage", {"currency": "CNY"}),
+            ("models.embedder.price", {"input": 0.1}),
+            (("models", "llama-3.3-70b", "price"), {"input": 0.7, "output": 1.100001}),
+            (("models", "gpt-5", "price"), {"input": 0.7, "output": 1.100001}),
+            (("models", "chat", "targets"), {"llama-3.3-70b": 9, "gpt-5": 1}),
+        )
+    )
+    found = told(of)
+    assert found["currency"] == "CNY"
+    assert found["models"]["embedder"]["price"] == {"input": 100_000, "output": 0}
+    assert found["models"]["llama-3.3-70b"]["price"] == {"input": 700_000, "output": 1_100_001}
+    assert found["models"]["chat"]["price"] == found["models"]["gpt-5"]["price"]
+    assert found["models"]["desktop"]["price"] is None

@@ -335,7 +335,9 @@ def opens(entry: dict[str, Any], key: str) -> bool:
 
 NO_LIMIT = {
     "filtered": False,
-    **dict.fromkeys(("requests_per_minute", "tokens_per_minute", "parallel_requests", "tokens_per_month", "not_after")),
+    "log_content": False,
+    **dict.fromkeys(("requests_per_minute", "tokens_per_minute", "parallel_requests", "not_after")),
+    **dict.fromkeys(("tokens_per_month", "money_per_month")),
 }
 
 

@@ -39,8 +39,8 @@ def routes_file(model: dict[str, Any] | None = None, **more: Any) -> str:
 
 
 def test_a_team_has_what_its_entry_says() -> None:
-    (team,) = teams.parse(keys_file(models=["tiny"], private=True, requests_per_minute=3, tokens_per_minute=None))
-    assert (team.name, team.private, team.requests_per_minute, team.tokens_per_minute) == ("research", True, 3, None)
+    (team,) = teams.parse(keys_file(models=["tiny"], private=True, requests_per_minute=3))
+    assert (team.name, team.private) == ("research", True)
     assert team.may_use("tiny")
     assert team.may_use("alias", "tiny")
     assert not team.may_use("other")
@@ -68,13 +68,10 @@ def test_a_team_without_a_list_may_use_all_and_with_an_empty_one_nothing() -> No
         keys_file(keys=[KEY | {"id": 1}]),
         keys_file(keys=[KEY | {"not_after": "aaaa"}]),
         keys_file(not_after=True),
-        keys_file(parallel_requests="3"),
         keys_file(models="tiny"),
         keys_file(models=[1]),
         keys_file(private="yes"),
         keys_file(private=None),
-        keys_file(requests_per_minute="3"),
-        keys_file(tokens_per_minute=True),
     ],
 )
 def test_other_keys_files_are_refused_and_not_quoted(text: str) -> None:

@@ -24,6 +24,7 @@ from tests.unit.settings.documents import (
 
 FOURTH_KEY = "2468ace013579bdf2468ace013579bdf"
 
+PRICE = {"input": 1, "output": 2}
 HERE = {"source": {"host_path": "/srv/models/x"}}
 GGUF = {"source": {"host_path": "/srv/models/x.gguf"}}
 CLOUD = ("providers.openai", {"key": "sk-canary"})
@@ -36,7 +37,29 @@ def models(**others: Any) -> dict[str, Any]:
     return changed(document, *CLOUD) if "gpt" in others else document
 
 
+def euros(*changes: tuple[Any, Any]) -> dict[str, Any]:
+    """A good document whose prices are in euros."""
+    return with_changes(changed(good(), "gateway.usage", {"currency": "EUR"}), *changes)
+
+
+def no_price(model: str) -> str:
+    return (
+        f"gateway.teams.a.money_per_month: {model}, which may answer the team, has no price; what it costs could not be "
+        f"counted: set models.{model}.price, or leave it out of the team's models"
+    )
+
+
 FAIL: dict[str, tuple[dict[str, Any], list[str]]] = {
+    "what a team says is kept that there is not": (
+        changed(
+            good(),
+            "gateway.content_log",
+            {"teams": ["a", "b"], "retention_days": 30, "reason": "complaints, decision 2026-14"},
+        ),
+        [
+            "gateway.content_log.teams[1]: there is no team 'b'; nothing of anybody would be kept: name one of a",
+        ],
+    ),
     "a host's name twice": (
         changed(good(), "pools.other", {"hosts": {"gpu-1": {"address": "10.0.0.12", "user": "u"}}}),
         [
@@ -337,6 +360,57 @@ FAIL: dict[str, tuple[dict[str, Any], list[str]]] = {
         ],
     ),
 }
+FAIL |= {
+    "a price in no currency": (
+        changed(good(), "models.m.price", PRICE),
+        [
+            "gateway.usage.currency: missing, while models.m has a price; nobody could say of what: set it, for example to EUR"
+        ],
+    ),
+    "a price of half of what is used": (
+        euros(("models.m.price", {"input": 1})),
+        [
+            "models.m.price.output: missing; what the model generates would cost nothing: set it, to 0 where that is meant",
+        ],
+    ),
+    "a price of what tells no tokens": (
+        euros(("models.m.task", "transcription"), ("models.m.price", {"input": 1})),
+        [
+            "models.m.price: its answers do not tell tokens, as of every transcription; it would never be charged: remove "
+            "the price",
+        ],
+    ),
+    "a limit of money without a price": (
+        euros(("models.gpt", {"provider": "openai"}), CLOUD, ("gateway.teams.a.money_per_month", 5)),
+        [no_price("gpt"), no_price("m")],
+    ),
+    "a limit of money without the price of a fall-back": (
+        euros(
+            ("models.m", {**HERE, "price": PRICE, "fallbacks": ["b"]}),
+            ("models.b", {**HERE, "price": PRICE, "fallbacks": ["c"]}),
+            ("models.c", HERE),
+            ("gateway.teams.a.models", ["m"]),
+            ("gateway.teams.a.money_per_month", 5),
+        ),
+        [no_price("c")],
+    ),
+    "a limit of money for a name whose targets cost differently": (
+        euros(
+            ("models.m.price", PRICE),
+            ("models.b", {**HERE, "price": {"input": 1, "output": 3}}),
+            ("models.both", {"targets": {"m": 1, "b": 1}}),
+            ("gateway.teams.a.money_per_month", 5),
+        ),
+        [no_price("both")],
+    ),
+    "a limit of money with a transcription": (
+        euros(("models.m.task", "transcription"), ("gateway.teams.a.money_per_month", 5)),
+        [
+            "gateway.teams.a.money_per_month: m, which may answer the team, is for transcription and tells no tokens; what it "
+            "costs could not be counted: leave it out of the team's models",
+        ],
+    ),
+}
 
 
 def problems(document: object) -> list[str]:
@@ -353,6 +427,21 @@ def test_what_does_not_go_together_is_refused(case: str) -> None:
 
 def test_the_documents_above_are_good_but_for_their_mistake() -> None:
     for document in (good(), pair(), many(), models(b=HERE, gpt={"provider": "openai"})):
+        parse(document, "s")
+
+
+def test_limits_of_money_ask_for_no_price_that_is_not_needed() -> None:
+    limited = ("gateway.teams.a.money_per_month", 5)
+    both = ("models.both", {"targets": {"m": 1, "b": 1}})
+    free = ("models.b", {**HERE, "price": {"input": 0, "output": 0}})
+    alone = ("gateway.teams.a.models", ["both"])
+    for document in (
+        euros(("models.m.price", PRICE), ("models.b", {**HERE, "price": PRICE}), both, limited),
+        euros(free, ("models.both", {**both[1], "price": PRICE}), alone, limited),
+        # Not asked, or never a private team's answer.
+        euros(("models.m.price", PRICE), ("models.b", HERE), ("gateway.teams.a.models", ["m"]), limited),
+        euros(("models.m.price", PRICE), CLOUD, GPT, ("gateway.teams.a.private", True), limited),
+    ):
         parse(document, "s")
 
 

@@ -58,6 +58,10 @@ GOOD: dict[str, dict[str, Any]] = {
     ),
     "lists": served(aliases=["x"], gpu_indices=None),
     "a team's bounds": stack(gateway={"teams": {"a": {"key": KEY, "models": ["m"], "requests_per_minute": 5}}}),
+    "a price and a limit of money": {
+        **served(price={"input": 0.000001, "output": 1_000_000}),
+        "gateway": {"teams": {"a": {"key": KEY, "money_per_month": 9_000_000}}, "usage": {"currency": "EUR"}},
+    },
 }
 BAD: dict[str, dict[str, Any]] = {
     "an unknown section": stack(hosts=[]),
@@ -87,6 +91,12 @@ BAD: dict[str, dict[str, Any]] = {
     "a provider without its key": provided("openai"),
     "a provider with another one's key": provided("openai", key=KEY, region="eu-west-1"),
     "no weight": stack(models={"m": {"source": {"host_path": "/srv/m"}}, "r": {"targets": {"m": 0}}}),
+    "a price as text": served(price={"input": "1.5", "output": 6}),
+    "a negative price": served(price={"input": -1, "output": 6}),
+    "a price of nothing": served(price={"output": 6}),
+    "a limit of no money": stack(gateway={"teams": {"a": {"key": KEY, "money_per_month": 0}}}),
+    "a limit that is no number": stack(gateway={"teams": {"a": {"key": KEY, "money_per_month": True}}}),
+    "a limit that could not be counted": stack(gateway={"teams": {"a": {"key": KEY, "money_per_month": 9_000_001}}}),
     "a port that there is not": stack(front={"port": 70000}),
     "a secret in a list": stack(gateway={"teams": {"a": {"key": [KEY]}}}),
 }

@@ -328,6 +328,19 @@ SECTIONS: list[tuple[Any, str]] = [
         changed(good(), "models.t", {"targets": {"m": 0}}),
         "models.t.targets.m: out of range; it should be greater than or equal to 1",
     ),
+    # What is said is kept for a time that somebody chose, and for a reason.
+    (
+        changed(good(), "gateway.content_log", {"teams": ["a"], "reason": "complaints"}),
+        "gateway.content_log.retention_days: missing; the stack is not complete without it; add it",
+    ),
+    (
+        changed(good(), "gateway.content_log", {"teams": ["a"], "retention_days": 30}),
+        "gateway.content_log.reason: missing; the stack is not complete without it; add it",
+    ),
+    (
+        changed(good(), "gateway.content_log", {"retention_days": 4000, "reason": "complaints"}),
+        "gateway.content_log.retention_days: out of range; it should be less than or equal to 3650",
+    ),
 ]
 
 

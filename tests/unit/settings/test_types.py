@@ -25,6 +25,7 @@ PASS: dict[Callable[[str], object], list[str]] = {
     types.environment_variable: ["A", "HF_HOME", "_X9"],
     types.sha256: ["0" * 64, "ABCDEF" + "0" * 58],
     types.revision: ["0" * 40],
+    types.currency: ["EUR", "USD", "CNY"],
     types.memory_size: ["90%", "100%", "24G", "512M", "1.5T", "1000"],
     types.strong_key: ["a1b2c3d4e5f60718293a4b5c6d7e8f90", "sk-Zm9vYmFyYmF6cXV4MTIzNDU2Nzg5MDEy"],
 }
@@ -45,6 +46,7 @@ FAIL: dict[Callable[[str], object], list[str]] = {
     types.environment_variable: ["", "a", "1A", "A-B", "A=B"],
     types.sha256: ["", "0" * 63, "g" * 64],
     types.revision: ["main", "v1.0", "0" * 39],
+    types.currency: ["", "eur", "EURO", "€", "EU"],
     types.memory_size: ["", "0", "24 G", "24GB", "-1G", "0%", "101%"],
     types.strong_key: ["", "hunter2", "a" * 64, "ab" * 32, "a1b2c3d4e5f60718293a4b5c6d7e8f9 ", "ü" * 40],
 }

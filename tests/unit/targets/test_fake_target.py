@@ -92,8 +92,14 @@ def test_an_up_puts_in_the_address_of_the_right_side(found: dict[str, Any]) -> N
 def test_beside_hosts_that_one_owns_only_what_holds_its_addresses_is_unknown(mixed: dict[str, Any]) -> None:
     preview, up = mixed["preview"]["playbooks"], mixed["up"]["playbooks"]
     assert preview["edge-1/base"]["host"]["address"] == "203.0.113.31"
-    assert preview["edge-1/nginx"]["variables"] == up["edge-1/nginx"]["variables"]
-    assert preview["edge-1/nginx"]["variables"]["nginx_server_name"] == "203.0.113.31"
+    fronts = [dict(told["edge-1/nginx"]["variables"]) for told in (preview, up)]
+    asked = [front.pop("nginx_routes") for front in fronts]
+    assert fronts[0] == fronts[1]
+    assert fronts[0]["nginx_server_name"] == "203.0.113.31"
+    backends = [told["models"].pop("m")["backends"] for told in asked]
+    assert asked[0] == asked[1]
+    assert [backend["address"] for backend in backends[0]] == [UNKNOWN, UNKNOWN]
+    assert [backend["address"] for backend in backends[1]] == ["gpu-1-private.test", "gpu-2-private.test"]
     assert preview["gpu-1/base"]["host"]["address"] == UNKNOWN
     before, after = (told["edge-1/litellm-private"]["variables"] for told in (preview, up))
     routes = [told["service_files"]["routes.json"]["content"]["models"] for told in (before, after)]

@@ -1,6 +1,7 @@
 -- Passes a backend's answer on to the caller: whole, or event by event, and reads from it what was used.
 
 local cjson = require "cjson"
+local deltas = require "slipway.deltas"
 local errors = require "slipway.errors"
 
 local M = {}
@@ -48,7 +49,7 @@ end
 
 -- Which release of which engine answers is nobody's business. An unescaped quote is never within a text.
 local function discreet(text)
-    if find(text, '"system_fingerprint":', 1, true) then
+    if find(text, 'system_fingerprint":', 1, true) then
         text = text:gsub('"system_fingerprint":%s*"[^"]*"', '"system_fingerprint":null')
     end
     return text
@@ -118,14 +119,19 @@ local function head(answer, name, request)
     end
 end
 
--- Pass a whole answer on. Returns true, or nil and what went wrong.
-function M.whole(answer, name, request, usage)
+-- Pass a whole answer on. listen(data): is called with what it says, where it is there. Returns true, or nil and what went
+-- wrong.
+function M.whole(answer, name, request, usage, listen)
     local text, fault = answer:whole()
     if not text then
         return nil, fault
     end
+    local data = (listen or request.family ~= "tokenize") and decoded(text)
     if request.family ~= "tokenize" then
-        told(decoded(text), usage)
+        told(data, usage)
+    end
+    if listen and data then
+        listen(data)
     end
     text = discreet(text)
     head(answer, name, request)
@@ -175,7 +181,8 @@ local function first_events(answer)
 end
 
 -- Pass a stream on. hide: leave out the event with the usage alone, which only we asked for. begun(): is called when the
--- first byte goes to the caller. heard(): is called with each piece.
+-- first byte goes to the caller. heard(): is called with each piece. listen(data): is called with what each event says, where
+-- it is there.
 --
 -- Returns true; nil, what went wrong, and, where that is an error in place of an answer, the error's text. After `begun`
 -- it is always true: what goes wrong then is told as the last event.
@@ -184,7 +191,8 @@ function M.stream(answer, name, request, usage, calls)
     if not text then
         return nil, fault
     end
-    local wrong = error_in(text)
+    -- What the gateway says after an answer's beginning belongs to the answer, also where both come at once.
+    local wrong = error_in(request.through and text:match("^.-\n\n") or text)
     if wrong then
         return nil, "error", cjson.encode(wrong)
     end
@@ -201,7 +209,14 @@ function M.stream(answer, name, request, usage, calls)
                 break
             end
             usage.events = usage.events + 1
-            if find(rest, '"usage":', at, true) then
+            if calls.listen then
+                local said = decoded(data_of(sub(rest, at, ends)))
+                if said then
+                    calls.listen(said)
+                end
+            end
+            -- Without the quote before it, of which every event has dozens.
+            if find(rest, 'usage":', at, true) then
                 local event = sub(rest, at, to)
                 local hidden = false
                 if find(event, '"usage":%s*{') then
@@ -225,7 +240,7 @@ function M.stream(answer, name, request, usage, calls)
             out = (out or "") .. rest
         end
         if out and out ~= "" then
-            ngx.print(discreet(out))
+            ngx.print(discreet(request.family == "chat" and deltas.joined(out) or out))
             local ok, lost = ngx.flush(true)
             if not ok and lost then
                 return true  -- the caller has left

@@ -4,12 +4,15 @@
 -- all; or "gone": nothing listens there. The prober says so (health.lua); a request that fails says it earlier.
 
 local gauges = require "slipway.gauges"
+local journal = require "slipway.journal"
 
 local M = {}
 
 local dict = ngx.shared.slipway_health
 local RANK = {well = 0, slow = 1, failed = 2, silent = 3, gone = 3}
 local REST_S = 15
+local BUSY_S = 1
+local NOTED_S = 0.2
 
 function M.state(id)
     return dict:get("s|" .. id) or "well"
@@ -19,8 +22,14 @@ function M.set(id, state)
     local before = M.state(id)
     if before ~= state then
         dict:set("s|" .. id, state)
-        ngx.log(state == "well" and ngx.NOTICE or ngx.WARN, "backend ", id, " is ", state)
+        dict:set("e|" .. id, ngx.now())
+        journal.say(state == "well" and ngx.NOTICE or ngx.WARN, "backend ", id, " is ", state)
     end
+end
+
+-- Whether a backend has been silent for so long.
+function M.silent_for(id, seconds)
+    return M.state(id) == "silent" and ngx.now() - (dict:get("e|" .. id) or 0) >= seconds
 end
 
 -- A backend failed a request; it is left alone for a while, as far as there are others.
@@ -28,9 +37,20 @@ function M.failed(id)
     dict:set("f|" .. id, true, REST_S)
 end
 
--- Something came from a backend.
-function M.heard(id, now)
-    dict:set("l|" .. id, now)
+-- Something came from a backend, for a client's connection. To note it now and then is enough; the difference may be negative
+-- where the clock was set.
+local noted = {}
+
+function M.heard(id, now, connection)
+    if math.abs(now - (noted[id] or 0)) > NOTED_S then
+        noted[id] = now
+        dict:set("l|" .. id, now)
+        local last = dict:get("c|" .. id)
+        dict:set("c|" .. id, connection, BUSY_S)
+        if last and last ~= connection then
+            dict:set("o|" .. id, true, BUSY_S)
+        end
+    end
 end
 
 function M.last_heard(id)
@@ -57,6 +77,9 @@ end
 -- Weights share the requests out over what a name stands for; among the replicas of one it is that with the fewest requests.
 -- Weight 0 comes when there is no other.
 function M.choose(backends, tried)
+    if #backends == 1 then
+        return not tried[backends[1].id] and backends[1] or nil
+    end
     local best, left = math.huge, {}
     for _, backend in ipairs(backends) do
         if not tried[backend.id] then
@@ -103,10 +126,12 @@ end
 local TOGETHER_S = 5
 local SUSPECTED_S = 120
 
--- A backend was lost under a request. others: whether it had other requests. Returns whether this one was there alone: of
--- several that are lost together, none is known to be to blame.
-function M.lost(id, others)
-    local together = others or dict:get("d|" .. id)
+-- A backend was lost under a request of a client's connection. others: whether it had other requests. Returns whether this
+-- one was there alone: of several that are lost together, none is known to be to blame. One that comes among others' is not
+-- alone either, though they had just been answered.
+function M.lost(id, others, connection)
+    local last = dict:get("c|" .. id)
+    local together = others or dict:get("d|" .. id) or dict:get("o|" .. id) or (last ~= nil and last ~= connection)
     dict:set("d|" .. id, true, TOGETHER_S)
     return not together
 end

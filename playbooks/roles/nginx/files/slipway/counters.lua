@@ -4,6 +4,7 @@
 -- background until it answers again (see `quota.lua`).
 
 local files = require "slipway.files"
+local journal = require "slipway.journal"
 local scripts = require "slipway.scripts"
 
 local M = {}
@@ -67,7 +68,7 @@ function M.lost(fault)
     local news = dict:add(AWAY, ngx.now())
     dict:delete(ANSWERS)
     if news then
-        ngx.log(ngx.WARN, "the counters are away, this front goes on with its share of each limit: ", fault)
+        journal.say(ngx.WARN, "the counters are away, this front goes on with its share of each limit: ", tostring(fault))
     end
     return news
 end
@@ -93,7 +94,7 @@ function M.answers()
         dict:delete(OWED)
         dict:delete(AWAY)
         dict:delete(ANSWERS)
-        ngx.log(ngx.WARN, "the counters are back")
+        journal.say(ngx.WARN, "the counters are back")
     end
 end
 

@@ -24,9 +24,16 @@ function M.refusal(status, code, message, more)
     }
 end
 
+-- As a JSON text, which is UTF-8: what a caller wrote may be anything.
+local function quote(message)
+    if message:find("[\128-\255]") and select(3, ngx.re.find(message, "^", "u")) then
+        message = message:gsub("[\128-\255]", "?")
+    end
+    return cjson.encode(message)
+end
+
 local function text(refusal, anthropic)
     local server = refusal.status >= 500
-    local quote = cjson.encode
     if anthropic then
         local kind = ANTHROPIC[refusal.status] or (server and "api_error" or "invalid_request_error")
         return '{"type":"error","error":{"type":' .. quote(kind) .. ',"message":' .. quote(refusal.message) .. "}}"
@@ -55,6 +62,8 @@ function M.send(refusal, anthropic)
     for name, value in pairs(refusal.headers) do
         ngx.header[name] = value
     end
+    -- Else nginx would ask for a body that nobody reads.
+    ngx.req.clear_header("Expect")
     ngx.print(body)
     return ngx.eof()
 end

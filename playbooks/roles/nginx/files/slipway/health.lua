@@ -1,8 +1,9 @@
 -- Looks after the backends: which are there, which have fallen silent.
 --
--- One worker does it for all. Once a second every backend is asked for its health, which costs nothing; a generation is asked
--- for where health says too little: when requests are in flight and nothing has come from the backend for a while, and
--- before one that was out comes back.
+-- One worker does it for all. Every half a second every backend is asked for its health, which costs nothing; a generation
+-- is asked for where health says too little: when requests are in flight and nothing has come from the backend for a while,
+-- and before one that was out comes back. One that is full may keep that generation waiting as well: then its own count of
+-- what it has computed, where it keeps one, tells whether it works.
 
 local balance = require "slipway.balance"
 local cjson = require "cjson"
@@ -15,9 +16,11 @@ local M = {}
 local dict = ngx.shared.slipway_health
 local EVERY_S = 0.5
 local HEALTH_S = 0.9
-local QUIET_S = 1.5
-local GENERATION_S = 5
-local SILENT_AFTER_S = 20
+local QUIET_S = 1
+-- How long a generation may take, and after how much silence requests leave a backend; longer where nothing but its answers
+-- tells that it works.
+local COUNTED = {generation_s = 0.9, silent_after_s = 8}
+local UNCOUNTED = {generation_s = 5, silent_after_s = 20}
 local LEADER_S = 3
 
 local running = {}
@@ -49,22 +52,46 @@ local function health(backend)
     return answer.status < 500 and "well" or "gone"
 end
 
--- Whether it generates: a token, a vector, a rank.
-local function generates(backend)
-    if not backend.probe then
-        return true
+-- How much it has computed so far, by its own count; nil where it does not say.
+local function computed(backend)
+    if not backend.progress then
+        return nil
     end
+    local request = {method = "GET", path = backend.progress.path, headers = headers(backend)}
+    local answer = http.ask(backend, request, within(HEALTH_S))
+    local text = answer and answer:whole(4194304)
+    if answer then
+        answer:close()
+    end
+    local total, counter = nil, backend.progress.counter
+    for line in (text or ""):gmatch("[^\n]+") do
+        if line:sub(1, #counter) == counter then
+            total = (total or 0) + (tonumber(line:match("%s(%S+)$")) or 0)
+        end
+    end
+    return total
+end
+
+-- Whether it generates (a token, a vector, a rank), and whether it computes at all, if only for others.
+local function works(backend, generation_s)
+    if not backend.probe then
+        return true, true
+    end
+    local before = computed(backend)
     local body = cjson.encode(backend.probe.body)
     local request = {method = "POST", path = backend.probe.path, headers = headers(backend), body = body}
     request.headers["content-type"] = "application/json"
-    local answer = http.ask(backend, request, within(GENERATION_S))
-    if not answer then
-        return false
+    local answer = http.ask(backend, request, within(generation_s))
+    local text = answer and answer:whole(1048576)
+    if answer then
+        answer:close()
     end
-    local text = answer:whole(1048576)
-    answer:close()
     -- A full queue is a sign of life.
-    return text ~= nil and (answer.status < 500 or answer.status == 503)
+    if text and (answer.status < 500 or answer.status == 503) then
+        return true, true
+    end
+    local after = computed(backend)
+    return false, before ~= nil and after ~= nil and after > before
 end
 
 local function look(backend)
@@ -79,28 +106,29 @@ local function look(backend)
         balance.set(id, found)
         return
     end
-    local now = ngx.now()
-    local busy = gauges.get("backend|" .. id) > 0
-    local quiet_s = now - math.max(balance.last_heard(id), dict:get("b|" .. id) or 0)
-    if before == "well" then
-        if not busy then
-            dict:set("b|" .. id, now)
-        elseif quiet_s > QUIET_S then
-            if generates(backend) then
-                dict:set("b|" .. id, ngx.now())
-            else
-                balance.set(id, "slow")
-            end
-        end
-        return
+    local limits = backend.progress and COUNTED or UNCOUNTED
+    local function quiet_s()
+        return ngx.now() - math.max(balance.last_heard(id), dict:get("b|" .. id) or 0)
     end
-    if generates(backend) then
+    if before == "well" then
+        if gauges.get("backend|" .. id) == 0 then
+            dict:set("b|" .. id, ngx.now())
+            return
+        elseif quiet_s() <= QUIET_S then
+            return
+        end
+    end
+    local generates, computes = works(backend, limits.generation_s)
+    ngx.update_time()
+    if computes then
         dict:set("b|" .. id, ngx.now())
+    end
+    if generates or (computes and before == "well") then
         dict:delete("f|" .. id)
         balance.set(id, "well")
-    elseif quiet_s > SILENT_AFTER_S then
+    elseif quiet_s() > limits.silent_after_s then
         balance.set(id, "silent")
-    elseif before ~= "silent" then
+    elseif before ~= "silent" or computes then
         balance.set(id, "slow")
     end
 end

@@ -2,7 +2,8 @@
 --
 -- A key is known by HMAC-SHA256 with a salt of its own; both are compared without a difference in time. A key that
 -- `slipway key` made has the form sk-ID-SECRET and is looked up by its ID; any other is tried against all entries that have
--- none. Where nothing fits, as much is computed as for a key that does.
+-- none. A wrong key with an ID that is known takes as much computing as one with another ID, or with none. Wrong ones are counted
+-- by the address that they come from.
 
 local ffi = require "ffi"
 
@@ -15,11 +16,13 @@ ffi.cdef [[
 
 local M = {}
 
+local dict = ngx.shared.slipway_limits
+local WRONG_PER_MINUTE
 local C = ffi.C
 local sha256 = C.EVP_sha256()
 local digest = ffi.new("unsigned char[32]")
 local length = ffi.new("unsigned int[1]")
-local NOBODY = {salt = ("\0"):rep(16), hash = ("\0"):rep(32)}
+local NOBODY = {{salt = ("\0"):rep(16), hash = ("\0"):rep(32)}}
 
 local function bytes(hex)
     return (hex:gsub("%x%x", function(pair) return string.char(tonumber(pair, 16)) end))
@@ -72,18 +75,14 @@ end
 -- The team and the entry that a key opens, or nil. now: seconds since 1970.
 function M.find(index, key, now)
     local id = key:match("^sk%-(%w+)%-%w+$")
-    local candidates = id and index.by_id[id] or index.plain
     local found
-    for _, entry in ipairs(candidates) do
+    for _, entry in ipairs(id and index.by_id[id] or NOBODY) do
         if fits(entry, key) then
             found = entry
         end
     end
-    if #candidates == 0 then
-        fits(NOBODY, key)
-    end
     -- A key of a site's own may look like one of ours.
-    if not found and candidates ~= index.plain then
+    if not found then
         for _, entry in ipairs(index.plain) do
             if fits(entry, key) then
                 found = entry
@@ -99,6 +98,15 @@ function M.find(index, key, now)
         end
     end
     return found.team, found.key
+end
+
+function M.configure(wrong_per_minute)
+    WRONG_PER_MINUTE = wrong_per_minute
+end
+
+-- Count a wrong key; says whether its address brought too many in this minute.
+function M.wrong(address, now)
+    return (dict:incr("x|" .. address .. "|" .. math.floor(now / 60), 1, 0, 120) or 0) > WRONG_PER_MINUTE
 end
 
 return M

@@ -1,29 +1,55 @@
--- What a team may still use: requests and tokens of the running minute, tokens of the running month, requests at once.
+-- What a team may still use by the count of this front alone: requests and tokens of the running minute, tokens and money of
+-- the running month, requests at once. Where fronts share their counts, `quota.lua` decides, and asks here for what it needs.
 --
--- Minutes and months are those of the clock (UTC). Tokens are reserved when a request begins and settled when it ends, by what
--- the engine says it used. What goes beyond a minute's limit is taken from the next one.
+-- Minutes and months are those of the clock (UTC). What a request may take (`estimate.lua`) is reserved when it begins and
+-- settled when it ends, by what the engine says it used. What goes beyond a minute's limit is taken from the next one. A
+-- month's tokens and money are not overdrawn: who has less left than a request may take is refused.
 
+local estimate = require "slipway.estimate"
 local gauges = require "slipway.gauges"
+local notices = require "slipway.notices"
 
 local M = {}
 
 local dict = ngx.shared.slipway_limits
 local MINUTE_S = 60
-local FIRST_GUESS = 256
-local BYTES_PER_TOKEN = 4
+local NOTHING = {}
+local MONTHLY = {"tokens_per_month", "money_per_month"}
+local LETTERS = {tokens_per_month = "m", money_per_month = "c"}
 
 local function minute(now)
     return math.floor(now / MINUTE_S)
 end
 
-local function month(now)
-    return os.date("!%Y-%m", now)
-end
+local known_minute, known_month
 
-M.minute, M.month = minute, month
+-- Asked for each request, so it is made once a minute.
+local function month(now)
+    if minute(now) ~= known_minute then
+        known_minute, known_month = minute(now), os.date("!%Y-%m", now)
+    end
+    return known_month
+end
 
 local function key(kind, team, period)
     return kind .. "|" .. team .. "|" .. period
+end
+
+-- Under which name is kept what a team spent of a limit of this month. Money of another currency is another count. whose: a
+-- letter for a count beside the one that is held against the limit, or nil.
+local function month_key(name, team, now, currency, whose)
+    return key((whose or "") .. LETTERS[name], team, currency and month(now) .. "|" .. currency or month(now))
+end
+
+M.minute, M.month, M.month_key = minute, month, month_key
+
+-- How much a limit of a month is, and in which currency; nil where the team has none.
+local function of_month(team, name)
+    local limit = team[name]
+    if type(limit) == "table" then
+        return limit.amount, limit.currency
+    end
+    return limit
 end
 
 local function used_tokens(team, now)
@@ -39,184 +65,189 @@ local function used_tokens(team, now)
     return used
 end
 
--- What an answer takes where the caller does not say how long it may be: what the team's answers of this model took lately.
-local function guess(team, model)
-    return dict:get(key("e", team.name, model)) or FIRST_GUESS
-end
-
--- The headers that tell a client what is left, as OpenAI's API names them. requests, tokens: used in this minute, which ends in
--- reset_s seconds.
-function M.shown(team, requests, tokens, reset_s)
-    local found = {}
-    if team.requests_per_minute then
-        found["x-ratelimit-limit-requests"] = team.requests_per_minute
-        found["x-ratelimit-remaining-requests"] = math.max(0, team.requests_per_minute - requests)
-        found["x-ratelimit-reset-requests"] = reset_s .. "s"
-    end
-    if team.tokens_per_minute then
-        found["x-ratelimit-limit-tokens"] = team.tokens_per_minute
-        found["x-ratelimit-remaining-tokens"] = math.max(0, team.tokens_per_minute - tokens)
-        found["x-ratelimit-reset-tokens"] = reset_s .. "s"
-    end
-    return found
-end
-
 local function left_s(now)
     return math.ceil((minute(now) + 1) * MINUTE_S - now)
 end
 
-function M.headers(team, now)
-    local requests = team.requests_per_minute and dict:get(key("r", team.name, minute(now))) or 0
-    return M.shown(team, requests, team.tokens_per_minute and used_tokens(team, now) or 0, left_s(now))
+-- The headers that tell a client what is left. held: of the request just admitted, or nil.
+function M.headers(team, now, held)
+    local requests = team.requests_per_minute
+        and (held and held.requests or dict:get(key("r", team.name, minute(now)))) or 0
+    local tokens = team.tokens_per_minute and (held and held.tokens or used_tokens(team, now)) or 0
+    return notices.headers(team, requests, tokens, left_s(now))
 end
 
-local REFUSALS = {
-    tokens_per_month = {words = "tokens per month", code = "insufficient_quota"},
-    parallel_requests = {words = "requests at the same time", wait_s = 1},
-    requests_per_minute = {words = "requests per minute"},
-    tokens_per_minute = {words = "tokens per minute"},
-}
-
--- What `admit` says of the limit called `name` that refuses a request. seconds: that are left of the minute.
-function M.refused(team, name, seconds)
-    local found = REFUSALS[name]
-    return {
-        name = name, left_s = seconds, limit = team[name] .. " " .. found.words, code = found.code,
-        wait_s = not found.code and (found.wait_s or math.max(1, seconds)) or nil,
-    }
+-- Set aside what a request may take of a limit of the month; returns nil, or what was spent where it is refused.
+local function set_aside(held, name, now)
+    local limit, currency = of_month(held.team, name)
+    local wanted = held.may.whole[name]
+    -- What is known to cost nothing passes always.
+    if not limit or wanted == 0 then
+        return nil
+    end
+    local kept = month_key(name, held.team.name, now, currency)
+    local spent = dict:get(kept) or 0
+    if spent + (wanted or 0) > limit then
+        return spent
+    end
+    -- What runs is looked at before what was spent: who ends meanwhile counts in both, and never in neither.
+    local aside = gauges.enter(name .. "|" .. held.team.name, wanted or 0)
+    held.aside[name] = wanted or 0
+    spent = dict:get(kept) or 0
+    return (spent + aside > limit or not wanted and spent >= limit) and spent or nil
 end
 
--- The tokens that a request may take, as far as can be known before.
-function M.wanted(team, request)
-    local prompt = math.ceil(request.bytes / BYTES_PER_TOKEN)
-    local answer = request.generates and (request.max_tokens or guess(team, request.model)) or 0
-    return math.min(prompt + answer, request.context or math.huge)
-end
-
--- Admit a request of a team.
---
--- request: {model, bytes (of the body), max_tokens (or nil), context (tokens that the model holds, or nil), generates}.
--- Returns what `settle` wants, or nil and {name, limit (in words), wait_s, code, left_s}.
-function M.admit(team, request, now)
+-- What `admit` starts with: {team, model, minute, reserved (tokens of the minute), may (see estimate.lua; nil where no limit
+-- asks for it), aside (what is set aside, by the name of the limit)}.
+function M.begin(team, request, now)
     local held = {team = team, model = request.model, minute = minute(now), reserved = 0}
-    if team.tokens_per_month and (dict:get(key("m", team.name, month(now))) or 0) >= team.tokens_per_month then
-        return nil, M.refused(team, "tokens_per_month", left_s(now))
-    end
-    if team.parallel_requests then
-        if gauges.enter("team|" .. team.name) > team.parallel_requests then
-            gauges.leave("team|" .. team.name)
-            return nil, M.refused(team, "parallel_requests", left_s(now))
-        end
-        held.parallel = true
-    end
-    if team.requests_per_minute then
-        local mine = key("r", team.name, minute(now))
-        if dict:incr(mine, 1, 0, 3 * MINUTE_S) > team.requests_per_minute then
-            dict:incr(mine, -1)
-            M.release(held)
-            return nil, M.refused(team, "requests_per_minute", left_s(now))
-        end
-        held.counted = mine
-    end
-    if team.tokens_per_minute then
-        local wanted = M.wanted(team, request)
-        local used = used_tokens(team, now)
-        local mine = key("t", team.name, held.minute)
-        -- Counted first and looked at then, so that two at the same time cannot both have the last of it. A request that is
-        -- larger than the whole limit runs alone, and the minutes after pay for it.
-        local after = dict:incr(mine, wanted, used, 3 * MINUTE_S)
-        if after > team.tokens_per_minute and after > wanted then
-            dict:incr(mine, -wanted)
-            if held.counted then
-                dict:incr(held.counted, -1)
-            end
-            M.release(held)
-            return nil, M.refused(team, "tokens_per_minute", left_s(now))
-        end
-        held.reserved = wanted
+    if team.tokens_per_minute or team.tokens_per_month or team.money_per_month then
+        held.may, held.aside = estimate.expected(team, request), {}
     end
     return held
 end
 
--- Give back the place among those that run at the same time.
+-- Give back all of a request that is not admitted, and say why; spent: of a limit of the month.
+local function refuse(held, now, name, spent)
+    M.release(held)
+    if held.counted then
+        dict:incr(held.counted, -1)
+    end
+    return nil, notices.refused(held.team, name, left_s(now), spent, spent and held.may.whole[name])
+end
+
+-- Admit a request of a team.
+--
+-- request: {model, bytes (of the body), max_tokens (or nil), context (tokens that the model holds, or nil), generates,
+-- told (whether an answer tells its tokens), price (or nil)}.
+-- Returns what `settle` wants, or nil and what `notices.refused` says.
+function M.admit(team, request, now)
+    local held = M.begin(team, request, now)
+    for _, name in ipairs(held.may and MONTHLY or NOTHING) do
+        local spent = set_aside(held, name, now)
+        if spent then
+            return refuse(held, now, name, spent)
+        end
+    end
+    if team.parallel_requests then
+        held.parallel = true
+        if gauges.enter("team|" .. team.name) > team.parallel_requests then
+            return refuse(held, now, "parallel_requests")
+        end
+    end
+    if team.requests_per_minute then
+        held.counted = key("r", team.name, held.minute)
+        held.requests = dict:incr(held.counted, 1, 0, 3 * MINUTE_S)
+        if held.requests > team.requests_per_minute then
+            return refuse(held, now, "requests_per_minute")
+        end
+    end
+    if team.tokens_per_minute then
+        local wanted, mine = held.may.tokens, key("t", team.name, held.minute)
+        -- Counted first and looked at then, so that two at the same time cannot both have the last of it. A request that is
+        -- larger than the whole limit runs alone, and the minutes after pay for it.
+        local after = dict:incr(mine, wanted)
+        if not after then
+            after = dict:incr(mine, wanted, used_tokens(team, now), 3 * MINUTE_S)
+        end
+        if after > team.tokens_per_minute and after > wanted then
+            dict:incr(mine, -wanted)
+            return refuse(held, now, "tokens_per_minute")
+        end
+        held.reserved, held.tokens = wanted, after
+    end
+    return held
+end
+
+-- Count as running what somebody else admitted.
+function M.enter(held)
+    for _, name in ipairs(held.may and MONTHLY or NOTHING) do
+        local wanted = held.team[name] and held.may.whole[name] or 0
+        if wanted > 0 then
+            gauges.enter(name .. "|" .. held.team.name, wanted)
+            held.aside[name] = wanted
+        end
+    end
+    if held.team.parallel_requests then
+        gauges.enter("team|" .. held.team.name)
+        held.parallel = true
+    end
+end
+
+-- Give back the place among those that run at the same time, and what is set aside.
 function M.release(held)
+    for name, amount in pairs(held.aside or NOTHING) do
+        gauges.leave(name .. "|" .. held.team.name, amount)
+        held.aside[name] = nil
+    end
     if held.parallel then
         held.parallel = nil
         gauges.leave("team|" .. held.team.name)
     end
 end
 
--- The tokens that a request took, by what was told. Arguments as of `settle`.
-function M.took(held, tokens_in, tokens_out, answered)
-    if not tokens_in and not tokens_out and answered then
-        return held.reserved
+-- Count in this month what was used (see estimate.lua). whose: as of month_key.
+function M.spend(team, used, now, whose)
+    if used.month > 0 then
+        dict:incr(month_key("tokens_per_month", team, now, nil, whose), used.month, 0)
     end
-    return (tokens_in or 0) + (tokens_out or 0)
+    for currency, amount in pairs(used.money or NOTHING) do
+        dict:incr(month_key("money_per_month", team, now, currency, whose), amount, 0)
+    end
 end
 
--- Remember how long the answer was, for the next one's reservation.
-function M.learn(held, tokens_out)
-    if held.team.tokens_per_minute and tokens_out then
-        local name = key("e", held.team.name, held.model)
-        local before = dict:get(name) or tokens_out
-        dict:set(name, math.ceil(before * 0.8 + tokens_out * 0.2))
+-- The tokens of a minute: more (or less) than was reserved.
+local function correct(held, more, now)
+    local team, its = held.team, held.minute
+    if more > 0 and its ~= minute(now) then
+        -- Its minute is over: what it took beyond the reservation counts now, and is no debt of that minute as well.
+        its = minute(now)
+        used_tokens(team, now)
     end
+    dict:incr(key("t", team.name, its), more)
 end
 
 -- The request is over. tokens_in, tokens_out: what it took; nil for nothing that was told. answered: something was generated
--- or may have been, so what is not told counts as reserved. Returns the tokens that it took.
-function M.settle(held, tokens_in, tokens_out, answered, now)
+-- or may have been, so what is not told counts as reserved. price: of the model that answered, or nil.
+--
+-- Returns what was used (see estimate.lua).
+function M.settle(held, tokens_in, tokens_out, answered, now, price)
+    local used = estimate.took(held, tokens_in, tokens_out, answered, price)
+    M.spend(held.team.name, used, now)
     M.release(held)
-    local team = held.team
-    local used = M.took(held, tokens_in, tokens_out, answered)
-    if team.tokens_per_minute then
-        local mine = key("t", team.name, held.minute)
-        if dict:get(mine) then
-            dict:incr(mine, used - held.reserved)
-        end
-        if minute(now) ~= held.minute and used > held.reserved then
-            -- Its minute is over: what it took beyond the reservation counts now.
-            used_tokens(team, now)
-            dict:incr(key("t", team.name, minute(now)), used - held.reserved, 0, 3 * MINUTE_S)
-        end
+    if held.team.tokens_per_minute and used.minute ~= held.reserved then
+        correct(held, used.minute - held.reserved, now)
     end
-    M.learn(held, tokens_out)
-    if team.tokens_per_month and used > 0 then
-        dict:incr(key("m", team.name, month(now)), used, 0)
-    end
+    estimate.learn(held, tokens_out)
     return used
 end
 
--- What counts as used in this minute and month from now on; nil for what stays. at_least: unless it is more already.
-function M.set(team, now, requests, tokens, month_tokens, at_least)
+-- What counts as used in this minute and month from now on: {requests, tokens, tokens_per_month, money_per_month, currency};
+-- nil for what stays. at_least: unless it is more already.
+function M.set(team, now, counts, at_least)
     local function put(name, value, seconds)
         if value and not (at_least and (dict:get(name) or 0) > value) then
             dict:set(name, value, seconds)
         end
     end
-    put(key("r", team, minute(now)), requests, 3 * MINUTE_S)
-    put(key("t", team, minute(now)), tokens, 3 * MINUTE_S)
-    put(key("m", team, month(now)), month_tokens, 0)
+    put(key("r", team, minute(now)), counts.requests, 3 * MINUTE_S)
+    put(key("t", team, minute(now)), counts.tokens, 3 * MINUTE_S)
+    put(month_key("tokens_per_month", team, now), counts.tokens_per_month, 0)
+    if counts.currency then
+        put(month_key("money_per_month", team, now, counts.currency), counts.money_per_month, 0)
+    end
 end
 
--- Count what a record of usage says, after a restart.
-function M.restore(team, now, time, tokens)
+-- Count what the record of a request at `time` says, after a restart.
+function M.restore(record, time, now)
+    local used = estimate.recorded(record)
     if minute(time) == minute(now) then
-        dict:incr(key("r", team, minute(now)), 1, 0, 3 * MINUTE_S)
-        dict:incr(key("t", team, minute(now)), tokens, 0, 3 * MINUTE_S)
+        dict:incr(key("r", record.team, minute(now)), 1, 0, 3 * MINUTE_S)
+        dict:incr(key("t", record.team, minute(now)), used.minute, 0, 3 * MINUTE_S)
     end
     if month(time) == month(now) then
-        dict:incr(key("m", team, month(now)), tokens, 0)
+        M.spend(record.team, used, now)
     end
-end
-
--- Wrong keys of one address.
-
-local WRONG_PER_MINUTE = 120
-
--- Count a wrong key; says whether its address brought too many in this minute.
-function M.wrong(address, now)
-    return (dict:incr(key("x", address, minute(now)), 1, 0, 2 * MINUTE_S) or 0) > WRONG_PER_MINUTE
 end
 
 return M

@@ -27,8 +27,8 @@ local SAMPLING = [[
 local CHAT = [[
     messages tools tool_choice parallel_tool_calls functions function_call top_logprobs max_completion_tokens echo
     add_generation_prompt continue_final_message add_special_tokens documents chat_template_kwargs reasoning_effort
-    include_reasoning mm_processor_kwargs metadata modalities prediction service_tier store verbosity web_search_options
-    thinking
+    include_reasoning mm_processor_kwargs metadata modalities audio prediction service_tier store verbosity web_search_options
+    thinking prompt_cache_key prompt_cache_options prompt_cache_retention
 ]]
 
 local FAMILIES = {
@@ -40,17 +40,19 @@ local FAMILIES = {
         max_chunks_per_doc rank_fields user priority]]),
     responses = set([[model input instructions max_output_tokens max_tool_calls metadata parallel_tool_calls reasoning
         service_tier store stream stream_options temperature text tool_choice tools top_logprobs top_p truncation user include
-        previous_response_id prompt_cache_key safety_identifier background prompt verbosity frequency_penalty
-        presence_penalty top_k seed stop client_metadata]]),
+        previous_response_id prompt_cache_key prompt_cache_options prompt_cache_retention safety_identifier background prompt
+        verbosity frequency_penalty presence_penalty top_k seed stop client_metadata]]),
     messages = set([[model max_tokens messages metadata stop_sequences stream system temperature thinking tool_choice tools
-        top_k top_p service_tier container context_management mcp_servers output_config output_format betas]]),
+        top_k top_p service_tier container context_management mcp_servers output_config output_format betas cache_control speed
+        diagnostics]]),
     tokenize = set([[model prompt messages add_special_tokens add_generation_prompt continue_final_message return_token_strs
         tokens chat_template_kwargs tools]]),
     transcriptions = {},
 }
 
--- chat_template is left out: a template is a program that runs in the engine. previous_response_id is passed on: the engine
--- holds what was stored for it.
+-- What only the makers' own services do is left out, where a caller would rely on it (moderation, conversation, inference_geo);
+-- hints that change no answer (prompt_cache_key, speed) pass. tests/integration/test_client_fields.py knows all of them.
+-- chat_template is left out: a template is a program that runs in the engine.
 
 local PATHS = {
     ["/v1/chat/completions"] = "chat",
@@ -65,6 +67,21 @@ local PATHS = {
     ["/tokenize"] = "tokenize",
     ["/detokenize"] = "tokenize",
 }
+
+-- What a model is for, and the families that it serves.
+local TASKS = {
+    chat = set("chat completions responses messages tokenize"), completion = set("completions tokenize"),
+    embedding = set("embeddings tokenize"), rerank = set("rerank tokenize"), transcription = set("transcriptions"),
+}
+
+function M.known(task)
+    return TASKS[task] ~= nil
+end
+
+-- Whether a model of a task serves a family.
+function M.serves(task, family)
+    return TASKS[task][family] == true
+end
 
 -- Azure's clients name the model in the path.
 local AZURE = "^/openai/deployments/([^/]+)/(.+)$"

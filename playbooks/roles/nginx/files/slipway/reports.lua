@@ -5,6 +5,7 @@
 
 local counters = require "slipway.counters"
 local files = require "slipway.files"
+local journal = require "slipway.journal"
 local limits = require "slipway.limits"
 local shares = require "slipway.shares"
 
@@ -14,7 +15,7 @@ local dict = ngx.shared.slipway_limits
 local LOOK_S, FOLLOW_S = 0.1, 0.4
 local RENEW_S = 5
 local BATCH = 100
-local IDS = 500
+local WORDS = 1500
 local FORGOTTEN_AFTER_S = 180
 
 -- Of this worker: what the counters are to be told, the requests of teams with a limit to those at once.
@@ -32,7 +33,7 @@ local function tell(name, ...)
         local ok, fault = ngx.timer.at(0, flush)
         if not ok then
             flushing = false
-            ngx.log(ngx.ERR, "the counters cannot be told: ", fault)
+            journal.say(ngx.ERR, "the counters cannot be told: ", tostring(fault))
         end
     end
 end
@@ -61,9 +62,9 @@ local function follow()
     for _, team in ipairs(teams.teams) do
         if shares.limited(team) then
             asked[#asked + 1] = team
-            command[#command + 1] = team.name
-            command[#command + 1] = shares.number(team.tokens_per_minute)
-            command[#command + 1] = shares.number(dict:get(shares.own_key(team.name, now)) or 0)
+            for _, word in ipairs({team.name, shares.number(team.tokens_per_minute), shares.spent(team, now)}) do
+                command[#command + 1] = word
+            end
         end
     end
     local answers, fault = counters.run({command}, true)
@@ -75,7 +76,10 @@ local function follow()
     -- The clocks may be at two sides of a minute's end for a moment.
     if told[1] == limits.minute(now) then
         for at, team in ipairs(asked) do
-            shares.mirror(team.name, now, told[3 * at - 1], told[3 * at], told[3 * at + 1])
+            shares.mirror(team.name, now, {
+                requests = told[4 * at - 2], tokens = told[4 * at - 1], tokens_per_month = told[4 * at],
+                money_per_month = told[4 * at + 1], currency = team.money_per_month and team.money_per_month.currency,
+            })
         end
     end
     counters.answers()
@@ -125,7 +129,7 @@ function flush()
     local ok, fault = pcall(tell_all)
     flushing = false
     if not ok then
-        ngx.log(ngx.ERR, "the counters cannot be told: ", fault)
+        journal.say(ngx.ERR, "the counters cannot be told: ", tostring(fault))
     end
 end
 
@@ -133,9 +137,11 @@ end
 local function renew()
     for team, ids in pairs(running) do
         local command = {"renew", team}
-        for id in pairs(ids) do
-            command[#command + 1] = id
-            if #command == IDS then
+        for id, held in pairs(ids) do
+            local last = #command
+            command[last + 1] = id
+            command[last + 2], command[last + 3] = shares.asides(held)
+            if #command >= WORDS then
                 tell(unpack(command))
                 command = {"renew", team}
             end
@@ -146,12 +152,12 @@ local function renew()
     end
 end
 
--- A request runs, for which its team has to have a place.
+-- A request runs, for which its team has to have a place, or something set aside.
 function M.runs(held)
-    if held.team.parallel_requests then
+    if held.team.parallel_requests or held.team.tokens_per_month or held.team.money_per_month then
         local name = held.team.name
         running[name] = running[name] or {}
-        running[name][held.id] = true
+        running[name][held.id] = held
     end
 end
 
@@ -199,7 +205,7 @@ function M.watch()
             local ok, fault = pcall(tend, premature)
             looking = false
             if not ok then
-                ngx.log(ngx.ERR, "the counters cannot be followed: ", fault)
+                journal.say(ngx.ERR, "the counters cannot be followed: ", tostring(fault))
             end
         end
         ngx.timer.at(0, look)

@@ -1,6 +1,7 @@
 -- Which model a team asks for, and what may answer: the contents of routes.json.
 
 local errors = require "slipway.errors"
+local paths = require "slipway.paths"
 
 local M = {}
 
@@ -18,10 +19,19 @@ function M.take(data)
     end
     for name, model in pairs(data.models) do
         model.name = name
+        if model.price then
+            assert(type(model.price.input) == "number" and type(model.price.output) == "number"
+                and type(data.currency) == "string", "the price of " .. name .. " has no input, output or currency")
+            model.price.currency = data.currency
+        end
+        assert(paths.known(model.task), "the task of " .. name .. " is not known")
         for _, backend in ipairs(model.backends) do
             assert(backend.id and backend.address and backend.port and backend.model, "a backend of " .. name
                 .. " has no id, address, port or model")
             assert(type(backend.weight) == "number", "a backend of " .. name .. " has no weight")
+            local progress = backend.progress
+            assert(progress == nil or (progress.path and progress.counter), "the progress of a backend of " .. name
+                .. " has no path or counter")
             backend.name = name
             backend.families = {}
             for _, family in ipairs(backend.native) do
@@ -108,7 +118,11 @@ end
 
 -- What is to be asked for an answer, in order: {{backends = {…}, model = NAME}, …, {gateway = {address, port}}}, or nil and
 -- a refusal. The gateway comes last: it knows the providers, and tries by itself what comes after.
-function M.plan(routes, team, model, family)
+function M.plan(routes, team, model, family, path)
+    if not paths.serves(model.task, family) then
+        return nil, errors.refusal(404, "unsupported_path", "The model '" .. model.name .. "' does not serve " .. path .. ".",
+            {param = "model"})
+    end
     local steps = {}
     local function through()
         local gateway = routes.gateways.open

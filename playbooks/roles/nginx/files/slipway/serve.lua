@@ -4,13 +4,17 @@ local answers = require "slipway.answers"
 local balance = require "slipway.balance"
 local body = require "slipway.body"
 local cjson = require "cjson"
+local content = require "slipway.content"
 local errors = require "slipway.errors"
 local files = require "slipway.files"
 local gauges = require "slipway.gauges"
 local http = require "slipway.http"
+local incoming = require "slipway.incoming"
+local journal = require "slipway.journal"
 local keys = require "slipway.keys"
-local limits = require "slipway.quota"
+local money = require "slipway.money"
 local paths = require "slipway.paths"
+local quota = require "slipway.quota"
 local routes_of = require "slipway.routes"
 local usage_of = require "slipway.usage"
 
@@ -19,8 +23,12 @@ local M = {}
 local refusal = errors.refusal
 local PASSED = {"accept", "anthropic-beta", "anthropic-version", "content-type", "openai-beta", "user-agent"}
 local GENERATES = {chat = true, completions = true, responses = true, messages = true}
+local NOTHING = {}
 local MAX_CHOICES = 128
 local MAX_LOST = 2
+local BEGUN_SILENT_S = 5
+local MAX_HEADERS = 100
+local WRONG_KEY_WAIT_S = 0.1
 
 local function whole_number(value)
     return type(value) == "number" and value >= 0 and value == math.floor(value) and value or nil
@@ -72,6 +80,17 @@ local function read_json(request, routes)
     if request.max_tokens then
         request.max_tokens = request.max_tokens * choices
     end
+    if request.family == "responses" then
+        -- Whoever keeps responses, an engine or a provider, knows nothing of teams: one team could read on in what is another's.
+        local previous, background = body.value(raw, fields, "previous_response_id"), body.value(raw, fields, "background")
+        if previous ~= nil and previous ~= cjson.null then
+            return refusal(400, "previous_response_not_found", "No responses are kept here, so none can be gone on with: "
+                .. "send the whole conversation in 'input'.", {param = "previous_response_id"})
+        elseif background ~= nil and background ~= cjson.null and background ~= false then
+            return refusal(400, "unsupported_parameter", "No responses are kept here, so none can be made in the background: "
+                .. "stream it.", {param = "background"})
+        end
+    end
     if request.stream and (request.family == "chat" or request.family == "completions") then
         local options = body.value(raw, fields, "stream_options")
         if options == body.BAD or (options ~= nil and options ~= cjson.null and type(options) ~= "table") then
@@ -90,6 +109,9 @@ local function for_backend(request, name)
     if request.model_in_body ~= name then
         values.model = cjson.encode(name)
     end
+    if request.family == "responses" then
+        values.store = "false"
+    end
     if request.hide_usage then
         values.stream_options = request.stream_options
     end
@@ -97,7 +119,7 @@ local function for_backend(request, name)
 end
 
 local function passed_headers(request)
-    local found = {["x-request-id"] = ngx.var.slipway_request_id, ["connection"] = "keep-alive"}
+    local found = {["x-request-id"] = ngx.ctx.slipway.request, ["connection"] = "keep-alive"}
     for _, name in ipairs(PASSED) do
         local value = request.headers[name]
         if type(value) == "string" and not value:find("[%c]") then
@@ -130,12 +152,9 @@ local function try(request, peer, name, backend)
     local text = request.fields and for_backend(request, backend and backend.model or request.asked) or request.raw
     local id = backend and backend.id
     local begun, tried = false, ctx.tried
-    local last_touch = 0
     local function heard()
-        local now = ngx.now()
-        if id and now - last_touch > 0.2 then
-            last_touch = now
-            balance.heard(id, now)
+        if id then
+            balance.heard(id, ngx.now(), ctx.connection)
         end
     end
     local function patience()
@@ -144,6 +163,10 @@ local function try(request, peer, name, backend)
             return "late"
         end
         if id and not begun and balance.state(id) == "silent" and balance.another(ctx.backends, tried) then
+            return "left"
+        end
+        -- Nobody else can go on with what has begun; a pause of the network is no reason to end it.
+        if id and begun and balance.silent_for(id, BEGUN_SILENT_S) then
             return "left"
         end
     end
@@ -180,24 +203,28 @@ local function try(request, peer, name, backend)
         if answer.status == 429 or answer.status == 503 then
             return "full", refusal(503, "overloaded", "The model '" .. name
                 .. "' has all the requests that it can hold. Try again later.", {headers = {["Retry-After"] = "1"}})
+        elseif answer.status == 408 or answer.status == 504 then
+            return "failed", refusal(504, "backend_timeout", "The backend of the model '" .. name
+                .. "' took too long. Try again later.")
         elseif found.status >= 500 then
             return "failed", refusal(502, "backend_failed", "The backend of the model '" .. name
                 .. "' failed. Try again later.")
         elseif answer.status == 401 or answer.status == 403 or answer.status == 404 then
-            if answer.status == 404 and words:find('"error"', 1, true) and found.code ~= "invalid_request" then
-                return "wrong", found
-            end
-            return "failed", refusal(502, "backend_refused", "The backend of the model '" .. name
-                .. "' does not serve this. Try again later.")
+            return "failed", refusal(502, answer.status == 404 and "backend_without" or "backend_refused",
+                "The backend of the model '" .. name .. "' does not serve this. Try again later.")
         end
         found.status = found.status < 400 and 502 or found.status
         return "wrong", found
     end
     local usage = ctx.usage
     local more = {headers = request.answer_headers, family = request.family, anthropic = request.anthropic,
-        hide_usage = request.hide_usage}
+        hide_usage = request.hide_usage, through = not backend}
     local answered_by = backend and name or answer.headers["x-slipway-model"] or name
+    ctx.price = request.costs and money.price(ctx.routes, answered_by)
     local kind_of = answer.headers["content-type"] or ""
+    local listen = ctx.kept and function(data)
+        content.heard(ctx.kept, data)
+    end
     local ok, what, wrong
     if kind_of:find("text/event-stream", 1, true) then
         ok, what, wrong = answers.stream(answer, answered_by, more, usage, {
@@ -206,6 +233,7 @@ local function try(request, peer, name, backend)
                 ctx.first_seconds = ngx.now() - ctx.began
             end,
             heard = heard,
+            listen = listen,
             broken = function(reason)
                 ctx.error = reason == "late" and "timeout" or "backend_lost"
                 if id and reason ~= "late" then
@@ -214,7 +242,7 @@ local function try(request, peer, name, backend)
             end,
         })
     else
-        ok, what = answers.whole(answer, answered_by, more, usage)
+        ok, what = answers.whole(answer, answered_by, more, usage, listen)
     end
     if ok then
         answer:done()
@@ -228,7 +256,11 @@ local function try(request, peer, name, backend)
         return "left", lost(name)
     elseif what == "error" then
         local found = answers.refusal(500, wrong)
-        if found.status == 500 then
+        if not backend then
+            -- It has told a backend's failure in its own words, or that a filter stopped the answer.
+            found.status = wrong:find('"invalid_request_error"', 1, true) and 400 or 502
+            return "wrong", found
+        elseif found.status == 500 then
             return "failed", refusal(502, "backend_failed", "The backend of the model '" .. name
                 .. "' failed. Try again later.")
         end
@@ -264,8 +296,7 @@ local function answer(request, steps)
                 ctx.backend, ctx.held = chosen.id, "backend|" .. chosen.id
                 gauges.enter(ctx.held)
                 local verdict, found = try(request, chosen, step.model, chosen)
-                local others = gauges.get(ctx.held) > 1
-                gauges.leave(ctx.held)
+                local others = gauges.leave(ctx.held) > 0
                 ctx.held = nil
                 if verdict == "answered" then
                     return nil
@@ -283,7 +314,7 @@ local function answer(request, steps)
                 end
                 if verdict == "lost" then
                     -- A request that takes its backend down is not to take the next one as well.
-                    if balance.lost(chosen.id, others) then
+                    if balance.lost(chosen.id, others, ctx.connection) then
                         balance.suspect(files.sha256(request.raw))
                         return found
                     end
@@ -332,15 +363,17 @@ end
 
 -- What is found out before a team is known; returns a refusal or nil.
 local function look(request, routes, headers)
-    local place = paths.find(ngx.var.uri)
+    local place = paths.find(ngx.ctx.slipway.uri)
     if not place then
         return refusal(404, "unknown_url", "There is no such path here.")
     end
     request.path, request.family, request.model_in_path = place.path, place.family, place.model
     request.listing = place.listing
+    -- As logs have it: without the name of a model, which may be anything.
+    ngx.ctx.slipway.path = place.listing and "/v1/models" or place.path
+    ngx.var.slipway_path = ngx.ctx.slipway.path
     request.anthropic = place.family == "messages"
     local now = ngx.now()
-    local address = ngx.var.remote_addr
     request.key = keys.given(headers)
     local team, key
     if request.key then
@@ -348,7 +381,9 @@ local function look(request, routes, headers)
     end
     if not team then
         -- A good key passes all the same: many callers may share an address.
-        if request.key and limits.wrong(address, now) then
+        if request.key and keys.wrong(ngx.var.remote_addr, now) then
+            -- Who tries keys in a loop takes the machine's time from everybody; waiting costs none.
+            ngx.sleep(WRONG_KEY_WAIT_S)
             return refusal(429, "too_many_wrong_keys", "This address sent too many wrong keys. Try again in a minute.",
                 {headers = {["Retry-After"] = "60"}})
         end
@@ -388,8 +423,11 @@ local function serve(request, routes)
         ngx.eof()
         return nil
     end
-    ngx.req.read_body()
-    request.raw = ngx.req.get_body_data() or ""
+    request.raw, found = incoming.body()
+    if found then
+        return found
+    end
+    ctx.kept = team.log_content and content.begin(request.raw, headers["content-type"]) or nil
     local model
     local kind = headers["content-type"]
     if request.family == "transcriptions" then
@@ -410,18 +448,20 @@ local function serve(request, routes)
         ctx.model = model.name
     end
     local now = ngx.now()
-    local held, limit = limits.admit(team, {
+    local counts_only = request.family == "tokenize" or request.path:find("count_tokens", 1, true)
+    request.costs = not counts_only
+    local held, limit = quota.admit(team, {
         model = model and model.name or request.asked, bytes = #request.raw, max_tokens = request.max_tokens,
-        context = model and model.context_window, generates = GENERATES[request.family] and not request.path:find("count_tokens", 1, true),
+        context = model and model.context_window, generates = GENERATES[request.family] and not counts_only,
+        told = request.costs and model ~= nil, price = request.costs and model and model.price or nil,
     }, now)
-    request.answer_headers = limits.headers(team, now)
+    request.answer_headers = quota.headers(team, now, held)
     if not held then
         local again = request.answer_headers
         if limit.wait_s then
             again["Retry-After"] = tostring(limit.wait_s)
         end
-        return refusal(429, limit.code or "rate_limit_exceeded", "The team " .. team.name .. " has used its " .. limit.limit
-            .. (limit.wait_s and ". Try again in " .. limit.wait_s .. " s." or "."),
+        return refusal(429, limit.code or "rate_limit_exceeded", limit.message,
             {headers = again, kind = limit.code})
     end
     ctx.limit = held
@@ -431,7 +471,7 @@ local function serve(request, routes)
     end
     local steps
     if model then
-        steps, found = routes_of.plan(routes, team, model, request.family)
+        steps, found = routes_of.plan(routes, team, model, request.family, request.path)
         if not steps then
             return found
         end
@@ -445,16 +485,25 @@ local function serve(request, routes)
     return answer(request, steps)
 end
 
--- The content phase.
-function M.run()
-    local headers = ngx.req.get_headers(100)
+local function run()
+    incoming.unconditional()
+    local headers, too_many = ngx.req.get_headers(MAX_HEADERS)
+    -- Without what looks a name that is missing up once more, in another spelling.
+    setmetatable(headers, nil)
     local routes, teams = files.content("routes"), files.content("teams")
-    local ctx = {began = ngx.req.start_time(), usage = {events = 0}, tried = {}, backends = {}}
+    -- Each look at a variable of nginx costs microseconds.
+    local ctx = {
+        began = ngx.req.start_time(), usage = {events = 0}, tried = {}, backends = {}, uri = ngx.var.uri,
+        request = ngx.var.slipway_request_id, connection = ngx.var.connection, routes = routes,
+    }
     ngx.ctx.slipway = ctx
-    local anthropic = ngx.var.uri:find("^/v1/messages") ~= nil
+    local anthropic = ctx.uri:find("^/v1/messages") ~= nil
     if not routes or not teams then
         return errors.send(refusal(503, "not_ready", "The service is starting. Try again in a moment.",
             {headers = {["Retry-After"] = "1"}}), anthropic)
+    end
+    if too_many then
+        return errors.send(refusal(400, "too_many_headers", "The request has more than " .. MAX_HEADERS .. " headers."), anthropic)
     end
     local origin = headers["origin"]
     if type(origin) == "string" and routes.allowed_origins[origin] then
@@ -469,15 +518,25 @@ function M.run()
     local found = serve({headers = headers, answer_headers = {}}, routes)
     if found then
         ctx.error = found.code
-        for name, value in pairs(ctx.limit and limits.headers(ctx.team, ngx.now()) or {}) do
+        for name, value in pairs(ctx.limit and quota.headers(ctx.team, ngx.now()) or {}) do
             found.headers[name] = found.headers[name] or value
         end
         return errors.send(found, anthropic)
     end
 end
 
--- The log phase: the request is over, whatever became of it.
-function M.over()
+-- The content phase.
+function M.run()
+    local ok, fault = pcall(run)
+    if not ok then
+        journal.say(ngx.ERR, "a request failed: ", tostring(fault))
+        if not ngx.headers_sent then
+            errors.send(refusal(500, "internal_error", "The front failed; its journal says more."))
+        end
+    end
+end
+
+local function over()
     local ctx = ngx.ctx.slipway
     if not ctx then
         return
@@ -492,18 +551,30 @@ function M.over()
     local usage = ctx.usage
     -- A stream that broke off told no usage: each event was about a token.
     local out = usage.answer or (usage.events > 0 and usage.events or nil)
-    if ctx.limit then
-        limits.settle(ctx.limit, usage.prompt, out, ctx.generated, now)
-    end
+    local used = ctx.limit and quota.settle(ctx.limit, usage.prompt, out, ctx.generated, now, ctx.price) or NOTHING
+    local record = {
+        time = os.date("!%Y-%m-%dT%H:%M:%S", now) .. (".%03dZ"):format(math.floor((now % 1) * 1000)),
+        request = ctx.request, team = ctx.team.name, key = ctx.key,
+        asked = ctx.model and ctx.asked or nil, model = ctx.model, backend = ctx.backend, path = ctx.path,
+        counted = ctx.limit and true or nil, stream = ctx.stream, ["in"] = usage.prompt, out = out, status = ngx.status,
+        money = used.cost, aside = used.aside, tokens_aside = used.tokens_aside,
+        currency = used.cost and ctx.price.currency or used.aside and ctx.team.money_per_month.currency or nil,
+        seconds = math.floor((now - ctx.began) * 1000 + 0.5) / 1000,
+        first_seconds = ctx.first_seconds and math.floor(ctx.first_seconds * 1000 + 0.5) / 1000, error = ctx.error,
+    }
     if ctx.asked or ctx.limit then
-        usage_of.note({
-            time = os.date("!%Y-%m-%dT%H:%M:%S", now) .. (".%03dZ"):format(math.floor((now % 1) * 1000)),
-            request = ngx.var.slipway_request_id, team = ctx.team.name, key = ctx.key,
-            asked = ctx.model and ctx.asked or nil, model = ctx.model, backend = ctx.backend, path = ngx.var.uri,
-            counted = ctx.limit and true or nil, stream = ctx.stream, ["in"] = usage.prompt, out = out, status = ngx.status,
-            seconds = math.floor((now - ctx.began) * 1000 + 0.5) / 1000,
-            first_seconds = ctx.first_seconds and math.floor(ctx.first_seconds * 1000 + 0.5) / 1000, error = ctx.error,
-        }, now)
+        usage_of.note(record, now)
+    end
+    if ctx.kept then
+        content.write(ctx.kept, record, now)
+    end
+end
+
+-- The log phase: the request is over, whatever became of it.
+function M.over()
+    local ok, fault = pcall(over)
+    if not ok then
+        journal.say(ngx.ERR, "a request was not accounted for: ", tostring(fault))
     end
 end
 

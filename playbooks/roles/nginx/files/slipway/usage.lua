@@ -4,6 +4,8 @@
 -- holds no content. Files older than the retention are removed.
 
 local cjson = require "cjson"
+local journal = require "slipway.journal"
+local money = require "slipway.money"
 
 local M = {}
 
@@ -31,7 +33,7 @@ local function opened(now)
         local fault
         file, fault = io.open(FOLDER .. "/" .. today .. ".jsonl", "a")
         if not file then
-            ngx.log(ngx.ERR, "usage cannot be written: ", fault)
+            journal.say(ngx.ERR, "usage cannot be written: ", fault)
             return nil
         end
         file:setvbuf("full", 8192)
@@ -42,9 +44,32 @@ local function opened(now)
 end
 
 local ORDER = {
-    "time", "request", "team", "key", "asked", "model", "backend", "path", "stream", "in", "out", "status", "seconds",
-    "first_seconds", "error", "counted",
+    "time", "request", "team", "key", "asked", "model", "backend", "path", "stream", "in", "out", "money",
+    "currency", "status", "seconds", "first_seconds", "error", "counted", "aside",
+    "tokens_aside",
 }
+
+-- The names of a request's figures, made once for each team, model and class of status.
+local names = {}
+
+local function names_of(team, model, class)
+    local found = names[team .. "|" .. model .. "|" .. class]
+    if not found then
+        local labels = ('{team="%s",model="%s"'):format(team, model)
+        found = {
+            requests = "slipway_requests_total" .. labels .. (',status="%dxx"}'):format(class),
+            tokens_in = "slipway_tokens_total" .. labels .. ',direction="in"}',
+            tokens_out = "slipway_tokens_total" .. labels .. ',direction="out"}',
+            seconds = "slipway_request_seconds_sum" .. labels .. "}",
+            count = "slipway_request_seconds_count" .. labels .. "}",
+            money = setmetatable({}, {__index = function(_, currency)
+                return "slipway_money_total" .. labels .. (',currency="%s"}'):format(currency)
+            end}),
+        }
+        names[team .. "|" .. model .. "|" .. class] = found
+    end
+    return found
+end
 
 -- Note a request. record: the fields of ORDER; nil ones are left out.
 function M.note(record, now)
@@ -61,25 +86,29 @@ function M.note(record, now)
         local ok, fault = out:write("{", table.concat(parts, ","), "}\n")
         ok = ok and out:flush()
         if not ok then
-            ngx.log(ngx.ERR, "usage cannot be written: ", fault)
+            journal.say(ngx.ERR, "usage cannot be written: ", fault)
             day = nil
         end
     end
-    local labels = ('{team="%s",model="%s"'):format(record.team or "", record.model or "")
-    dict:incr("slipway_requests_total" .. labels .. (',status="%dxx"}'):format(math.floor(record.status / 100)), 1, 0)
+    local figures = names_of(record.team or "", record.model or "", math.floor(record.status / 100))
+    dict:incr(figures.requests, 1, 0)
     if record["in"] then
-        dict:incr("slipway_tokens_total" .. labels .. ',direction="in"}', record["in"], 0)
+        dict:incr(figures.tokens_in, record["in"], 0)
     end
     if record.out then
-        dict:incr("slipway_tokens_total" .. labels .. ',direction="out"}', record.out, 0)
+        dict:incr(figures.tokens_out, record.out, 0)
     end
-    dict:incr("slipway_request_seconds_sum" .. labels .. "}", record.seconds, 0)
-    dict:incr("slipway_request_seconds_count" .. labels .. "}", 1, 0)
+    if record.money then
+        dict:incr(figures.money[record.currency], record.money, 0)
+    end
+    dict:incr(figures.seconds, record.seconds, 0)
+    dict:incr(figures.count, 1, 0)
 end
 
 local HELP = {
     slipway_requests_total = {"counter", "Requests, by team, model and class of status."},
     slipway_tokens_total = {"counter", "Tokens, by team, model and direction."},
+    slipway_money_total = {"counter", "What tokens cost, by team, model and currency; nothing of models without a price."},
     slipway_request_seconds = {"summary", "How long requests took, in seconds."},
 }
 
@@ -96,7 +125,8 @@ function M.metrics(more)
             lines[#lines + 1] = "# TYPE " .. family .. " " .. HELP[family][1]
             told = family
         end
-        lines[#lines + 1] = key .. " " .. ("%.14g"):format(dict:get(key))
+        local value = dict:get(key)
+        lines[#lines + 1] = key .. " " .. ("%.14g"):format(family == "slipway_money_total" and money.units(value) or value)
     end
     for _, line in ipairs(more) do
         lines[#lines + 1] = line

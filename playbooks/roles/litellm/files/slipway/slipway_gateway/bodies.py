@@ -97,6 +97,34 @@ class Form:
 Body = Json | Form
 
 
+def alone(body: Body) -> Body:
+    """A request to /v1/responses that neither leaves a response behind nor needs one.
+
+    Whoever keeps responses, an engine or a provider, knows nothing of teams: one team could read on in what is another's.
+
+    Raises:
+        Refusal: 400: it goes on with a response that was kept, or is to run on by itself.
+    """
+    if body.data.get("previous_response_id") is not None:
+        raise Refusal(
+            400,
+            "No responses are kept here, so none can be gone on with: send the whole conversation in 'input'.",
+            "previous_response_not_found",
+            param="previous_response_id",
+        )
+    if body.data.get("background"):
+        raise Refusal(
+            400,
+            "No responses are kept here, so none can be made in the background: stream it.",
+            "unsupported_parameter",
+            param="background",
+        )
+    if isinstance(body, Form) or body.data.get("store") is False:
+        return body
+    data = {**body.data, "store": False}
+    return Json(json.dumps(data).encode(), data)
+
+
 async def read(raw: bytes, content_type: str) -> Body:
     """What a request's body says.
 

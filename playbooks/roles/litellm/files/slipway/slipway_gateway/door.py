@@ -156,6 +156,8 @@ class Door:
         raw = await _read(receive)
         if raw is not None:
             body = await bodies.read(raw, headers.get("content-type", ""))
+            if PATHS[path] == "responses":
+                body = bodies.alone(body)
             await self._serve(self._call(path, headers, body, team), receive, caller)
 
     def _call(self, path: str, headers: dict[str, str], body: bodies.Body, team: Team) -> Call:

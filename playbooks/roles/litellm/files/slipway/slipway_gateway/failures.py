@@ -14,6 +14,14 @@ from slipway_gateway.routes import Deployment
 MENDABLE = frozenset({401, 403, 404, 408, 429})
 """Answers below 500 that say something of the backend, or of how the gateway asks it, and nothing of the request."""
 
+_SAID = {
+    "backend_failed": "The backend of the model '{}' failed",
+    "backend_refused": "The backend of the model '{}' does not serve this",
+    "backend_timeout": "The backend of the model '{}' took too long",
+    "backend_without": "The backend of the model '{}' does not serve this",
+}
+"""By code what a caller is told; the front says the same of the backends that it asks itself."""
+
 log = logging.getLogger("slipway.gateway")
 
 
@@ -29,6 +37,13 @@ def judged(chosen: Deployment, status: int, body: bytes, reply: Reply) -> Refusa
     # Of what it says, only the kind is for the journal: the rest may quote a key, an address or what was asked.
     kind = refusal.kind if re.fullmatch(r"[A-Za-z_]{1,60}", refusal.kind or "") else "of no known kind"
     log.warning("backend %s answers %d, %s", chosen.id, status, kind)
+    if status in {429, 503} and chosen.private:  # its queue is full, and the next request may find room
+        return Refusal(
+            503,
+            f"The model '{chosen.name}' has all the requests that it can hold. Try again later.",
+            "overloaded",
+            headers={"retry-after": "1"},
+        )
     if status == 429:
         refusal.code = "rate_limit_exceeded"
         refusal.headers.update({name: value for name, value in reply.headers.items() if name == "retry-after"})
@@ -39,12 +54,14 @@ def judged(chosen: Deployment, status: int, body: bytes, reply: Reply) -> Refusa
         return failed(chosen, 502, "backend_refused")
     if status in {408, 504}:
         return failed(chosen, 504, "backend_timeout")
-    return failed(chosen, status if status in {500, 502, 503} else 502, "backend_failed")
+    return failed(chosen, 503 if status == 503 else 502, "backend_failed")
 
 
 def failed(chosen: Deployment, status: int, code: str) -> Refusal:
     """What a caller is told of a backend that failed: nothing of what it said."""
-    return Refusal(status, f"No backend of the model '{chosen.name}' gives an answer. Try again later.", code)
+    what = _SAID.get(code, "No backend of the model '{}' gives an answer").format(chosen.name)
+    headers = {"retry-after": "1"} if status == 503 else {}
+    return Refusal(status, f"{what}. Try again later.", code, headers=headers)
 
 
 def error_in_event(event: bytes) -> dict[str, Any] | None:

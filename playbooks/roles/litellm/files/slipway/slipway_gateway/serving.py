@@ -160,7 +160,7 @@ class Serving:
             log.warning("backend %s is lost: %s", chosen.id, error)
         if refusal is None:
             self._balance.answered(chosen)
-        elif refusal.code not in {"rate_limit_exceeded", "backend_without"}:
+        elif refusal.code not in {"rate_limit_exceeded", "overloaded", "backend_without"}:
             self._balance.failed(chosen, routes.cooldown_s)
         return refusal
 

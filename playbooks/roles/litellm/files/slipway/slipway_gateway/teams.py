@@ -1,8 +1,7 @@
-"""The teams of teams.json: keys by their keyed hashes, what a team may use, and how much of it.
+"""The teams of teams.json: keys by their keyed hashes, and what a team may use.
 
-The file is ``{"teams": [{"name", "models", "private", "requests_per_minute", "tokens_per_minute", "parallel_requests",
-"tokens_per_month", "not_after", "keys": [{"id", "salt", "hash", "not_after"}]}]}``. Tokens of a month are not counted here:
-the front does that, which every request passes and which keeps its counts over restarts.
+The file is ``{"teams": [{"name", "models", "private", "not_after", "keys": [{"id", "salt", "hash", "not_after"}]}]}``, with more
+that is not read here: how much a team may use is counted by the front, which every request passes.
 """
 
 from __future__ import annotations
@@ -47,9 +46,6 @@ class Team:
         name: the team; its limits are counted under this name, also where it has several keys.
         keys: any of them opens.
         models: names and aliases that it may ask for; None is all.
-        requests_per_minute: None is no limit.
-        tokens_per_minute: None is no limit.
-        parallel_requests: that may run at once; None is no limit.
         not_after: the team's end, in seconds since 1970; None is none.
         private: its requests go to private backends only.
     """
@@ -57,9 +53,6 @@ class Team:
     name: str
     keys: tuple[Key, ...] = ()
     models: frozenset[str] | None = None
-    requests_per_minute: int | None = None
-    tokens_per_minute: int | None = None
-    parallel_requests: int | None = None
     not_after: int | None = None
     private: bool = False
 
@@ -125,9 +118,6 @@ def _team(entry: Any, where: str) -> Team:
         keys=tuple(_key(key, f"key {number} of {where}") for number, key in enumerate(keys, 1)),
         models=None if models is None else frozenset(models),
         private=entry.get("private", False),
-        requests_per_minute=_number(entry, "requests_per_minute", where),
-        tokens_per_minute=_number(entry, "tokens_per_minute", where),
-        parallel_requests=_number(entry, "parallel_requests", where),
         not_after=_number(entry, "not_after", where),
     )
 

@@ -15,6 +15,7 @@ from slipway_gateway.answers import Refusal
 from slipway_gateway.backends import PASSED_HEADERS, Call, Lost, Reply
 from slipway_gateway.bodies import Body
 from slipway_gateway.routes import Deployment, Routes
+from slipway_gateway.streams import mended
 
 FAMILIES = frozenset({"chat", "completions", "embeddings", "rerank", "responses", "messages", "transcriptions"})
 """What LiteLLM can translate."""
@@ -114,7 +115,11 @@ class Translated:
             start = await exchange.next()
             headers = {name.decode().lower(): value.decode("latin-1") for name, value in start.get("headers", ())}
             passed = {name: headers[name] for name in PASSED_HEADERS if name in headers}
-            yield Reply(start["status"], passed, exchange.chunks())
+            chunks = exchange.chunks()
+            if call.family == "chat" and call.body.data.get("stream") and start["status"] == 200:
+                wanted = call.body.data.get("n")
+                chunks = mended(chunks, wanted if isinstance(wanted, int) else 1)
+            yield Reply(start["status"], passed, chunks)
         finally:
             # After a whole answer LiteLLM has things of its own to finish; any other ends here and at the backend.
             if not exchange.ended:
