@@ -5,6 +5,7 @@ import datetime
 import ipaddress
 import json
 import os
+import ssl
 import stat
 import subprocess
 import threading
@@ -88,9 +89,18 @@ def site_certificate(
     """A self-signed certificate for the front's address, and its key."""
     folder = tmp_path_factory.mktemp("site")
     key = ec.generate_private_key(ec.SECP256R1())
+    certificate_file, key_file = folder / "site.pem", folder / "site.key"
+    certificate_file.write_bytes(self_signed(key, pair_hosts[0].address))
+    key_file.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return certificate_file, key_file
+
+
+def self_signed(key: ec.EllipticCurvePrivateKey, address: str) -> bytes:
+    """A certificate (PEM) for the address, which is its own authority."""
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "site of the tests")])
     now = datetime.datetime.now(datetime.UTC)
-    address = ipaddress.ip_address(pair_hosts[0].address)
     certificate = (
         x509.CertificateBuilder()
         .subject_name(name)
@@ -99,16 +109,11 @@ def site_certificate(
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - datetime.timedelta(hours=1))
         .not_valid_after(now + datetime.timedelta(days=30))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(address)]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .sign(key, hashes.SHA256())
     )
-    certificate_file, key_file = folder / "site.pem", folder / "site.key"
-    certificate_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    key_file.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    return certificate_file, key_file
+    return certificate.public_bytes(serialization.Encoding.PEM)
 
 
 @pytest.fixture(scope="module")
@@ -356,6 +361,35 @@ def test_nothing_is_lost_while_the_front_reloads_and_the_gateway_is_killed(
         time.sleep(1)
         ssh(front, "sudo systemctl kill --kill-whom=all --signal=KILL slipway-litellm")
         ssh(front, "for i in $(seq 20); do sudo systemctl reload slipway-nginx; sleep 0.3; done")
+    assert (found.lost, found.broken) == ([], [])
+    assert found.answered > 20
+    assert {(status, text.count("data: [DONE]")) for status, text in done} == {(0, 5)}, done
+
+
+def test_nothing_is_lost_while_the_certificate_is_renewed(
+    pair: Stack,
+    workspace: Workspace,
+    pair_hosts: tuple[HostSpec, HostSpec],
+    site_certificate: tuple[Path, Path],
+    tmp_path: Path,
+) -> None:
+    front, (certificate_file, key_file) = pair_hosts[0].address, site_certificate
+    before = certificate_file.read_bytes()
+    key = serialization.load_pem_private_key(key_file.read_bytes(), None)
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    after = self_signed(key, front)
+    both = tmp_path / "both.pem"
+    both.write_bytes(before + after)
+    secret = workspace.secrets["SLIPWAY_KEY_DEMO"]
+    with (
+        journals_told(pair_hosts[0]),
+        load(lambda: client(pair, both, secret, retries=2)) as found,
+        streams_by_curl(f"https://{front}/v1/chat/completions", both, secret) as done,
+    ):
+        certificate_file.write_bytes(after)
+        runs = pair.runs_of(pair.up)
+    assert [instance for _, instance in runs if instance != "acceptance"] == ["nginx"]
+    assert ssl.get_server_certificate((front, 443)) == after.decode()
     assert (found.lost, found.broken) == ([], [])
     assert found.answered > 20
     assert {(status, text.count("data: [DONE]")) for status, text in done} == {(0, 5)}, done
