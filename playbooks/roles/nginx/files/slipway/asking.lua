@@ -1,0 +1,242 @@
+-- Has somebody answer a request that is admitted: a backend of the model, one after the other until one can, or the gateway.
+
+local answers = require "slipway.answers"
+local balance = require "slipway.balance"
+local body = require "slipway.body"
+local cjson = require "cjson"
+local content = require "slipway.content"
+local errors = require "slipway.errors"
+local files = require "slipway.files"
+local gauges = require "slipway.gauges"
+local http = require "slipway.http"
+local money = require "slipway.money"
+
+local M = {}
+
+local refusal = errors.refusal
+local PASSED = {"accept", "anthropic-beta", "anthropic-version", "content-type", "openai-beta", "user-agent"}
+local BEGUN_SILENT_S = 5
+
+-- The body as a backend is to get it: with its own name for the model, and asked for usage.
+local function for_backend(request, name)
+    local values = {}
+    if request.model_in_body ~= name then
+        values.model = cjson.encode(name)
+    end
+    if request.family == "responses" then
+        values.store = "false"
+    end
+    if request.hide_usage then
+        values.stream_options = request.stream_options
+    end
+    return next(values) and body.with(request.raw, request.fields, values) or request.raw
+end
+
+local function passed_headers(request)
+    local found = {["x-request-id"] = ngx.ctx.slipway.request, ["connection"] = "keep-alive"}
+    for _, name in ipairs(PASSED) do
+        local value = request.headers[name]
+        if type(value) == "string" and not value:find("[%c]") then
+            found[name] = value
+        end
+    end
+    if request.fields then
+        found["content-type"] = "application/json"
+    end
+    return found
+end
+
+local function lost(name)
+    return refusal(503, "backend_unavailable", "No backend of the model '" .. name
+        .. "' gives an answer. Try again later.", {headers = {["Retry-After"] = "1"}})
+end
+
+-- Ask one peer. Returns "answered", or a verdict and what to tell the caller if nobody else answers: "wrong" (nobody will
+-- take it), "unreached", "lost" (it may have died of it), "left" (it fell silent), "failed" or "full".
+local function try(request, peer, name, backend)
+    local ctx = ngx.ctx.slipway
+    local headers = passed_headers(request)
+    if backend then
+        if backend.key then
+            headers["authorization"] = "Bearer " .. backend.key
+        end
+    else
+        headers["authorization"] = "Bearer " .. request.key
+    end
+    local text = request.fields and for_backend(request, backend and backend.model or request.asked) or request.raw
+    local id = backend and backend.id
+    local begun, tried = false, ctx.tried
+    local function heard()
+        if id then
+            balance.heard(id, ngx.now(), ctx.connection)
+        end
+    end
+    local function patience()
+        ngx.update_time()
+        if ngx.now() >= ctx.deadline then
+            return "late"
+        end
+        if id and not begun and balance.state(id) == "silent" and balance.another(ctx.backends, tried) then
+            return "left"
+        end
+        -- Nobody else can go on with what has begun; a pause of the network is no reason to end it.
+        if id and begun and balance.silent_for(id, BEGUN_SILENT_S) then
+            return "left"
+        end
+    end
+    local question = {method = "POST", path = request.path, headers = headers, body = text}
+    -- From here on something may be generated, also where the caller leaves before it comes.
+    ctx.generated = true
+    local answer, kind, fault = http.ask(peer, question, patience)
+    if not answer then
+        ctx.generated = false
+        if fault == "late" then
+            return "wrong", refusal(504, "timeout", "No answer in the time that this service allows.")
+        elseif kind == "connect" then
+            return "unreached", lost(name)
+        elseif fault == "left" then
+            return "left", lost(name)
+        end
+        return "lost", lost(name)
+    end
+    heard()
+    if answer.status >= 300 then
+        local words, broken = answer:whole(1048576)
+        answer:close()
+        ctx.generated = false
+        if not words then
+            return broken == "left" and "left" or "lost", lost(name)
+        end
+        local found = answers.refusal(answer.status, words)
+        if not backend then
+            -- The gateway speaks for its backends; its words are ours, in the caller's form.
+            found.status = answer.status
+            found.headers["Retry-After"] = answer.headers["retry-after"]
+            return "wrong", found
+        end
+        if answer.status == 429 or answer.status == 503 then
+            return "full", refusal(503, "overloaded", "The model '" .. name
+                .. "' has all the requests that it can hold. Try again later.", {headers = {["Retry-After"] = "1"}})
+        elseif answer.status == 408 or answer.status == 504 then
+            return "failed", refusal(504, "backend_timeout", "The backend of the model '" .. name
+                .. "' took too long. Try again later.")
+        elseif found.status >= 500 then
+            return "failed", refusal(502, "backend_failed", "The backend of the model '" .. name
+                .. "' failed. Try again later.")
+        elseif answer.status == 401 or answer.status == 403 or answer.status == 404 then
+            return "failed", refusal(502, answer.status == 404 and "backend_without" or "backend_refused",
+                "The backend of the model '" .. name .. "' does not serve this. Try again later.")
+        end
+        found.status = found.status < 400 and 502 or found.status
+        return "wrong", found
+    end
+    local usage = ctx.usage
+    local more = {headers = request.answer_headers, family = request.family, anthropic = request.anthropic,
+        hide_usage = request.hide_usage, through = not backend}
+    local answered_by = backend and name or answer.headers["x-slipway-model"] or name
+    ctx.price = request.costs and money.price(ctx.routes, answered_by)
+    local kind_of = answer.headers["content-type"] or ""
+    local listen = ctx.kept and function(data)
+        content.heard(ctx.kept, data)
+    end
+    local ok, what, wrong
+    if kind_of:find("text/event-stream", 1, true) then
+        ok, what, wrong = answers.stream(answer, answered_by, more, usage, {
+            begun = function()
+                begun = true
+                ctx.first_seconds = ngx.now() - ctx.began
+            end,
+            heard = heard,
+            listen = listen,
+            broken = function(reason)
+                ctx.error = reason == "late" and "timeout" or "backend_lost"
+                if id and reason ~= "late" then
+                    balance.failed(id)
+                end
+            end,
+        })
+    else
+        ok, what = answers.whole(answer, answered_by, more, usage, listen)
+    end
+    if ok then
+        answer:done()
+        ctx.model = answered_by
+        return "answered"
+    end
+    answer:close()
+    if what == "late" then
+        return "wrong", refusal(504, "timeout", "No answer in the time that this service allows.")
+    elseif what == "left" then
+        return "left", lost(name)
+    elseif what == "error" then
+        local found = answers.refusal(500, wrong)
+        if not backend then
+            -- It has told a backend's failure in its own words, or that a filter stopped the answer.
+            found.status = wrong:find('"invalid_request_error"', 1, true) and 400 or 502
+            return "wrong", found
+        elseif found.status == 500 then
+            return "failed", refusal(502, "backend_failed", "The backend of the model '" .. name
+                .. "' failed. Try again later.")
+        end
+        return "wrong", found
+    end
+    return "lost", lost(name)
+end
+
+-- Have the first backend answer that can, step by step of what `routes.plan` says; returns nil, or the refusal when none could.
+function M.answer(request, steps)
+    local ctx = ngx.ctx.slipway
+    local told
+    for _, step in ipairs(steps) do
+        if step.gateway then
+            ctx.backend = "gateway"
+            local verdict, found = try(request, step.gateway, request.asked, nil)
+            if verdict == "answered" then
+                return nil
+            elseif verdict == "wrong" then
+                return found
+            end
+            told = told or refusal(503, "gateway_unavailable", "The gateway does not answer. Try again later.",
+                {headers = {["Retry-After"] = "2"}})
+        else
+            ctx.tried, ctx.backends = {}, step.backends
+            local reached = 0
+            while reached < 2 do
+                local chosen = balance.choose(step.backends, ctx.tried)
+                if not chosen then
+                    break
+                end
+                ctx.tried[chosen.id] = true
+                ctx.backend, ctx.held = chosen.id, "backend|" .. chosen.id
+                gauges.enter(ctx.held)
+                local verdict, found = try(request, chosen, step.model, chosen)
+                local others = gauges.leave(ctx.held) > 0
+                ctx.held = nil
+                if verdict == "answered" then
+                    return nil
+                elseif verdict == "wrong" then
+                    return found
+                end
+                told = found
+                if verdict ~= "unreached" then
+                    reached = reached + 1
+                end
+                if verdict == "unreached" then
+                    balance.set(chosen.id, "gone")
+                elseif verdict ~= "full" and verdict ~= "left" then
+                    balance.failed(chosen.id)
+                end
+                if verdict == "lost" then
+                    -- A request that takes its backend down is not to take the next one as well.
+                    if balance.lost(chosen.id, others, ctx.connection) then
+                        balance.suspect(files.sha256(request.raw))
+                        return found
+                    end
+                end
+            end
+        end
+    end
+    return told or lost(request.asked)
+end
+
+return M
