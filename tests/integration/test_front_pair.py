@@ -328,7 +328,7 @@ def test_limits_hold_while_the_counters_are_killed_and_started_again(pair: Pair)
         clients = [pool.submit(client, number) for number in range(40)]
         until(lambda: sum(len(front.usage) for front in pair.fronts) > 250)
         pair.counters.kill()
-        until(lambda: sum(len(front.usage) for front in pair.fronts) > 600)
+        until(lambda: sum(len(front.usage) for front in pair.fronts) > 1100)
         pair.counters.start()
         for one in clients:
             for name, status in one.result():
@@ -336,8 +336,10 @@ def test_limits_hold_while_the_counters_are_killed_and_started_again(pair: Pair)
                 passed[name] += status == 200
     assert int(time.time() / 60) == began, "took longer than a minute: nothing can be said"
     assert sorted(passed) == list(range(8))
-    # What was on its way to the counters as they were killed is known to neither front.
-    assert all(90 <= count <= 105 for count in passed.values()), passed
+    # What was on its way to the counters as they were killed is known to neither front; and as long as only one front has
+    # found out that they do not answer, or waits too long for them on a busy machine, the other leaves it no share. Were there
+    # no shares, each team would have had all of its 140 by then.
+    assert all(90 <= count <= 120 for count in passed.values()), passed
     pair.are("well")
 
 

@@ -58,6 +58,11 @@ function M.briefly_away()
     return since and ngx.now() - since < MOMENT_S
 end
 
+-- Whether it was away and answers again, while fronts may still go by their shares.
+function M.returning()
+    return M.away() and dict:get(ANSWERS) ~= nil
+end
+
 -- Whether the server did not answer when it was last asked.
 function M.mute()
     return M.away() and not dict:get(ANSWERS)
@@ -78,8 +83,8 @@ function M.owes(number)
     dict:incr(OWED, number, 0)
 end
 
--- It answers. This front goes on by its share until it has told what it admitted; after more than a moment, so long that the
--- other fronts have done so too.
+-- It answers. This front keeps within its share until it has told what it admitted; after more than a moment, so long that the
+-- other fronts do so too.
 function M.answers()
     local since = dict:get(AWAY)
     if not since then

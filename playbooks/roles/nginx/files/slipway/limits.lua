@@ -109,10 +109,7 @@ end
 
 -- Give back all of a request that is not admitted, and say why; spent: of a limit of the month.
 local function refuse(held, now, name, spent)
-    M.release(held)
-    if held.counted then
-        dict:incr(held.counted, -1)
-    end
+    M.withdraw(held)
     return nil, notices.refused(held.team, name, left_s(now), spent, spent and held.may.whole[name])
 end
 
@@ -171,6 +168,17 @@ function M.enter(held)
     if held.team.parallel_requests then
         gauges.enter("team|" .. held.team.name)
         held.parallel = true
+    end
+end
+
+-- Give back all of a request that was admitted and does not run after all.
+function M.withdraw(held)
+    M.release(held)
+    if held.counted then
+        dict:incr(held.counted, -1)
+    end
+    if held.reserved > 0 then
+        dict:incr(key("t", held.team.name, held.minute), -held.reserved)
     end
 end
 

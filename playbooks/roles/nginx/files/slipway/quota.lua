@@ -2,7 +2,8 @@
 --
 -- Where fronts share counters (`counters.lua`), these say who is admitted. While the counters are away, each front goes by its
 -- share (`shares.lua`): what was left of a limit, as this front last saw it, by the number of fronts, and in later minutes the
--- limit by that number (one at least). What it admits by itself is told to the counters once they are back (`reports.lua`).
+-- limit by that number (one at least). What it admits by itself is told to the counters once they are back (`reports.lua`); until
+-- all fronts have done so, a request needs both, the counters' word and a part of the share.
 
 local counters = require "slipway.counters"
 local estimate = require "slipway.estimate"
@@ -77,6 +78,17 @@ function M.admit(team, request, now)
         end
     end
     held, limit = limits.admit(shares.of(team), request, now)
+    if held and id and counters.returning() then
+        -- They may not know yet what others admit by their shares, who may not know yet that they are back: so both are asked.
+        local found, refused = asked(team, request, id, now)
+        if found then
+            limits.release(held)
+            return found
+        elseif refused then
+            limits.withdraw(held)
+            return nil, refused
+        end
+    end
     if held then
         -- Its team is the one of the share.
         held.id, held.full = id, team
