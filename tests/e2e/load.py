@@ -47,7 +47,7 @@ class Load:
                 assert answer.choices[0].finish_reason, "the answer is none"
         # The transport's own errors included: a body that breaks off comes as one of those.
         except Exception as error:  # noqa: BLE001
-            took = f"after {time.monotonic() - start:.1f} s: {error!r}"
+            took = f"after {time.monotonic() - start:.1f} s: {error!r} from {error.__cause__!r}"
             with self._lock:
                 (self.broken if begun else self.lost).append(took)
             return

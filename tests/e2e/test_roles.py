@@ -547,7 +547,15 @@ def test_a_model_that_lies_on_the_host_is_somebody_elses(host: RoleHost) -> None
 # The front, and what is proved through it
 
 
-MODELS = ("cloud", "a.chat", "an-embedder", "a-ranker", "an-ear", "silent")
+MODELS = {
+    "cloud": "chat",
+    "a.chat": "chat",
+    "an-embedder": "embedding",
+    "a-ranker": "rerank",
+    "an-ear": "transcription",
+    "silent": "chat",
+}
+"""Their tasks."""
 
 
 def hashed(key: str) -> Variables:
@@ -570,7 +578,7 @@ def front_variables(first: Variables, private: Variables | None) -> Variables:
         {"name": name, "private": name == "private", "keys": [hashed(f"key-{name}")], **dict.fromkeys(limits)}
         for name in ("open", "private")
     ]
-    model = {"task": "chat", "context_window": None, "max_output_tokens": None, "fallbacks": [], "provided": False}
+    model = {"context_window": None, "max_output_tokens": None, "fallbacks": [], "provided": False}
     # Engines of their own they have, but none that the front can ask: the gateway is asked for all of them.
     engine = {"id": "e", "group": "e", "address": "127.0.0.1", "port": 9, "model": "m", "key": None, "native": []}
     backends = [{**engine, "weight": 1, "health": "/health", "probe": None}]
@@ -578,7 +586,7 @@ def front_variables(first: Variables, private: Variables | None) -> Variables:
         "nginx_server_name": SPEC.address,
         "nginx_teams": {"teams": teams},
         "nginx_routes": {
-            "models": {name: {**model, "backends": backends} for name in MODELS},
+            "models": {name: {**model, "task": task, "backends": backends} for name, task in MODELS.items()},
             "aliases": {},
             "gateways": {"open": first, "private": private},
             "fast_path": True,
@@ -652,7 +660,9 @@ def test_anthropics_clients_are_understood(front: dict[str, Any]) -> None:
 )
 def test_the_fronts_paths(front: dict[str, Any], path: str, status: int) -> None:
     passed = [path] if status == 200 else []
-    assert asked(front, path, "Authorization: Bearer key-open") == (status, passed, [])
+    (*_, kind) = path.split("/")
+    body = json.dumps({"model": {"embeddings": "an-embedder", "rerank": "a-ranker"}.get(kind, "cloud")})
+    assert asked(front, path, "Authorization: Bearer key-open", data=body) == (status, passed, [])
 
 
 def test_what_was_used_is_noted(host: RoleHost, front: dict[str, Any]) -> None:

@@ -10,9 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
+import httpx
 import pytest
 
 from slipway.engines.vllm.launch import Vllm
+from tests.e2e.sweep import NAMED, PLAIN, generated, sweep
 from tests.integration.client_matrix import ABILITIES, CLIENTS, ask, modules, reasons, table
 from tests.integration.engine import EMBEDDING, Engine
 from tests.integration.front import Front, backend, model, team
@@ -29,18 +31,26 @@ Results = dict[str, dict[str, dict[str, str]]]
 
 
 @pytest.fixture(scope="module")
-def fronts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Front]]:
+def embedding(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """An engine whose start has begun. One that embeds compares texts by their vectors, too."""
+    folder = tmp_path_factory.mktemp("embedding")
+    names = [f"{prefix}{name}-inside" for prefix in ("", PROVIDED) for name in ("embed", "rank")]
+    engine = Engine(folder / "engine", make_tiny_llama(folder / "random"), names, EMBEDDING)
+    engine.start()
+    yield engine
+    engine.stop()
+
+
+@pytest.fixture(scope="module")
+def fronts(embedding: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Front]]:
     """By path, in front of the same engines and of one gateway: what is provided goes through that anyway."""
     folder = tmp_path_factory.mktemp("clients")
     chat = Engine(
         folder / "chat", make_scripted_model(folder / "scripted"), [f"{PROVIDED}tiny-inside", "tiny-inside"], TOOLS
     )
-    # One that embeds compares texts by their vectors, too.
-    names = [f"{prefix}{name}-inside" for prefix in ("", PROVIDED) for name in ("embed", "rank")]
-    embedding = Engine(folder / "embedding", make_tiny_llama(folder / "random"), names, EMBEDDING)
     gateway = Gateway(folder / "litellm")
     with ExitStack() as running:
-        for one in (chat, embedding, gateway):
+        for one in (chat, gateway):
             running.callback(one.stop)
             one.start()
         native = sorted(Vllm().native)
@@ -137,3 +147,15 @@ def test_the_document_says_what_came_out(results: Results, root: Path) -> None:
     text = (root / "docs/clients.md").read_text()
     assert table(results) in text
     assert reasons() in text
+
+
+def test_an_engine_that_embeds_survives_what_its_api_documents(embedding: Engine) -> None:
+    """As one that chats does, on a host: tests/e2e/test_1_lab.py."""
+    embedding.wait()
+    process = embedding.process
+    assert process is not None
+    with httpx.Client(base_url=embedding.url.removesuffix("/v1"), trust_env=False) as api:
+        cases = NAMED["embedding"] | dict(generated(api.get("/openapi.json").json(), "embedding"))
+        assert len(cases) > 100
+        found = sweep(api, "embed-inside", lambda: f"{process.pid} {process.poll()}", cases, PLAIN["embedding"])
+    assert found == []

@@ -705,6 +705,17 @@ def through(double: Double) -> dict[str, Any]:
     return {"open": peer, "private": None}
 
 
+def test_the_model_of_a_form_is_the_gateways_to_name(front: Front, gateway: Double) -> None:
+    front.serve(models={"hears": model(task="transcription")}, gateways=through(gateway))
+    headers = {"authorization": f"Bearer {KEYS['open']}"}
+    answer = front.client.post(
+        front.url + "/v1/audio/transcriptions", data={"model": "hears"}, files={"file": b"RIFF"}, headers=headers
+    )
+    assert answer.status_code == 200
+    # This one names none.
+    assert "x-slipway-model" not in answer.headers
+
+
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("path", GENERATING)
 def test_what_the_front_cannot_ask_goes_to_the_gateway_as_it_came(

@@ -133,8 +133,9 @@ local function try(request, peer, name, backend)
     local usage = ctx.usage
     local more = {headers = request.answer_headers, family = request.family, anthropic = request.anthropic,
         hide_usage = request.hide_usage, through = not backend}
-    local answered_by = backend and name or answer.headers["x-slipway-model"] or name
-    ctx.price = request.costs and money.price(ctx.routes, answered_by)
+    -- The model of a form is the gateway's to know.
+    local answered_by = backend and name or answer.headers["x-slipway-model"] or request.fields and name or nil
+    ctx.price = request.costs and answered_by and money.price(ctx.routes, answered_by)
     local kind_of = answer.headers["content-type"] or ""
     local listen = ctx.kept and function(data)
         content.heard(ctx.kept, data)
