@@ -30,7 +30,7 @@ from bench.gateway_processes import cpu_s, memory_mib
 from bench.gateway_programs import Engine, Load, Task, built
 from bench.gateway_report import print_beside, print_table, shown, tell
 from bench.gateway_targets import TARGETS, Target
-from bench.gateway_vllm import TinyVllm
+from bench.gateway_vllm import tiny_vllm
 from tools.gobuild import BuildError
 
 RATE = 160
@@ -144,7 +144,8 @@ def measured(names: Sequence[str], length: Length) -> tuple[dict[str, Runs], dic
         engines = dict.fromkeys(("paced", "burning", "idle"), engine.url)
         if "vllm" in length.kinds:
             tell("starting the tiny vLLM")
-            vllm = stack.enter_context(TinyVllm(folder / "vllm", "vllm"))
+            vllm = tiny_vllm(folder, "vllm")
+            stack.callback(vllm.stop)
             vllm.start()
             engines["vllm"] = vllm.url
             vllm.wait()

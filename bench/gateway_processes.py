@@ -45,14 +45,13 @@ def until_it_answers(
     folder: Path,
     processes: Callable[[], list[int]],
     authority: Path | None = None,
-    timeout_s: float = START_S,
 ) -> None:
     """Wait for status 200.
 
     Raises:
         RuntimeError: it ended, or took too long; the text has the end of what it said.
     """
-    deadline = time.monotonic() + timeout_s
+    deadline = time.monotonic() + START_S
     verify: ssl.SSLContext | bool = ssl.create_default_context(cafile=authority) if authority else False
     with httpx.Client(timeout=5, trust_env=False, verify=verify) as client:
         while processes() and time.monotonic() < deadline:

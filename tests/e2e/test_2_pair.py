@@ -33,6 +33,14 @@ PORT = port("tiny-llama", ())
 """Where the engines listen."""
 
 
+of_an_engine = pytest.mark.parametrize(
+    "what",
+    ["systemctl kill --kill-whom=all --signal={} slipway-tiny-llama", "pkill -{} -f 'VLLM::[E]ngineCore'"],
+    ids=["the-whole-engine", "its-core"],
+)
+"""What a signal goes to: a command that sends it."""
+
+
 class CommandLineWatch:
     """Looks at the command lines of all processes, at the environments of Ansible's and SSH's, and at what the plugin
     writes into memory while a role runs, until stopped."""
@@ -254,24 +262,20 @@ def test_no_request_fails_while_an_engine_is_killed(
     assert ssh(victim, "systemctl show -p MainPID --value slipway-tiny-llama") != pid
 
 
-@pytest.mark.parametrize(
-    "stop",
-    ["systemctl kill --kill-whom=all --signal=STOP slipway-tiny-llama", "pkill -STOP -f 'VLLM::[E]ngineCore'"],
-    ids=["the-whole-engine", "its-core"],
-)
+@of_an_engine
 def test_requests_that_wait_for_an_engine_when_it_is_killed_are_answered_by_the_other(
     pair: Stack,
     workspace: Workspace,
     pair_hosts: tuple[HostSpec, HostSpec],
     site_certificate: tuple[Path, Path],
-    stop: str,
+    what: str,
 ) -> None:
     """Of the core alone: its server goes on, and has sent the headers of a streamed answer when it is killed."""
     victim = pair_hosts[1]
     key = workspace.secrets["SLIPWAY_KEY_DEMO"]
     with journals_told(pair_hosts[0]), client(pair, site_certificate[0], key) as api:
         until_asked(api, victim)
-        ssh(victim.address, f"sudo {stop}")
+        ssh(victim.address, f"sudo {what.format('STOP')}")
 
         def ask(kind: str) -> str:
             if kind == "completion":
@@ -294,11 +298,7 @@ def test_requests_that_wait_for_an_engine_when_it_is_killed_are_answered_by_the_
     assert all(texts)
 
 
-@pytest.mark.parametrize(
-    "what",
-    ["systemctl kill --kill-whom=all --signal={} slipway-tiny-llama", "pkill -{} -f 'VLLM::[E]ngineCore'"],
-    ids=["the-whole-engine", "its-core"],
-)
+@of_an_engine
 def test_nothing_is_lost_while_an_engine_hangs(
     pair: Stack,
     workspace: Workspace,

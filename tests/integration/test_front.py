@@ -51,21 +51,6 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
 
 
 @pytest.fixture
-def make() -> Iterator[Callable[..., Double]]:
-    made: list[Double] = []
-
-    def one(name: str, **more: Any) -> Double:
-        made.append(Double(name, **more))
-        return made[-1]
-
-    yield one
-    for double in made:
-        double.go_on.set()
-        double.left.set()
-        double.kill()
-
-
-@pytest.fixture
 def engine(make: Callable[..., Double]) -> Double:
     return make("engine")
 

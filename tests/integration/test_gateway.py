@@ -49,26 +49,13 @@ def gateway(running: Gateway) -> Gateway:
 
 
 @pytest.fixture
-def backend() -> Iterator[Callable[..., Double]]:
-    made: list[Double] = []
-
-    def make(name: str, **more: Any) -> Double:
-        made.append(Double(name, **more))
-        return made[-1]
-
-    yield make
-    for double in made:
-        double.kill()
+def engine(make: Callable[..., Double]) -> Double:
+    return make("engine")
 
 
 @pytest.fixture
-def engine(backend: Callable[..., Double]) -> Double:
-    return backend("engine")
-
-
-@pytest.fixture
-def provider(backend: Callable[..., Double]) -> Double:
-    return backend("provider")
+def provider(make: Callable[..., Double]) -> Double:
+    return make("provider")
 
 
 @pytest.fixture
@@ -405,9 +392,9 @@ def test_a_backend_that_litellm_does_not_know_is_told(gateway: Gateway, engine: 
     assert gateway.chat("tiny").status_code == 200
 
 
-def test_routes_change_without_failing_a_request(gateway: Gateway, backend: Callable[..., Double]) -> None:
+def test_routes_change_without_failing_a_request(gateway: Gateway, make: Callable[..., Double]) -> None:
     """Under load on one model, which stays; others come and go, and streams on them are finished."""
-    steady, other, cloud = backend("steady"), backend("other"), backend("cloud")
+    steady, other, cloud = make("steady"), make("other"), make("cloud")
     base = [deployment("steady", steady.url, native=ALL)]
     extra = [
         deployment("other", other.url, native=ALL),
@@ -478,9 +465,9 @@ def test_a_killed_engine_is_answered_for_by_the_fall_back_and_comes_back(
 
 
 def test_fall_backs_are_asked_in_order_from_here_to_a_provider_and_back(
-    gateway: Gateway, backend: Callable[..., Double]
+    gateway: Gateway, make: Callable[..., Double]
 ) -> None:
-    first, cloud, last = backend("first"), backend("cloud"), backend("last")
+    first, cloud, last = make("first"), make("cloud"), make("last")
     models = [
         deployment("first", first.url, native=ALL),
         deployment("last", last.url, native=ALL),
@@ -500,9 +487,9 @@ def test_fall_backs_are_asked_in_order_from_here_to_a_provider_and_back(
 @pytest.mark.parametrize("native", [ALL, ()])
 @pytest.mark.parametrize("path", ASKING)
 def test_a_stream_that_fails_before_its_first_event_is_begun_elsewhere(
-    gateway: Gateway, backend: Callable[..., Double], mode: str, native: tuple[str, ...], path: str
+    gateway: Gateway, make: Callable[..., Double], mode: str, native: tuple[str, ...], path: str
 ) -> None:
-    bad, good = backend("bad", mode=mode), backend("good")
+    bad, good = make("bad", mode=mode), make("good")
     models = [
         deployment("tiny", bad.url, native=native, weight=100),
         deployment("tiny", good.url, native=native, weight=0),
@@ -606,8 +593,8 @@ def test_who_leaves_ends_the_generation(served: Gateway, engine: Double, provide
         assert talking.left.wait(20)
 
 
-def test_requests_are_shared_by_weight_and_replicas_by_load(gateway: Gateway, backend: Callable[..., Double]) -> None:
-    heavy, light = backend("heavy"), backend("light")
+def test_requests_are_shared_by_weight_and_replicas_by_load(gateway: Gateway, make: Callable[..., Double]) -> None:
+    heavy, light = make("heavy"), make("light")
     models = [
         deployment("tiny", heavy.url, native=ALL, weight=9),
         deployment("tiny", light.url, native=ALL, weight=1),
