@@ -12,13 +12,13 @@ By hand, against an engine on this machine: `python -m tests.e2e.sweep http://12
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import re
-import socket
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -560,37 +560,63 @@ def fill_and_leave(
 ) -> tuple[httpx.Response, float]:
     """Fill an engine with requests that are not streamed, ask once more, and leave.
 
+    Whoever else asks the engine meanwhile, or an answer that ends early, costs the time of one more request and no more: a
+    caller who is answered asks again.
+
     Args:
         api: a client of the engine itself.
         model: the name under which the engine serves the model.
         slots: requests that it works on at once.
         queue: requests that may wait.
-        tokens: of each answer; so many that none ends by itself meanwhile.
+        tokens: of each answer; so many that few end by themselves meanwhile.
 
     Returns:
         What the full engine answered, and the seconds from the callers' leaving to the last request's end.
 
     Raises:
-        AssertionError: it did not take as many as it has room for, or works on for `LEFT_S` after they left.
+        AssertionError: it took more than it has room for, never said that it was full, or works on for `LEFT_S` after they
+            left.
     """
     one = {"model": model, "prompt": "Hello", "max_tokens": tokens, "ignore_eos": True}
-    head = {name: value for name, value in api.headers.items() if name.lower() == "authorization"}
-    callers = []
-    with ExitStack() as open_callers:
+    most = 0
+
+    async def fill() -> httpx.Response:
+        nonlocal most
         # One connection each; several answers in one request would count as many.
-        for _ in range(slots + queue):
-            caller = socket.create_connection((api.base_url.host, api.base_url.port or 80), timeout=TIMEOUT_S)
-            open_callers.enter_context(caller)
-            callers.append(caller)
-        content = json.dumps(one).encode()
-        lines = ["POST /v1/completions HTTP/1.1", "Host: engine", "Content-Type: application/json"]
-        lines += [*(f"{name}: {value}" for name, value in head.items()), f"Content-Length: {len(content)}", "", ""]
-        for caller in callers:
-            caller.sendall("\r\n".join(lines).encode() + content)
-        _until(lambda: unfinished(api) == slots + queue, seconds=TIMEOUT_S)
-        full = api.post(COMPLETIONS, json=one, timeout=TIMEOUT_S)
-        start = time.monotonic()
-    _until(lambda: unfinished(api) == 0, seconds=LEFT_S)
+        limits = httpx.Limits(max_connections=None)
+        async with httpx.AsyncClient(
+            base_url=api.base_url, headers=api.headers, timeout=TIMEOUT_S, limits=limits
+        ) as many:
+
+            async def keep_asking() -> None:
+                while True:
+                    await many.post(COMPLETIONS, json=one)
+                    await asyncio.sleep(0.1)
+
+            callers = [asyncio.create_task(keep_asking()) for _ in range(slots + queue)]
+            try:
+                end = time.monotonic() + TIMEOUT_S
+                while True:
+                    assert time.monotonic() < end, f"not full within {TIMEOUT_S} s; at most {most} requests at once"
+                    most = max(most, _unfinished((await many.get("/metrics")).text))
+                    assert most <= slots + queue
+                    if most < slots + queue:
+                        await asyncio.sleep(0.05)
+                        continue
+                    with contextlib.suppress(httpx.ReadTimeout):
+                        # Room was made just then, where it does not answer at once.
+                        full = await many.post(COMPLETIONS, json=one, timeout=5)
+                        if full.status_code != 200:
+                            return full
+            finally:
+                for caller in callers:
+                    caller.cancel()
+                ended = await asyncio.gather(*callers, return_exceptions=True)
+                assert all(isinstance(each, asyncio.CancelledError) for each in ended), ended
+
+    full = asyncio.run(fill())
+    start = time.monotonic()
+    _until(lambda: _unfinished(api.get("/metrics", timeout=TIMEOUT_S).text) == 0, seconds=LEFT_S)
     return full, time.monotonic() - start
 
 
@@ -603,10 +629,9 @@ def started(api: httpx.Client) -> str:
     return "".join(re.findall(r"^process_start_time_seconds (\S+)", text, re.MULTILINE))
 
 
-def unfinished(api: httpx.Client) -> int:
+def _unfinished(metrics: str) -> int:
     """Requests that run or wait, by vLLM's own metrics."""
-    text = api.get("/metrics", timeout=TIMEOUT_S).text
-    found = re.findall(r"^vllm:num_requests_(?:running|waiting)\{[^}]*\} (\S+)", text, re.MULTILINE)
+    found = re.findall(r"^vllm:num_requests_(?:running|waiting)\{[^}]*\} (\S+)", metrics, re.MULTILINE)
     return sum(int(float(number)) for number in found)
 
 
