@@ -1,5 +1,6 @@
 """The roles of what two fronts have beside them: counters and keepalived."""
 
+import json
 import subprocess
 from pathlib import Path
 
@@ -56,18 +57,17 @@ def test_who_has_the_address_keeps_it() -> None:
 
 
 def test_the_address_is_on_the_interface_with_the_private_one() -> None:
-    facts = {
-        "ansible_interfaces": ["lo", "eth0", "eth1"],
-        "ansible_lo": {"device": "lo", "ipv4": {"address": "127.0.0.1"}},
-        "ansible_eth0": {"device": "eth0"},
-        "ansible_eth1": {"device": "eth1", "ipv4": {"address": "10.0.0.11"}},
-        "ansible_default_ipv4": {"address": "10.0.0.11", "interface": "eth1"},
-    }
-    host = {"ansible_facts": facts}
-    assert shown("keepalived", "keepalived_device", keepalived_host=host, keepalived_own="10.0.0.11") == "eth1"
-    assert shown("keepalived", "keepalived_device", keepalived_host=host, keepalived_own="10.0.0.12") == ""
+    # As `ip -json address` prints them.
+    interfaces = [
+        {"ifname": "lo", "addr_info": [{"family": "inet", "local": "127.0.0.1", "prefixlen": 8}]},
+        {"ifname": "eth0", "addr_info": []},
+        {"ifname": "eth1", "addr_info": [{"local": "10.0.0.9"}, {"local": "10.0.0.11"}, {"local": "fd00::11"}]},
+    ]
+    found = {"stdout": json.dumps(interfaces)}
+    assert shown("keepalived", "keepalived_device", keepalived_interfaces=found, keepalived_own="10.0.0.11") == "eth1"
+    assert shown("keepalived", "keepalived_device", keepalived_interfaces=found, keepalived_own="10.0.0.12") == ""
     given = {"keepalived_own": "10.0.0.11", "keepalived_interface": "eth7"}
-    assert shown("keepalived", "keepalived_device", keepalived_host=host, **given) == "eth7"
+    assert shown("keepalived", "keepalived_device", keepalived_interfaces=found, **given) == "eth7"
 
 
 def test_a_drained_host_is_not_well(tmp_path: Path) -> None:
