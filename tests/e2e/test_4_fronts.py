@@ -1,46 +1,53 @@
 """Stack `lab-fronts`: two hosts with a front and a gateway each, behind one address. Tests run in this order."""
 
+import json
+import secrets
 import ssl
-import threading
+import time
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import openai
 import pytest
 
 from tests.e2e.conftest import Workspace, hosts_of, write_ca
+from tests.e2e.load import load
 from tests.e2e.stack import Stack, ssh, wait_for
 from tools.lab import HostSpec, Lab
 
 HOSTS = (HostSpec("e2e-41", "10.213.77.141"), HostSpec("e2e-42", "10.213.77.142"))
 ADDRESS = "10.213.77.140"
 DRAIN = "/etc/slipway/keepalived/drain"
+METERED = 500
+"""Requests per minute of a team."""
+SILENCE_S = 10
+"""After which clients give up."""
 BODY = {"model": "tiny-llama", "prompt": "x", "max_tokens": 4}
 
 
 @dataclass(frozen=True)
 class Fronts:
-    """The stack, its authority's certificate, and a key."""
+    """The stack, its authority's certificate, and the keys of a team without and of one with a limit."""
 
     stack: Stack
     ca_file: Path
     key: str
+    metered: str
 
-    def ask(self, client: httpx.Client) -> int:
-        """The status of an answer; a connection that is lost is tried again, as clients do."""
-        for _ in range(60):
-            try:
-                return client.post(f"https://{ADDRESS}/v1/completions", json=BODY).status_code
-            except httpx.TransportError:
-                continue
-        return 0
-
-    def client(self) -> httpx.Client:
+    def client(self, key: str | None = None) -> httpx.Client:
         trust = ssl.create_default_context(cafile=str(self.ca_file))
-        headers = {"authorization": f"Bearer {self.key}"}
-        return httpx.Client(verify=trust, timeout=httpx.Timeout(60, connect=1), headers=headers)
+        headers = {"authorization": f"Bearer {key or self.key}"}
+        return httpx.Client(verify=trust, timeout=60, headers=headers)
+
+    def sdk(self) -> openai.OpenAI:
+        """The official client, at the address that moves, with the SDK's own retries."""
+        trust = ssl.create_default_context(cafile=str(self.ca_file))
+        transport = openai.DefaultHttpxClient(verify=trust, timeout=SILENCE_S)
+        return openai.OpenAI(base_url=f"https://{ADDRESS}/v1", api_key=self.key, max_retries=5, http_client=transport)
 
     def holder(self) -> HostSpec | None:
         """Who has the address."""
@@ -66,10 +73,15 @@ def fronts(workspace: Workspace) -> Iterator[Fronts]:
         settings = stack.read()
         settings["pools"]["lab"]["hosts"] = hosts_of(HOSTS)
         settings["front"]["floating"]["address"] = f"{ADDRESS}/24"
+        settings["gateway"]["teams"]["metered"] = {
+            "key": {"env": "SLIPWAY_KEY_METERED"},
+            "requests_per_minute": METERED,
+        }
+        stack.environment["SLIPWAY_KEY_METERED"] = metered = secrets.token_hex(32)
         stack.write(settings)
         stack.init()
         stack.up()
-        yield Fronts(stack, write_ca(stack), workspace.secrets["SLIPWAY_KEY_DEMO"])
+        yield Fronts(stack, write_ca(stack), workspace.secrets["SLIPWAY_KEY_DEMO"], metered)
     finally:
         lab.down(names)
 
@@ -78,7 +90,7 @@ def test_both_fronts_are_of_one_authority_and_a_second_up_changes_nothing(fronts
     for host in HOSTS:
         with fronts.client() as client:
             assert client.get(f"https://{host.address}/healthz").status_code == 200
-            assert fronts.ask(client) == 200
+            assert client.post(f"https://{ADDRESS}/v1/completions", json=BODY).status_code == 200
     assert fronts.stack.runs_of(fronts.stack.up, mode="apply") == []
 
 
@@ -89,38 +101,57 @@ def test_a_host_is_drained_on_request(fronts: Fronts) -> None:
     try:
         wait_for(lambda: fronts.holder() == fronts.other(first), "the address to move", seconds=30)
         with fronts.client() as client:
-            assert fronts.ask(client) == 200
+            assert client.post(f"https://{ADDRESS}/v1/completions", json=BODY).status_code == 200
     finally:
         ssh(first.address, f"sudo rm {DRAIN}")
 
 
+def test_limits_hold_and_nothing_is_lost_while_the_counters_are_killed(fronts: Fronts) -> None:
+    asked = Counter[int]()
+    if time.time() % 60 > 20:
+        # Minutes are the clock's.
+        time.sleep(60 - time.time() % 60 + 0.05)
+    began = int(time.time() / 60)
+
+    def metered(number: int) -> list[int]:
+        host = HOSTS[number % 2]
+        with fronts.client(fronts.metered) as api:
+            return [api.post(f"https://{host.address}/v1/completions", json=BODY).status_code for _ in range(80)]
+
+    with load(fronts.sdk, clients=4) as found, ThreadPoolExecutor(8) as pool:
+        clients = [pool.submit(metered, number) for number in range(8)]
+        ssh(HOSTS[0].address, "for i in 1 2 3; do sudo systemctl kill --signal=KILL slipway-counters; sleep 3; done")
+        for each in clients:
+            asked.update(each.result())
+    print(f"answers to a team with {METERED} requests per minute: {asked}")
+    assert int(time.time() / 60) == began, "took longer than a minute: nothing can be said"
+    assert asked.keys() == {200, 429}
+    assert asked[200] <= METERED * 1.01
+    assert (found.lost, found.broken) == ([], [])
+    for host in HOSTS:
+        wait_for(lambda host=host: counters_up(host), f"the counters as {host.name} sees them", seconds=30)  # type: ignore[misc]
+
+
+def counters_up(host: HostSpec) -> bool:
+    return "slipway_counters_up 1" in ssh(host.address, "curl --silent --insecure https://127.0.0.1/metrics")
+
+
 def test_no_request_is_lost_with_the_host_that_has_the_address(fronts: Fronts) -> None:
+    """Clients give up after 10 s of silence, and try again by themselves: nobody ends the connections of a host that is gone."""
     lost = fronts.holder()
     assert lost is not None
-    over, answered = threading.Event(), threading.Semaphore(0)
-
-    def load(_: int) -> list[int]:
-        statuses = []
-        with fronts.client() as client:
-            while not over.is_set():
-                statuses.append(fronts.ask(client))
-                answered.release()
-        return statuses
-
-    with ThreadPoolExecutor(8) as pool:
-        clients = [pool.submit(load, number) for number in range(8)]
-        try:
-            for _ in range(40):
-                assert answered.acquire(timeout=60)
-            # Nothing is stopped first: the host is gone at once, with its engine and, if it is the first, the counters.
-            ssh(lost.address, "sudo systemctl reboot --force --force", check=False)
-            wait_for(lambda: fronts.holder() == fronts.other(lost), "the address to move", seconds=60)
-            for _ in range(200):
-                assert answered.acquire(timeout=120)
-        finally:
-            over.set()
-        statuses = [status for client in clients for status in client.result()]
-    assert set(statuses) == {200}
+    with load(fronts.sdk) as found:
+        wait_for(lambda: found.answered > 40, "clients to be answered", seconds=60)
+        # Nothing is stopped first: the host is gone at once, with its engine and, if it is the first, the counters.
+        ssh(lost.address, "sudo systemctl reboot --force --force", check=False)
+        moved = wait_for(lambda: fronts.holder() == fronts.other(lost), "the address to move", seconds=60)
+        before = found.answered
+        wait_for(lambda: found.answered > before + 200, "clients to be answered by the other host", seconds=120)
+        # Who waited for the host that is gone is heard of too.
+        time.sleep(SILENCE_S + 2)
+    print(f"the address moved within {moved:.1f} s")
+    assert found.lost == []
+    assert len(found.broken) <= 8
     # Who comes back takes nothing away.
     wait_for(
         lambda: "active" in ssh(lost.address, "systemctl is-active slipway-keepalived", check=False).split(),
@@ -130,3 +161,4 @@ def test_no_request_is_lost_with_the_host_that_has_the_address(fronts: Fronts) -
     assert fronts.holder() == fronts.other(lost)
     used = fronts.stack.shell("slipway usage lab-fronts --json")
     assert used.returncode == 0, used.stderr
+    assert sum(row["requests"] for row in json.loads(used.stdout)["usage"]) >= found.answered
