@@ -315,10 +315,10 @@ def test_nothing_is_lost_while_an_engine_hangs(
         time.sleep(2)
         ssh(victim.address, f"sudo {what.format('STOP')}")
         try:
-            time.sleep(15)
+            time.sleep(10)
             before = found.answered
-            time.sleep(5)
-            assert found.answered > before + 20, "the other engine is not asked at its usual pace"
+            time.sleep(50)
+            assert found.answered > before + 200, "the other engine is not asked at its usual pace"
         finally:
             ssh(victim.address, f"sudo {what.format('CONT')}")
         time.sleep(2)

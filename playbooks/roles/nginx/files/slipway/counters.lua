@@ -10,7 +10,7 @@ local scripts = require "slipway.scripts"
 local M = {}
 
 local dict = ngx.shared.slipway_limits
-local TIMEOUT_MS, PATIENT_MS = 50, 250
+local TIMEOUT_MS, PATIENT_MS = 250, 500
 local IDLE_MS = 60000
 local POOL = 32
 local MOMENT_S, OTHERS_S, LONGEST_S = 1, 1.2, 5
