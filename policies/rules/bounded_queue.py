@@ -1,7 +1,6 @@
 """Engines let few requests wait, and tell the others at once that they are full.
 
-Looked at are the models of Slipway's platform. Not judged: engines whose queue nothing bounds (llama.cpp); there limits of the
-teams do.
+Looked at are the models of Slipway's platform. Not judged: engines whose queue nothing bounds; there limits of the teams do.
 """
 
 from collections.abc import Iterator

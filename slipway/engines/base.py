@@ -129,6 +129,10 @@ class EngineAdapter(Protocol):
         """
 
     @property
+    def bounds_queue(self) -> bool:
+        """Whether it refuses requests beyond its slots and its queue by itself; else the front counts for it."""
+
+    @property
     def health_path(self) -> str:
         """What a GET of it tells of the engine's health, at no cost and without a key."""
 

@@ -59,6 +59,7 @@ class LlamaCpp:
     release: str = RELEASE
     metrics_path: str = "/metrics"
     progress_counter: str = "llamacpp:n_decode_total"
+    bounds_queue: bool = False
     health_path: str = "/health"
     native: frozenset[str] = frozenset({"chat", "completions", "embeddings", "rerank", "responses", "messages"})
 

@@ -10,10 +10,7 @@ from slipway.settings.types import Count, PositiveCount
 
 
 class Options(EngineOptions):
-    """llama.cpp's server. Without `program` it is the build for CPUs that the package registry has.
-
-    Its queue has no bound: requests beyond `parallel` wait, and only the gateway can refuse them.
-    """
+    """llama.cpp's server. Without `program` it is the build for CPUs that the package registry has."""
 
     READS: ClassVar[frozenset[str]] = frozenset({"gguf"})
     TASKS: ClassVar[frozenset[str]] = frozenset({"chat", "completion", "embedding", "rerank"})
@@ -25,6 +22,9 @@ class Options(EngineOptions):
     """A `llama-server` of one's own, such as a build for CUDA. Default: the CPU build, installed with its locked hashes."""
     parallel: PositiveCount = 4
     """Requests that it works on at once; each has room for the model's whole context."""
+    queue: Count | None = None
+    """Requests that may wait; a further one is refused at once, with 503. The server itself has no bound: the front counts what
+    it sends there, and what LiteLLM sends (`gateway.fast_path: false`) is not counted. Default: 4 times `parallel`."""
     threads: PositiveCount = 1
     """CPU threads. They spin while they wait, so give fewer than the machine has free cores."""
     gpu_layers: Count | None = None
@@ -50,3 +50,8 @@ class Options(EngineOptions):
     def slots(self) -> int:
         """Requests that it works on at once."""
         return self.parallel
+
+    @property
+    def queued(self) -> int:
+        """Requests that may wait."""
+        return 4 * self.parallel if self.queue is None else self.queue

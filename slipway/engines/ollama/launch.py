@@ -47,6 +47,7 @@ class Ollama:
     release: str = RELEASE
     metrics_path: str | None = None
     progress_counter: str | None = None
+    bounds_queue: bool = True
     health_path: str = "/"
     native: frozenset[str] = frozenset({"chat", "completions", "embeddings", "responses", "messages"})
 

@@ -112,6 +112,7 @@ class Vllm:
     release: str = RELEASE
     metrics_path: str = "/metrics"
     progress_counter: str = "vllm:iteration_tokens_total_count"
+    bounds_queue: bool = True
     health_path: str = "/health"
     native: frozenset[str] = frozenset(
         {"chat", "completions", "embeddings", "rerank", "responses", "messages", "tokenize", "transcriptions"}

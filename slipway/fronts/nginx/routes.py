@@ -6,7 +6,8 @@ The form, as `routes.lua` of role nginx reads it::
                        "price": {"input", "output"} in millionths for a million tokens, or null,
                        "backends": [{"id", "group", "address", "port", "model", "key", "native": [FAMILY], "weight",
                                      "health": PATH, "probe": {"path", "body"} or null,
-                                     "progress": {"path", "counter"} or null}]}},
+                                     "progress": {"path", "counter"} or null,
+                                     "most": REQUESTS at once, or null where the engine itself refuses more}]}},
      "aliases": {ALIAS: NAME}, "gateways": {"open": {"address", "port"}, "private": {"address", "port"} or null},
      "currency": CODE or null, "fast_path": BOOL, "timeout_s": SECONDS, "extra_fields": {PATH: [FIELD]},
      "allowed_origins": [ORIGIN]}
@@ -98,6 +99,7 @@ def _backend(route: Route, instance: Instance, machine: Machine, weight: int) ->
         "health": served.adapter.health_path,
         "probe": None if probe is None else {"path": probe[0], "body": {"model": served.name, **probe[1]}},
         "progress": _progress(served.adapter),
+        "most": _most(instance),
     }
 
 
@@ -106,6 +108,14 @@ def _progress(adapter: EngineAdapter) -> dict[str, str] | None:
     if adapter.metrics_path is None or adapter.progress_counter is None:
         return None
     return {"path": adapter.metrics_path, "counter": adapter.progress_counter}
+
+
+def _most(instance: Instance) -> int | None:
+    """Requests that the engine may have at once, where only the front refuses more."""
+    options = instance.served.settings.engine
+    if instance.served.adapter.bounds_queue or options.queued is None:
+        return None
+    return options.slots + options.queued
 
 
 def _reached(machine: Machine, instance: Instance) -> bool:

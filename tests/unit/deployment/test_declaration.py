@@ -47,9 +47,14 @@ class Told:
         return found
 
     def engines(self, model: str) -> dict[str, dict[str, Any]]:
-        """The services that serve a model, by the keys of their steps."""
+        """The services that serve a model, by the keys of their steps, each with what the front has for it."""
+        backends = self.front["nginx_routes"]["models"][model]["backends"]
+        at = {f"{backend['address']}:{backend['port']}": backend for backend in backends}
         return {
-            key: told
+            key: {
+                **told,
+                "backend": next((at[place] for place in at if f"//{place}/" in told["service_probe"]["url"]), {}),
+            }
             for key, told in self.of_role("service").items()
             if told["service_description"].startswith("the engine ")
             and told["service_description"].endswith(f" with {model}")
@@ -205,6 +210,12 @@ def waiting(variables: dict[str, Any]) -> int:
     return int(flags["max-num-queued-reqs"]) - int(flags["max-num-seqs"]) * int(flags.get("data-parallel-size", "1"))
 
 
+def waiting_at_the_front(variables: dict[str, Any]) -> int:
+    """Requests beyond those that llama.cpp works on, up to as many as the front lets it have."""
+    most: int = variables["backend"]["most"]
+    return most - int(flags_of(variables)["parallel"])
+
+
 def media_domains(variables: dict[str, Any]) -> list[str]:
     """What follows vLLM's flag of several values, which is the last."""
     command = variables["service_command"]
@@ -309,6 +320,7 @@ OPTIONS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "vllm.parsers": lambda variables: "tool-call-parser" in flags_of(variables),
     "vllm.dtype": flag("dtype", kind=str),
     "llama_cpp.parallel": flag("parallel"),
+    "llama_cpp.queue": waiting_at_the_front,
     "llama_cpp.threads": flag("threads"),
     "llama_cpp.gpu_layers": flag("n-gpu-layers"),
     "llama_cpp.cache_type": flag("cache-type-k", kind=str),
@@ -626,7 +638,7 @@ FIGURES: dict[str, Reader | str] = {
         vllm=flag("max-num-seqs"), llama_cpp=flag("parallel"), ollama=variable("OLLAMA_NUM_PARALLEL")
     ),
     "models[].engine.slotsGiven": NOT_TOLD,
-    "models[].engine.queue": engine(vllm=waiting, llama_cpp=always(None), ollama=variable("OLLAMA_MAX_QUEUE")),
+    "models[].engine.queue": engine(vllm=waiting, llama_cpp=waiting_at_the_front, ollama=variable("OLLAMA_MAX_QUEUE")),
     "models[].engine.mediaDomains": engine(vllm=media_domains, llama_cpp=always(None), ollama=always(None)),
     "models[].engine.flags": flags_given,
     "models[].engine.environment": environment_given,

@@ -35,7 +35,16 @@ def test_an_engine_that_the_front_asks() -> None:
         "health": "/health",
         "probe": {"path": "/v1/embeddings", "body": {"model": "embedder", "input": "Hello"}},
         "progress": {"path": "/metrics", "counter": "vllm:iteration_tokens_total_count"},
+        "most": None,
     }
+
+
+def test_the_front_counts_for_an_engine_that_refuses_nothing() -> None:
+    options = {"name": "llama_cpp", "parallel": 3, "queue": 5}
+    for engine, most in (("llama_cpp", 20), (options, 8)):
+        changes = ("models.m", {"source": {"host_path": "/srv/b.gguf"}, "engine": engine})
+        (backend,) = told(deployment(with_changes(good(), changes)))["models"]["m"]["backends"]
+        assert backend["most"] == most
 
 
 def test_keys_stay_secrets() -> None:

@@ -33,7 +33,9 @@ def test_the_units_are_confined() -> None:
     assert counters["User"] == ["slipway-counters"]
     assert counters["SocketBindAllow"] == ["tcp:7000"]
     keepalived = unit(shown("keepalived", "slipway-keepalived.service.j2", keepalived_interface="eth0"))
-    assert keepalived["CapabilityBoundingSet"][-1] == "CAP_NET_ADMIN CAP_NET_BROADCAST CAP_NET_RAW CAP_SETGID CAP_SETUID"
+    assert (
+        keepalived["CapabilityBoundingSet"][-1] == "CAP_NET_ADMIN CAP_NET_BROADCAST CAP_NET_RAW CAP_SETGID CAP_SETUID"
+    )
     for each in (counters, keepalived):
         assert each["NoNewPrivileges"] == ["yes"]
         assert each["ProtectSystem"] == ["strict"]

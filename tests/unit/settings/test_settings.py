@@ -130,7 +130,7 @@ SECTIONS: list[tuple[Any, str]] = [
     (
         with_changes(good(), ("models.m.source", GGUF), ("models.m.engine", {"name": "llama_cpp", "max_num_seqs": 1})),
         "models.m.engine.max_num_seqs: unknown key; it would have no effect; the keys here are port, memory_max, "
-        "start_timeout_s, flags, environment, name, program, parallel, threads, gpu_layers, cache_type, prompt_cache_gib, "
+        "start_timeout_s, flags, environment, name, program, parallel, queue, threads, gpu_layers, cache_type, prompt_cache_gib, "
         "pooling",
     ),
     (
