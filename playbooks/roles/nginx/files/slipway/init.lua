@@ -80,6 +80,7 @@ function M.worker()
     files.refresh()
     ngx.timer.every(REFRESH_S, function(premature)
         journal.write()
+        usage.flush(premature)
         if not premature then
             local ok, fault = pcall(files.refresh)
             if not ok then
