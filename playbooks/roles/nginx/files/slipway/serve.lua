@@ -116,7 +116,7 @@ local function serve(request, routes)
             {headers = again, kind = limit.code})
     end
     ctx.limit = held
-    if balance.suspects() and balance.suspected(files.sha256(request.raw)) >= MAX_LOST then
+    if balance.suspects(now) and balance.suspected(files.sha256(request.raw)) >= MAX_LOST then
         return refusal(503, "request_suspended", "Backends were lost while they answered just this request. It is not tried "
             .. "again for two minutes.", {headers = {["Retry-After"] = "120"}})
     end
