@@ -38,7 +38,7 @@ function M.failed(id)
     dict:set("f|" .. id, true, REST_S)
 end
 
--- Something came from a backend, for a client's connection. To note it now and then is enough; the difference may be negative
+-- Something came from a backend, for a client's connection, which `connection()` tells. To note it now and then is enough; the difference may be negative
 -- where the clock was set.
 local noted = {}
 
@@ -46,9 +46,9 @@ function M.heard(id, now, connection)
     if math.abs(now - (noted[id] or 0)) > NOTED_S then
         noted[id] = now
         dict:set("l|" .. id, now)
-        local last = dict:get("c|" .. id)
-        dict:set("c|" .. id, connection, BUSY_S)
-        if last and last ~= connection then
+        local last, its = dict:get("c|" .. id), connection()
+        dict:set("c|" .. id, its, BUSY_S)
+        if last and last ~= its then
             dict:set("o|" .. id, true, BUSY_S)
         end
     end
