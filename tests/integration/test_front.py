@@ -1,7 +1,9 @@
 """The front in the real nginx, in front of stand-ins for engines and for the gateway."""
 
+import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import ssl
@@ -284,6 +286,22 @@ def test_a_callers_mistake_reaches_no_engine(front: Front, engine: Double, body:
     assert response.status_code == (404 if code == "model_not_found" else 400), response.text
     assert error(response)["code"] == code
     assert not engine.asked
+
+
+@pytest.mark.parametrize("user", ["", "a\\", '"', 'a"b', '\\"', "\\\\", '\\\\"', '"\\', "}", "é\n"])
+@pytest.mark.parametrize("name", ["tiny", "ti\\u006ey"])
+def test_a_text_ends_where_its_quote_does(front: Front, engine: Double, user: str, name: str) -> None:
+    """Backslashes before a quote are counted; a name may be written in another way."""
+    front.serve(models={"tiny": model(backend("tiny", engine.url, native=ALL))})
+    body = f'{{"user":{json.dumps(user)},"model":"{name}","max_tokens":3}}'
+    headers = {"authorization": f"Bearer {KEYS['open']}", "content-type": "application/json"}
+    url = front.url + "/v1/chat/completions"
+    assert front.client.post(url, content=body, headers=headers).is_success
+    asked = engine.asked[-1].body
+    assert (asked["user"], asked["model"], asked["max_tokens"]) == (user, "tiny-inside", 3)
+    # One backslash more makes the quote a part of the text, which never ends then.
+    open_ = body[: body.index(',"model"') - 1] + '\\"}'
+    assert error(front.client.post(url, content=open_, headers=headers))["code"] == "invalid_json"
 
 
 def test_a_sites_own_fields_pass(front: Front, engine: Double) -> None:
@@ -793,6 +811,22 @@ def test_requests_per_minute_are_exact(front: Front, engine: Double) -> None:
     }
 
 
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("limits", [("requests",), ("tokens",), ("requests", "tokens"), ()])
+def test_answers_tell_what_is_left(front: Front, engine: Double, limits: tuple[str, ...], stream: bool) -> None:
+    has = {f"{name}_per_minute": 10_000_000_000_000 for name in limits}
+    front.serve(team("told", **has), models={"tiny": model(backend("tiny", engine.url, native=ALL))})
+    found = front.chat("tiny", "told", stream=stream)
+    assert found.headers["x-slipway-model"] == "tiny"
+    told = {name: value for name, value in found.headers.items() if name.startswith("x-ratelimit-")}
+    whats = ("limit", "remaining", "reset")
+    assert set(told) == {f"x-ratelimit-{what}-{name}" for what in whats for name in limits}
+    for name in limits:
+        assert told[f"x-ratelimit-limit-{name}"] == "10000000000000"
+        assert 9_999_999_990_000 < int(told[f"x-ratelimit-remaining-{name}"]) < 10_000_000_000_000
+        assert re.fullmatch(r"\d\d?s", told[f"x-ratelimit-reset-{name}"])
+
+
 def test_tokens_per_minute_are_reserved_and_settled(front: Front, engine: Double) -> None:
     front.serve(team("team-a", tokens_per_minute=900), models={"tiny": model(backend("tiny", engine.url, native=ALL))})
     calm()
@@ -1026,6 +1060,33 @@ def test_a_killed_worker_gives_back_what_it_held(front: Front, engine: Double) -
     until(lambda: len(set(_children(front)) - set(children)) == front.workers)
     until(lambda: front.state()["backends"][f"tiny@{engine.port}"]["requests"] == 0)
     assert front.chat("tiny").is_success
+
+
+def test_what_an_old_worker_held_is_given_back_after_a_reload_too(front: Front, engine: Double) -> None:
+    """The memory of what each worker holds is the same before and after."""
+
+    def status() -> int:
+        # The old worker ends the connections on which nothing happens.
+        with contextlib.suppress(httpx.RemoteProtocolError):
+            return front.chat("tiny", "alone").status_code
+        return 0
+
+    front.serve(team("alone", parallel_requests=1), models={"tiny": model(backend("tiny", engine.url, native=ALL))})
+    engine.go_on.clear()
+    with ThreadPoolExecutor() as pool:
+        held = pool.submit(front.chat, "tiny", "alone", stream=True)
+        until(lambda: len(engine.asked) == 1)
+        old = _children(front)
+        front.reload()
+        until(lambda: len(set(_children(front)) - set(old)) == front.workers)
+        until(lambda: status() == 429)
+        for child in old:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(child), signal.SIGKILL)
+        with pytest.raises(httpx.HTTPError):
+            held.result()
+        engine.go_on.set()
+    until(lambda: status() == 200)
 
 
 def _children(front: Front) -> list[str]:

@@ -10,6 +10,17 @@ local M = {}
 
 local NOTHING = {}
 
+local known_second, known_text
+
+-- A time as the records have it. The text of its second is made once.
+local function stamp(now)
+    local second = math.floor(now)
+    if second ~= known_second then
+        known_second, known_text = second, os.date("!%Y-%m-%dT%H:%M:%S", second)
+    end
+    return ("%s.%03dZ"):format(known_text, math.floor((now - second) * 1000))
+end
+
 local function over()
     local ctx = ngx.ctx.slipway
     if not ctx then
@@ -27,7 +38,7 @@ local function over()
     local out = usage.answer or (usage.events > 0 and usage.events or nil)
     local used = ctx.limit and quota.settle(ctx.limit, usage.prompt, out, ctx.generated, now, ctx.price) or NOTHING
     local record = {
-        time = os.date("!%Y-%m-%dT%H:%M:%S", now) .. (".%03dZ"):format(math.floor((now % 1) * 1000)),
+        time = stamp(now),
         request = ctx.request, team = ctx.team.name, key = ctx.key,
         asked = ctx.model and ctx.asked or nil, model = ctx.model, backend = ctx.backend, path = ctx.path,
         counted = ctx.limit and true or nil, stream = ctx.stream, ["in"] = usage.prompt, out = out, status = ngx.status,

@@ -3,31 +3,38 @@
 local cjson = require "cjson"
 local deltas = require "slipway.deltas"
 local errors = require "slipway.errors"
+local notices = require "slipway.notices"
 
 local M = {}
 
 local find, sub = string.find, string.sub
+-- What nginx says by itself; see nginx.conf.
+local DEFAULT_TYPE = "application/json"
 
 -- Usage as the families tell it: in the object, or in the one that an event is about.
-local function told(data, usage)
-    if type(data) ~= "table" then
+local function told_by(holder, usage)
+    local found = type(holder) == "table" and holder.usage
+    if type(found) ~= "table" then
         return
     end
-    for _, holder in ipairs({data, data.response or false, data.message or false}) do
-        local found = type(holder) == "table" and holder.usage
-        if type(found) == "table" then
-            local prompt = tonumber(found.prompt_tokens)
-            if not prompt and found.input_tokens then
-                prompt = (tonumber(found.input_tokens) or 0) + (tonumber(found.cache_creation_input_tokens) or 0)
-                    + (tonumber(found.cache_read_input_tokens) or 0)
-            end
-            local answer = tonumber(found.completion_tokens) or tonumber(found.output_tokens)
-            if not prompt and not answer then
-                prompt = tonumber(found.total_tokens)
-            end
-            usage.prompt = math.max(prompt or 0, usage.prompt or 0)
-            usage.answer = math.max(answer or 0, usage.answer or 0)
-        end
+    local prompt = tonumber(found.prompt_tokens)
+    if not prompt and found.input_tokens then
+        prompt = (tonumber(found.input_tokens) or 0) + (tonumber(found.cache_creation_input_tokens) or 0)
+            + (tonumber(found.cache_read_input_tokens) or 0)
+    end
+    local answer = tonumber(found.completion_tokens) or tonumber(found.output_tokens)
+    if not prompt and not answer then
+        prompt = tonumber(found.total_tokens)
+    end
+    usage.prompt = math.max(prompt or 0, usage.prompt or 0)
+    usage.answer = math.max(answer or 0, usage.answer or 0)
+end
+
+local function told(data, usage)
+    if type(data) == "table" then
+        told_by(data, usage)
+        told_by(data.response, usage)
+        told_by(data.message, usage)
     end
 end
 
@@ -111,12 +118,14 @@ local function error_in(event)
 end
 
 local function head(answer, name, request)
-    ngx.status = answer.status
-    ngx.header["Content-Type"] = answer.headers["content-type"]
-    ngx.header["X-Slipway-Model"] = name
-    for header, value in pairs(request.headers) do
-        ngx.header[header] = value
+    if answer.status ~= 200 then
+        ngx.status = answer.status
     end
+    local kind = answer:header("content-type")
+    if kind ~= DEFAULT_TYPE then
+        ngx.header["Content-Type"] = kind
+    end
+    ngx.var.slipway_told = notices.line(request.headers, name)
 end
 
 -- Pass a whole answer on. listen(data): is called with what it says, where it is there. Returns true, or nil and what went

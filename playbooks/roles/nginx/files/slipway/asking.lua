@@ -33,10 +33,10 @@ local function for_backend(request, name)
 end
 
 local function passed_headers(request)
-    local found = {["x-request-id"] = ngx.ctx.slipway.request, ["connection"] = "keep-alive"}
+    local found = {["x-request-id"] = request.ctx.request, ["connection"] = "keep-alive"}
     for _, name in ipairs(PASSED) do
         local value = request.headers[name]
-        if type(value) == "string" and not value:find("[%c]") then
+        if type(value) == "string" and value:find("^%C*$") then
             found[name] = value
         end
     end
@@ -44,6 +44,11 @@ local function passed_headers(request)
         found["content-type"] = "application/json"
     end
     return found
+end
+
+-- The client's connection, which is asked for now and then only.
+local function connection()
+    return ngx.var.connection
 end
 
 local function lost(name)
@@ -54,7 +59,7 @@ end
 -- Ask one peer. Returns "answered", or a verdict and what to tell the caller if nobody else answers: "wrong" (nobody will
 -- take it), "unreached", "lost" (it may have died of it), "left" (it fell silent), "failed" or "full".
 local function try(request, peer, name, backend)
-    local ctx = ngx.ctx.slipway
+    local ctx = request.ctx
     local headers = passed_headers(request)
     if backend then
         if backend.key then
@@ -68,7 +73,7 @@ local function try(request, peer, name, backend)
     local begun, tried = false, ctx.tried
     local function heard()
         if id then
-            balance.heard(id, ngx.now(), ctx.connection)
+            balance.heard(id, ngx.now(), connection)
         end
     end
     local function patience()
@@ -111,7 +116,7 @@ local function try(request, peer, name, backend)
         if not backend then
             -- The gateway speaks for its backends; its words are ours, in the caller's form.
             found.status = answer.status
-            found.headers["Retry-After"] = answer.headers["retry-after"]
+            found.headers["Retry-After"] = answer:header("retry-after")
             return "wrong", found
         end
         if answer.status == 429 or answer.status == 503 then
@@ -134,9 +139,9 @@ local function try(request, peer, name, backend)
     local more = {headers = request.answer_headers, family = request.family, anthropic = request.anthropic,
         hide_usage = request.hide_usage, through = not backend}
     -- The model of a form is the gateway's to know.
-    local answered_by = backend and name or answer.headers["x-slipway-model"] or request.fields and name or nil
+    local answered_by = backend and name or answer:header("x-slipway-model") or request.fields and name or nil
     ctx.price = request.costs and answered_by and money.price(ctx.routes, answered_by)
-    local kind_of = answer.headers["content-type"] or ""
+    local kind_of = answer:header("content-type") or ""
     local listen = ctx.kept and function(data)
         content.heard(ctx.kept, data)
     end
@@ -186,7 +191,7 @@ end
 
 -- Have the first backend answer that can, step by step of what `routes.plan` says; returns nil, or the refusal when none could.
 function M.answer(request, steps)
-    local ctx = ngx.ctx.slipway
+    local ctx = request.ctx
     local told
     for _, step in ipairs(steps) do
         if step.gateway then
@@ -229,7 +234,7 @@ function M.answer(request, steps)
                 end
                 if verdict == "lost" then
                     -- A request that takes its backend down is not to take the next one as well.
-                    if balance.lost(chosen.id, others, ctx.connection) then
+                    if balance.lost(chosen.id, others, connection()) then
                         balance.suspect(files.sha256(request.raw))
                         return found
                     end

@@ -3,6 +3,7 @@
 -- A backend is "well"; "slow": it takes requests, but nothing has come from it for a while; "silent": it does not answer at
 -- all; or "gone": nothing listens there. The prober says so (health.lua); a request that fails says it earlier.
 
+local cells = require "slipway.cells"
 local gauges = require "slipway.gauges"
 local journal = require "slipway.journal"
 
@@ -37,7 +38,7 @@ function M.failed(id)
     dict:set("f|" .. id, true, REST_S)
 end
 
--- Something came from a backend, for a client's connection. To note it now and then is enough; the difference may be negative
+-- Something came from a backend, for a client's connection, which `connection()` tells. To note it now and then is enough; the difference may be negative
 -- where the clock was set.
 local noted = {}
 
@@ -45,9 +46,9 @@ function M.heard(id, now, connection)
     if math.abs(now - (noted[id] or 0)) > NOTED_S then
         noted[id] = now
         dict:set("l|" .. id, now)
-        local last = dict:get("c|" .. id)
-        dict:set("c|" .. id, connection, BUSY_S)
-        if last and last ~= connection then
+        local last, its = dict:get("c|" .. id), connection()
+        dict:set("c|" .. id, its, BUSY_S)
+        if last and last ~= its then
             dict:set("o|" .. id, true, BUSY_S)
         end
     end
@@ -138,13 +139,13 @@ end
 
 -- A request was alone on a backend that was lost; returns how often that is so of late.
 function M.suspect(fingerprint)
-    dict:set("suspects", true, SUSPECTED_S)
+    cells.values[cells.SUSPECTED_UNTIL] = ngx.now() + SUSPECTED_S
     return dict:incr("x|" .. fingerprint, 1, 0, SUSPECTED_S)
 end
 
 -- Whether there are suspects at all, and how often a request was one.
-function M.suspects()
-    return dict:get("suspects") == true
+function M.suspects(now)
+    return now < cells.values[cells.SUSPECTED_UNTIL]
 end
 
 function M.suspected(fingerprint)

@@ -8,22 +8,26 @@ local cjson = require "cjson"
 
 local M = {}
 
-local find, byte, sub = string.find, string.byte, string.sub
+local find, match, byte, sub = string.find, string.match, string.byte, string.sub
 local QUOTE, BACKSLASH = 34, 92
 local OPEN = {[91] = true, [123] = true}
 local MAX_DEPTH = 200
 
+-- A quote ends a string unless an odd number of backslashes stands before it.
 local function string_end(raw, from)
-    local at = from + 1
+    local at = from
     while true do
-        local next_at = find(raw, '["\\]', at)
-        if not next_at then
+        at = find(raw, '"', at + 1, true)
+        if not at then
             return nil
         end
-        if byte(raw, next_at) == QUOTE then
-            return next_at
+        local before = at - 1
+        while before > from and byte(raw, before) == BACKSLASH do
+            before = before - 1
         end
-        at = next_at + 2
+        if (at - before) % 2 == 1 then
+            return at
+        end
     end
 end
 
@@ -64,6 +68,10 @@ local function value_end(raw, from)
 end
 
 local function skip(raw, at)
+    local char = byte(raw, at)
+    if char and char > 32 then
+        return at
+    end
     local _, to = find(raw, "^[ \t\r\n]*", at)
     return to + 1
 end
@@ -132,6 +140,15 @@ function M.value(raw, fields, name)
     local range = fields[name]
     if not range then
         return nil
+    end
+    -- Names and numbers as most are: they stand for themselves.
+    local text = match(raw, '^"([^%c\\"]*)"', range[1])
+    if text then
+        return text
+    end
+    local digits = match(raw, "^[1-9]%d*", range[1])
+    if digits and #digits < 16 and range[1] + #digits > range[2] then
+        return tonumber(digits)
     end
     local ok, decoded = pcall(cjson.decode, "[" .. sub(raw, range[1], range[2]) .. "]")
     if not ok then

@@ -5,7 +5,7 @@
 
 local M = {}
 
-local find, sub = string.find, string.sub
+local find, match, sub = string.find, string.match, string.sub
 local CONNECT_MS, SEND_MS, SLICE_MS, KEEP_MS, POOL = 3000, 60000, 250, 60000, 256
 local MAX_HEAD = 65536
 
@@ -51,13 +51,10 @@ local function head(answer)
     end
 end
 
-local function parse(text)
-    local status = tonumber(text:match("^HTTP/1%.[01] (%d%d%d)"))
-    local headers = {}
-    for name, value in text:gmatch("\r\n([^:\r\n]+):[ \t]*([^\r\n]*)") do
-        headers[name:lower()] = value
-    end
-    return status, headers
+-- The value of a header of the answer; nil where it has none. name: in small letters.
+function Answer:header(name)
+    local _, to = find(self.lower_head, "\r\n" .. name .. ":", 1, true)
+    return to and match(self.head, "^[ \t]*([^\r\n]*)", to + 1)
 end
 
 -- The next piece of the body; nil at its end; nil and a reason when it broke off.
@@ -158,7 +155,7 @@ end
 function Answer:done()
     -- A connection whose body ends with it cannot be kept.
     local read = self.over and (self.chunked and self.clean or self.left and self.buffer == "")
-    local kept = read and (self.headers["connection"] or ""):lower() ~= "close"
+    local kept = read and (self:header("connection") or ""):lower() ~= "close"
     if kept then
         self.sock:setkeepalive(KEEP_MS, POOL)
     else
@@ -170,7 +167,7 @@ function Answer:close()
     self.sock:close()
 end
 
-local function once(peer, text, body, patience)
+local function once(peer, question, patience)
     local sock = ngx.socket.tcp()
     sock:settimeouts(CONNECT_MS, SEND_MS, SLICE_MS)
     local ok, fault = sock:connect(peer.address, peer.port)
@@ -179,7 +176,7 @@ local function once(peer, text, body, patience)
     end
     local reused = (sock:getreusedtimes() or 0) > 0
     local answer = setmetatable({sock = sock, buffer = "", patience = patience}, Answer)
-    ok, fault = sock:send({text, body})
+    ok, fault = sock:send(question)
     local found
     if ok then
         found, fault = head(answer)
@@ -196,14 +193,15 @@ local function once(peer, text, body, patience)
         end
         return nil, broken and "broken" or "silent", fault
     end
-    answer.status, answer.headers = parse(found)
+    answer.head, answer.lower_head = found, found:lower()
+    answer.status = tonumber(match(found, "^HTTP/1%.[01] (%d%d%d)"))
     if not answer.status then
         sock:close()
         return nil, "broken", "no HTTP"
     end
-    local coding = (answer.headers["transfer-encoding"] or ""):lower()
-    answer.chunked = find(coding, "chunked", 1, true) ~= nil
-    answer.left = not answer.chunked and tonumber(answer.headers["content-length"]) or nil
+    local coding = answer:header("transfer-encoding")
+    answer.chunked = coding ~= nil and find(coding:lower(), "chunked", 1, true) ~= nil
+    answer.left = not answer.chunked and tonumber(answer:header("content-length")) or nil
     if answer.status == 204 or answer.status == 304 then
         answer.left = 0
     end
@@ -212,21 +210,26 @@ end
 
 -- Ask a peer: {address, port}. request: {method, path, headers (a table), body}. patience(): nil to wait on, or why not.
 --
--- Returns an answer with status, headers, next(), whole(), done() and close(); or nil, what went wrong ("connect": it was
+-- Returns an answer with status, header(), next(), whole(), done() and close(); or nil, what went wrong ("connect": it was
 -- not reached; "broken": it closed the connection; "silent": patience ended) and its reason.
 function M.ask(peer, request, patience)
     local host = find(peer.address, ":", 1, true) and "[" .. peer.address .. "]" or peer.address
-    local lines = {request.method .. " " .. request.path .. " HTTP/1.1", "Host: " .. host .. ":" .. peer.port}
+    -- The socket takes a list of texts, so none has to be made of them.
+    local question = {request.method, " ", request.path, " HTTP/1.1\r\nHost: ", host, ":", peer.port}
+    local at = #question
     for name, value in pairs(request.headers) do
-        lines[#lines + 1] = name .. ": " .. value
+        question[at + 1], question[at + 2], question[at + 3], question[at + 4] = "\r\n", name, ": ", value
+        at = at + 4
     end
     if request.method ~= "GET" then
-        lines[#lines + 1] = "Content-Length: " .. #(request.body or "")
+        local body = request.body or ""
+        question[at + 1], question[at + 2], question[at + 3], question[at + 4] = "\r\nContent-Length: ", #body, "\r\n\r\n", body
+    else
+        question[at + 1] = "\r\n\r\n"
     end
-    local text = table.concat(lines, "\r\n") .. "\r\n\r\n"
     -- A connection that was kept may be closed just now: that says nothing about who is there.
     for _ = 1, 5 do
-        local answer, kind, fault = once(peer, text, request.body or "", patience)
+        local answer, kind, fault = once(peer, question, patience)
         if kind ~= "stale" then
             return answer, kind, fault
         end

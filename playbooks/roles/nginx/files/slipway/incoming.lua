@@ -11,14 +11,16 @@ local LOOK_S = 0.5
 -- After a while that is given to all, a body has to come at least this fast.
 local BYTES_PER_S = 4096
 local SILENCE_S
+local CONDITIONS = {"if-match", "if-none-match", "if-modified-since", "if-unmodified-since"}
 
 function M.configure(silence_s)
     SILENCE_S = silence_s
 end
 
 -- A thread runs functions of Lua alone.
-local function read()
+local function read(state)
     ngx.req.read_body()
+    state.over = true
 end
 
 -- Ends when too little has come.
@@ -53,18 +55,14 @@ local function stored()
     return raw
 end
 
-local function over(thread)
-    local status = coroutine.status(thread)
-    return status == "zombie" or status == "dead"
-end
-
 -- The body, or nil and a refusal.
 function M.body()
-    local reader = ngx.thread.spawn(read)
-    if not over(reader) then
+    local state = {}
+    local reader = ngx.thread.spawn(read, state)
+    if not state.over then
         local watcher = ngx.thread.spawn(watch)
         ngx.thread.wait(reader, watcher)
-        if not over(reader) then
+        if not state.over then
             ngx.thread.kill(reader)
             return nil, errors.refusal(408, "request_timeout", "The request did not arrive in time.")
         end
@@ -74,10 +72,10 @@ function M.body()
 end
 
 -- Forget the conditions of a request: nginx would judge them by itself, and answer in the place of the answer.
-function M.unconditional()
-    for _, name in ipairs({"if_match", "if_none_match", "if_modified_since", "if_unmodified_since"}) do
-        if ngx.var["http_" .. name] then
-            ngx.req.clear_header(name:gsub("_", "-"))
+function M.unconditional(headers)
+    for _, name in ipairs(CONDITIONS) do
+        if headers[name] then
+            ngx.req.clear_header(name)
         end
     end
 end

@@ -1,5 +1,6 @@
 -- Starts a worker.
 
+local cells = require "slipway.cells"
 local cjson = require "cjson"
 local content = require "slipway.content"
 local counters = require "slipway.counters"
@@ -62,6 +63,7 @@ end
 -- which a body may be silent), wrong_keys (that an address may send in a minute), counters (whether counts are shared with
 -- other fronts: then counters.json is in the folder, too)}.
 function M.configure(config)
+    cells.configure()
     usage.configure(config.usage, config.usage_days)
     content.configure(config.content, config.content_days)
     incoming.configure(config.body_timeout)
@@ -80,6 +82,7 @@ function M.worker()
     files.refresh()
     ngx.timer.every(REFRESH_S, function(premature)
         journal.write()
+        usage.flush(premature)
         if not premature then
             local ok, fault = pcall(files.refresh)
             if not ok then

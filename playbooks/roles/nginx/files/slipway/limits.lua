@@ -5,6 +5,7 @@
 -- settled when it ends, by what the engine says it used. What goes beyond a minute's limit is taken from the next one. A
 -- month's tokens and money are not overdrawn: who has less left than a request may take is refused.
 
+local counts_in = require "slipway.counts"
 local estimate = require "slipway.estimate"
 local gauges = require "slipway.gauges"
 local notices = require "slipway.notices"
@@ -12,9 +13,12 @@ local notices = require "slipway.notices"
 local M = {}
 
 local dict = ngx.shared.slipway_limits
+local counted = counts_in.of(dict)
 local MINUTE_S = 60
 local NOTHING = {}
 local MONTHLY = {"tokens_per_month", "money_per_month"}
+-- What was last seen spent of each limit of a month, which may be more by now.
+local known_spent = {}
 local LETTERS = {tokens_per_month = "m", money_per_month = "c"}
 
 local function minute(now)
@@ -86,14 +90,19 @@ local function set_aside(held, name, now)
         return nil
     end
     local kept = month_key(name, held.team.name, now, currency)
-    local spent = dict:get(kept) or 0
-    if spent + (wanted or 0) > limit then
-        return spent
+    -- Who is refused is to set nothing aside, as far as this worker can know without a look.
+    if (known_spent[kept] or 0) + (wanted or 0) > limit then
+        local before = dict:get(kept) or 0
+        known_spent[kept] = before
+        if before + (wanted or 0) > limit then
+            return before
+        end
     end
     -- What runs is looked at before what was spent: who ends meanwhile counts in both, and never in neither.
     local aside = gauges.enter(name .. "|" .. held.team.name, wanted or 0)
     held.aside[name] = wanted or 0
-    spent = dict:get(kept) or 0
+    local spent = dict:get(kept) or 0
+    known_spent[kept] = spent
     return (spent + aside > limit or not wanted and spent >= limit) and spent or nil
 end
 
@@ -134,7 +143,7 @@ function M.admit(team, request, now)
     end
     if team.requests_per_minute then
         held.counted = key("r", team.name, held.minute)
-        held.requests = dict:incr(held.counted, 1, 0, 3 * MINUTE_S)
+        held.requests = counted(held.counted, 1, 3 * MINUTE_S)
         if held.requests > team.requests_per_minute then
             return refuse(held, now, "requests_per_minute")
         end
@@ -143,7 +152,7 @@ function M.admit(team, request, now)
         local wanted, mine = held.may.tokens, key("t", team.name, held.minute)
         -- Counted first and looked at then, so that two at the same time cannot both have the last of it. A request that is
         -- larger than the whole limit runs alone, and the minutes after pay for it.
-        local after = dict:incr(mine, wanted)
+        local after = counted(mine, wanted, nil, true)
         if not after then
             after = dict:incr(mine, wanted, used_tokens(team, now), 3 * MINUTE_S)
         end
@@ -197,10 +206,12 @@ end
 -- Count in this month what was used (see estimate.lua). whose: as of month_key.
 function M.spend(team, used, now, whose)
     if used.month > 0 then
-        dict:incr(month_key("tokens_per_month", team, now, nil, whose), used.month, 0)
+        local kept = month_key("tokens_per_month", team, now, nil, whose)
+        known_spent[kept] = counted(kept, used.month)
     end
     for currency, amount in pairs(used.money or NOTHING) do
-        dict:incr(month_key("money_per_month", team, now, currency, whose), amount, 0)
+        local kept = month_key("money_per_month", team, now, currency, whose)
+        known_spent[kept] = counted(kept, amount)
     end
 end
 
@@ -212,7 +223,7 @@ local function correct(held, more, now)
         its = minute(now)
         used_tokens(team, now)
     end
-    dict:incr(key("t", team.name, its), more)
+    counted(key("t", team.name, its), more, nil, true)
 end
 
 -- The request is over. tokens_in, tokens_out: what it took; nil for nothing that was told. answered: something was generated

@@ -27,6 +27,17 @@ function M.headers(team, requests, tokens, reset_s)
     return found
 end
 
+-- The values of these headers and the name of the model in one text, of which nginx makes the headers of an answer (nginx.conf):
+-- to set each from here costs several times as much. Spaces stand between them, and nothing for those that there are not.
+function M.line(headers, model)
+    local requests, tokens = headers["x-ratelimit-limit-requests"], headers["x-ratelimit-limit-tokens"]
+    return (requests and requests .. " " .. headers["x-ratelimit-remaining-requests"] .. " "
+            .. headers["x-ratelimit-reset-requests"] or "  ")
+        .. (tokens and " " .. tokens .. " " .. headers["x-ratelimit-remaining-tokens"] .. " "
+            .. headers["x-ratelimit-reset-tokens"] or "   ")
+        .. " " .. (model or "")
+end
+
 local function quantity(team, name, amount)
     if name == "money_per_month" then
         return ("%.14g %s"):format(money.units(amount), team[name].currency)

@@ -13,20 +13,22 @@ local M = {}
 local refusal = errors.refusal
 local MAX_CHOICES = 128
 local WRONG_KEY_WAIT_S = 0.1
+local MOST_TOKENS, CHOICES = {"max_completion_tokens", "max_tokens", "max_output_tokens"}, {"n", "best_of"}
 
 -- What is found out before the body is there: the path, and whose the key is. Fills `request`; returns a refusal or nil.
 function M.look(request)
-    local place = paths.find(ngx.ctx.slipway.uri)
+    local ctx = request.ctx
+    local place = paths.find(ctx.uri)
     if not place then
         return refusal(404, "unknown_url", "There is no such path here.")
     end
     request.path, request.family, request.model_in_path = place.path, place.family, place.model
     request.listing = place.listing
     -- As logs have it: without the name of a model, which may be anything.
-    ngx.ctx.slipway.path = place.listing and "/v1/models" or place.path
-    ngx.var.slipway_path = ngx.ctx.slipway.path
+    ctx.path = place.listing and "/v1/models" or place.path
+    ngx.var.slipway_path = ctx.path
     request.anthropic = place.family == "messages"
-    local now = ngx.now()
+    local now = request.now
     request.key = keys.given(request.headers)
     local team, key
     if request.key then
@@ -44,12 +46,11 @@ function M.look(request)
             "No valid API key was given. Send it as the header 'Authorization: Bearer KEY' or 'x-api-key: KEY'.")
     end
     request.team = team
-    local ctx = ngx.ctx.slipway
     ctx.team, ctx.key = team, key.id
-    if not paths.harmless(ngx.var.args) then
+    if not paths.harmless(ctx.args) then
         return refusal(400, "unknown_query", "The URL has a query string that this path does not take. A key belongs in a header.")
     end
-    local method = ngx.req.get_method()
+    local method = ctx.method
     local wanted = request.listing and "GET" or "POST"
     if method ~= wanted and not (wanted == "GET" and method == "HEAD") then
         return refusal(405, "method_not_allowed", method:match("^%u+$") and (method .. " is no method of this path.")
@@ -94,11 +95,11 @@ function M.read(request, routes)
         return refusal(400, "invalid_type", "The field 'stream' is neither true nor false.", {param = "stream"})
     end
     request.stream = stream == true
-    for _, name in ipairs({"max_completion_tokens", "max_tokens", "max_output_tokens"}) do
+    for _, name in ipairs(MOST_TOKENS) do
         request.max_tokens = request.max_tokens or whole_number(body.value(raw, fields, name))
     end
     local choices = 1
-    for _, name in ipairs({"n", "best_of"}) do
+    for _, name in ipairs(CHOICES) do
         choices = math.max(choices, whole_number(body.value(raw, fields, name)) or 1)
     end
     if choices > MAX_CHOICES then

@@ -19,9 +19,9 @@ local GENERATES = {chat = true, completions = true, responses = true, messages =
 local MAX_LOST = 2
 local MAX_HEADERS = 100
 
-local function preflight(routes, headers)
+local function preflight(routes, headers, method)
     local origin = headers["origin"]
-    if ngx.req.get_method() ~= "OPTIONS" or type(origin) ~= "string" or not headers["access-control-request-method"] then
+    if method ~= "OPTIONS" or type(origin) ~= "string" or not headers["access-control-request-method"] then
         return false
     end
     if not routes.allowed_origins[origin] then
@@ -56,8 +56,7 @@ local function list(routes, team, name)
 end
 
 local function serve(request, routes)
-    local ctx = ngx.ctx.slipway
-    local headers = request.headers
+    local ctx, headers = request.ctx, request.headers
     local found = reading.look(request)
     if found then
         return found
@@ -116,7 +115,7 @@ local function serve(request, routes)
             {headers = again, kind = limit.code})
     end
     ctx.limit = held
-    if balance.suspects() and balance.suspected(files.sha256(request.raw)) >= MAX_LOST then
+    if balance.suspects(now) and balance.suspected(files.sha256(request.raw)) >= MAX_LOST then
         return refusal(503, "request_suspended", "Backends were lost while they answered just this request. It is not tried "
             .. "again for two minutes.", {headers = {["Retry-After"] = "120"}})
     end
@@ -137,16 +136,16 @@ local function serve(request, routes)
 end
 
 local function run()
-    incoming.unconditional()
     local headers, too_many = ngx.req.get_headers(MAX_HEADERS)
     -- Without what looks a name that is missing up once more, in another spelling.
     setmetatable(headers, nil)
+    incoming.unconditional(headers)
     local routes, teams = files.content("routes"), files.content("teams")
-    -- Each look at a variable of nginx costs microseconds.
+    -- Each look at a variable of nginx costs microseconds, and so does ngx.ctx.
     local ctx = {
-        began = ngx.req.start_time(), usage = {events = 0}, tried = {}, backends = {}, uri = ngx.var.uri,
-        request = ngx.var.slipway_request_id, connection = ngx.var.connection, routes = routes,
+        began = ngx.req.start_time(), usage = {events = 0}, tried = {}, backends = {}, uri = ngx.var.uri, routes = routes,
     }
+    ctx.request, ctx.method, ctx.args = ngx.var.slipway_asked:match("^(%S+) (%S+) (.*)$")
     ngx.ctx.slipway = ctx
     local anthropic = ctx.uri:find("^/v1/messages") ~= nil
     if not routes or not teams then
@@ -162,11 +161,12 @@ local function run()
         ngx.header["Access-Control-Expose-Headers"] = "x-request-id, x-slipway-model, retry-after"
         ngx.header["Vary"] = "Origin"
     end
-    if preflight(routes, headers) then
+    if preflight(routes, headers, ctx.method) then
         return
     end
-    ctx.deadline = ngx.now() + routes.timeout_s
-    local found = serve({headers = headers, answer_headers = {}}, routes)
+    local now = ngx.now()
+    ctx.deadline = now + routes.timeout_s
+    local found = serve({headers = headers, answer_headers = {}, ctx = ctx, now = now}, routes)
     if found then
         ctx.error = found.code
         for name, value in pairs(ctx.limit and quota.headers(ctx.team, ngx.now()) or {}) do

@@ -12,7 +12,8 @@ local M = {}
 local dict = ngx.shared.slipway_metrics
 local FOLDER, DAYS
 local LOOK_BACK = 400
-local file, day
+local MINUTE_S = 60
+local file, day, looked
 
 function M.configure(folder, days)
     FOLDER, DAYS = folder, days
@@ -25,7 +26,13 @@ local function forget(now)
 end
 
 local function opened(now)
+    -- A day begins with a minute.
+    local minute = math.floor(now / MINUTE_S)
+    if file and day and minute == looked then
+        return file
+    end
     local today = os.date("!%Y-%m-%d", now)
+    looked = minute
     if today ~= day then
         if file then
             file:close()
@@ -71,19 +78,61 @@ local function names_of(team, model, class)
     return found
 end
 
+-- What stands before the value of each, and the values themselves as JSON where they are of those that come again and again:
+-- the names of teams, keys, models and backends, and paths.
+local before, quoted = {}, {}
+for at, name in ipairs(ORDER) do
+    before[at] = ',"' .. name .. '":'
+end
+for _, name in ipairs({"team", "key", "asked", "model", "backend", "path", "currency"}) do
+    quoted[name] = setmetatable({}, {__index = function(known, value)
+        local text = cjson.encode(value)
+        known[value] = text
+        return text
+    end})
+end
+
+local function as_json(name, value)
+    if type(value) == "string" then
+        return quoted[name] and quoted[name][value] or cjson.encode(value)
+    elseif type(value) == "number" then
+        return value == math.floor(value) and ("%d"):format(value) or ("%.14g"):format(value)
+    end
+    return tostring(value)
+end
+
+-- What the figures are to grow by. It goes to what the workers share a few times a second, since that costs more than the
+-- counting; a worker that ends has no timer any more.
+local grown, ending = {}, false
+
+local function count(figure, by)
+    grown[figure] = (grown[figure] or 0) + by
+end
+
+-- Add to the figures what this worker counted. ends: whether it is about to end.
+function M.flush(ends)
+    ending = ends or ending
+    for figure, by in pairs(grown) do
+        dict:incr(figure, by, 0)
+    end
+    grown = {}
+end
+
 -- Note a request. record: the fields of ORDER; nil ones are left out.
 function M.note(record, now)
-    local parts = {}
-    for _, name in ipairs(ORDER) do
+    local parts, last = {}, 0
+    for at, name in ipairs(ORDER) do
         local value = record[name]
         if value ~= nil then
-            parts[#parts + 1] = '"' .. name .. '":' .. (type(value) == "boolean" and tostring(value)
-                or type(value) == "number" and ("%.14g"):format(value) or cjson.encode(value))
+            parts[last + 1], parts[last + 2] = before[at], as_json(name, value)
+            last = last + 2
         end
     end
+    -- The first has no comma before it.
+    parts[1], parts[last + 1] = "{" .. parts[1]:sub(2), "}\n"
     local out = opened(now)
     if out then
-        local ok, fault = out:write("{", table.concat(parts, ","), "}\n")
+        local ok, fault = out:write(unpack(parts))
         ok = ok and out:flush()
         if not ok then
             journal.say(ngx.ERR, "usage cannot be written: ", fault)
@@ -91,18 +140,21 @@ function M.note(record, now)
         end
     end
     local figures = names_of(record.team or "", record.model or "", math.floor(record.status / 100))
-    dict:incr(figures.requests, 1, 0)
+    count(figures.requests, 1)
     if record["in"] then
-        dict:incr(figures.tokens_in, record["in"], 0)
+        count(figures.tokens_in, record["in"])
     end
     if record.out then
-        dict:incr(figures.tokens_out, record.out, 0)
+        count(figures.tokens_out, record.out)
     end
     if record.money then
-        dict:incr(figures.money[record.currency], record.money, 0)
+        count(figures.money[record.currency], record.money)
     end
-    dict:incr(figures.seconds, record.seconds, 0)
-    dict:incr(figures.count, 1, 0)
+    count(figures.seconds, record.seconds)
+    count(figures.count, 1)
+    if ending then
+        M.flush(true)
+    end
 end
 
 local HELP = {
@@ -112,8 +164,9 @@ local HELP = {
     slipway_request_seconds = {"summary", "How long requests took, in seconds."},
 }
 
--- The figures in Prometheus' text format. more: lines of gauges.
+-- The figures in Prometheus' text format, as they were half a second ago at the latest. more: lines of gauges.
 function M.metrics(more)
+    M.flush()
     local keys = dict:get_keys(0)
     table.sort(keys)
     local lines, told = {}, nil
