@@ -198,14 +198,15 @@ def test_azures_client(front: Front, engine: Double) -> None:
     assert engine.asked[-1].body["model"] == "tiny-inside"
 
 
-def raw(front: Front, request: bytes, timeout_s: float = 10) -> bytes:
-    """What the front answers to these bytes, until it closes or falls silent."""
+def connected(front: Front, timeout_s: float = 10) -> ssl.SSLSocket:
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    with (
-        socket.create_connection(("127.0.0.1", front.port), timeout=timeout_s) as plain,
-        context.wrap_socket(plain) as stream,
-    ):
+    return context.wrap_socket(socket.create_connection(("127.0.0.1", front.port), timeout=timeout_s))
+
+
+def raw(front: Front, request: bytes, timeout_s: float = 10) -> bytes:
+    """What the front answers to these bytes, until it closes or falls silent."""
+    with connected(front, timeout_s) as stream:
         stream.sendall(request)
         found = b""
         while b"\r\n\r\n" not in found or (b'"code"' not in found and b"200 OK" not in found):
@@ -445,7 +446,29 @@ def test_who_leaves_has_the_generation_ended(front: Front, engine: Double) -> No
             front.url + "/v1/chat/completions", json={**body, "stream": False}, headers=headers, timeout=0.5
         )
     until(lambda: front.state()["backends"][f"tiny@{engine.port}"]["requests"] == 0)
-    until(lambda: front.usage[-1]["status"] == 499)
+    until(lambda: front.usage and front.usage[-1]["status"] == 499)
+
+
+@pytest.mark.parametrize("pause_s", [None, 0, 0.2], ids=["together", "at-once", "later"])
+def test_who_leaves_is_seen_whenever_the_body_came(front: Front, engine: Double, pause_s: float | None) -> None:
+    """Many clients send headers and body apart from each other."""
+    engine.mode = "hang"
+    content = json.dumps({"model": "tiny", "messages": HELLO}).encode()
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: front\r\nAuthorization: Bearer {KEYS['open']}\r\n"
+    with connected(front) as connection:
+        connection.sendall(
+            f"{head}Content-Length: {len(content)}\r\n\r\n".encode() + (b"" if pause_s is not None else content)
+        )
+        if pause_s is not None:
+            time.sleep(pause_s)
+            connection.sendall(content)
+        # What was not read would have the connection reset, which is seen always.
+        connection.settimeout(1)
+        with pytest.raises(TimeoutError):
+            connection.recv(65536)
+        assert front.state()["backends"][f"tiny@{engine.port}"]["requests"] == 1
+    until(lambda: front.state()["backends"][f"tiny@{engine.port}"]["requests"] == 0)
+    until(lambda: [each["status"] for each in front.usage if each["backend"] == f"tiny@{engine.port}"] == [499])
 
 
 def test_headers_of_the_engine_stay_inside(front: Front) -> None:

@@ -38,8 +38,8 @@ function M.failed(id)
     dict:set("f|" .. id, true, REST_S)
 end
 
--- Something came from a backend, for a client's connection, which `connection()` tells. To note it now and then is enough; the difference may be negative
--- where the clock was set.
+-- Something came from a backend, for a client's connection, which `connection()` tells. To note it now and then is enough; the
+-- difference may be negative where the clock was set.
 local noted = {}
 
 function M.heard(id, now, connection)

@@ -55,8 +55,8 @@ local function list(routes, team, name)
         .. (first and cjson.encode(first.id) or "null") .. ',"last_id":' .. (last and cjson.encode(last.id) or "null") .. "}"
 end
 
-local function serve(request, routes)
-    local ctx, headers = request.ctx, request.headers
+-- What is done before the body is there, and with it taken in. Returns a refusal; or nil, and whether the rest is to be done.
+local function receive(request, routes)
     local found = reading.look(request)
     if found then
         return found
@@ -74,9 +74,13 @@ local function serve(request, routes)
         return nil
     end
     request.raw, found = incoming.body()
-    if found then
-        return found
-    end
+    return found, not found
+end
+
+-- Have it answered; returns nil or a refusal.
+local function serve(request, routes)
+    local ctx, team, headers = request.ctx, request.team, request.headers
+    local found
     ctx.kept = team.log_content and content.begin(request.raw, headers["content-type"]) or nil
     local model
     local kind = headers["content-type"]
@@ -135,7 +139,17 @@ local function serve(request, routes)
     return asking.answer(request, steps)
 end
 
-local function run()
+-- Answer with a refusal, and what is left of the team's limits.
+local function refuse(ctx, found)
+    ctx.error = found.code
+    for name, value in pairs(ctx.limit and quota.headers(ctx.team, ngx.now()) or {}) do
+        found.headers[name] = found.headers[name] or value
+    end
+    return errors.send(found, ctx.anthropic)
+end
+
+-- Returns whether there is more to do.
+local function begin()
     local headers, too_many = ngx.req.get_headers(MAX_HEADERS)
     -- Without what looks a name that is missing up once more, in another spelling.
     setmetatable(headers, nil)
@@ -147,13 +161,15 @@ local function run()
     }
     ctx.request, ctx.method, ctx.args = ngx.var.slipway_asked:match("^(%S+) (%S+) (.*)$")
     ngx.ctx.slipway = ctx
-    local anthropic = ctx.uri:find("^/v1/messages") ~= nil
+    ctx.anthropic = ctx.uri:find("^/v1/messages") ~= nil
     if not routes or not teams then
-        return errors.send(refusal(503, "not_ready", "The service is starting. Try again in a moment.",
-            {headers = {["Retry-After"] = "1"}}), anthropic)
+        errors.send(refusal(503, "not_ready", "The service is starting. Try again in a moment.",
+            {headers = {["Retry-After"] = "1"}}), ctx.anthropic)
+        return false
     end
     if too_many then
-        return errors.send(refusal(400, "too_many_headers", "The request has more than " .. MAX_HEADERS .. " headers."), anthropic)
+        errors.send(refusal(400, "too_many_headers", "The request has more than " .. MAX_HEADERS .. " headers."), ctx.anthropic)
+        return false
     end
     local origin = headers["origin"]
     if type(origin) == "string" and routes.allowed_origins[origin] then
@@ -162,29 +178,50 @@ local function run()
         ngx.header["Vary"] = "Origin"
     end
     if preflight(routes, headers, ctx.method) then
-        return
+        return false
     end
     local now = ngx.now()
     ctx.deadline = now + routes.timeout_s
-    local found = serve({headers = headers, answer_headers = {}, ctx = ctx, now = now}, routes)
+    ctx.asking = {headers = headers, answer_headers = {}, ctx = ctx, now = now}
+    local found, more = receive(ctx.asking, routes)
     if found then
-        ctx.error = found.code
-        for name, value in pairs(ctx.limit and quota.headers(ctx.team, ngx.now()) or {}) do
-            found.headers[name] = found.headers[name] or value
-        end
-        return errors.send(found, anthropic)
+        refuse(ctx, found)
+    end
+    return more
+end
+
+local function go_on()
+    local ctx = ngx.ctx.slipway
+    local found = serve(ctx.asking, ctx.routes)
+    if found then
+        refuse(ctx, found)
+    end
+end
+
+local function guarded(step)
+    local ok, found = pcall(step)
+    if ok then
+        return found
+    end
+    journal.say(ngx.ERR, "a request failed: ", tostring(found))
+    if not ngx.headers_sent then
+        errors.send(refusal(500, "internal_error", "The front failed; its journal says more."))
+    end
+    return false
+end
+
+-- The access phase: all up to the body. A phase of its own, since nginx does not see any more that a client leaves where a body
+-- was waited for in the same phase.
+function M.receive()
+    if not guarded(begin) then
+        -- It is answered: the content phase is not entered.
+        return ngx.exit(ngx.HTTP_OK)
     end
 end
 
 -- The content phase.
-function M.run()
-    local ok, fault = pcall(run)
-    if not ok then
-        journal.say(ngx.ERR, "a request failed: ", tostring(fault))
-        if not ngx.headers_sent then
-            errors.send(refusal(500, "internal_error", "The front failed; its journal says more."))
-        end
-    end
+function M.answer()
+    guarded(go_on)
 end
 
 return M
