@@ -93,7 +93,7 @@ class FastPath:
     """
 
     fast_path = True
-    compiles = False
+    compiles = True
 
     def __init__(self, folder: Path, engines: Mapping[str, str], log: Path) -> None:
         if shutil.which("nginx", path="/usr/sbin") is None:
@@ -164,10 +164,10 @@ class LitellmPath(FastPath):
         return [*running(self._gateway.process), *super().processes()]
 
 
-class Compiled(FastPath):
-    """The fast path with LuaJIT's compiler, which the unit's MemoryDenyWriteExecute forbids: what that costs."""
+class Interpreted(FastPath):
+    """The fast path without LuaJIT's compiler (`front.lua_compiler: false`): what that costs."""
 
-    compiles = True
+    compiles = False
 
 
 def _backend(name: str, url: str) -> dict[str, Any]:
@@ -225,7 +225,7 @@ class Stock:
 TARGETS: Mapping[str, type[Target]] = {
     "direct": Direct,
     "gateway": FastPath,
-    "gateway-jit": Compiled,
+    "gateway-interpreted": Interpreted,
     "litellm_path": LitellmPath,
     "stock": Stock,
 }

@@ -28,7 +28,6 @@ _NO_NEW_CODE = (
     "os.execv(sys.argv[1], sys.argv[1:])"
 )
 """Becomes the program that is named, with what the unit's MemoryDenyWriteExecute allows it (prctl(2), PR_SET_MDWE)."""
-_NO_JIT = 'require("jit").off()'
 SALT = "5a" * 16
 PROBE = {"path": "/v1/completions", "body": {"model": "tiny-inside", "prompt": "x", "max_tokens": 1}}
 
@@ -124,7 +123,7 @@ class Front:
         workers: of nginx; None for as many as the role has.
         log: a socket that takes the log of requests in place of a file.
         variables: of the role, where they are not the defaults.
-        compiles: whether LuaJIT compiles, and may; the role's front does not, and its unit forbids it.
+        compiles: whether LuaJIT compiles, and may: `front.lua_compiler`.
         counters: what counters.json says, for one that shares its counters.
     """
 
@@ -133,7 +132,7 @@ class Front:
     workers: int | None = 2
     log: Path | None = None
     variables: Mapping[str, Any] = field(default_factory=dict)
-    compiles: bool = False
+    compiles: bool = True
     counters: str | None = None
     port: int = 0
     stamp: int = 0
@@ -176,12 +175,10 @@ class Front:
 
     def again(self) -> None:
         """Start it, as after a stop."""
-        text = configuration(self.folder, self.port, self.log, **self.variables)
+        variables = {"nginx_lua_compiler": self.compiles, **self.variables}
+        text = configuration(self.folder, self.port, self.log, **variables)
         if self.workers is not None:
             text = text.replace("worker_processes auto;", f"worker_processes {self.workers};")
-        if self.compiles:
-            assert _NO_JIT in text
-            text = text.replace(_NO_JIT, "")
         (self.folder / "nginx.conf").write_text(text)
         command = ["/usr/sbin/nginx", "-e", "stderr", "-c", self.folder / "nginx.conf"]
         command += ["-g", f"daemon off; pid {self.folder}/pid;" + ("user root;" if os.geteuid() == 0 else "")]

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -48,6 +49,19 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
         known = ("is refused", "client intended to send too large body", "recv() failed (104", "send() failed (")
         said = [line for line in front.journal.splitlines() if "[error]" in line]
         assert [line for line in said if not any(words in line for words in known)] == []
+    finally:
+        front.close()
+
+
+def test_it_serves_where_new_code_is_forbidden(tmp_path: Path, make: Callable[..., Double]) -> None:
+    """`front.lua_compiler: false`."""
+    front = Front(tmp_path / "nginx", compiles=False)
+    front.start()
+    try:
+        front.wait()
+        front.serve(team("open"), models={"tiny": model(backend("tiny", make("engine").url, native=ALL))})
+        assert [front.chat("tiny").status_code for _ in range(200)] == [200] * 200
+        assert " exited on signal" not in front.journal
     finally:
         front.close()
 

@@ -43,6 +43,7 @@ class Nginx:
             "nginx_body_limit_mib": front.body_limit_mib,
             "nginx_allowed_networks": list(front.allowed_networks),
             "nginx_metrics_networks": list(front.metrics_networks),
+            "nginx_lua_compiler": front.lua_compiler,
         }
         if plan.floating is not None:
             variables["nginx_counters"] = _counters(plan, plan.floating, machine)

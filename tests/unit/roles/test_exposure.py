@@ -9,10 +9,17 @@ from typing import Any
 import pytest
 
 from tests.unit.deployment.stacks import deployment, roles, steps
+from tests.unit.deployment.test_floating import floating
 from tests.unit.roles.rendering import shown, unit
 from tests.unit.settings.documents import PROGRAM, good, many, with_changes
 
 MOST = 3.0
+OWN_UNITS = {
+    "nginx": ("slipway-nginx", "slipway-certificate"),
+    "counters": ("slipway-counters",),
+    "keepalived": ("slipway-keepalived",),
+}
+"""Of roles that bring their own."""
 
 
 def _stacks() -> dict[str, dict[str, Any]]:
@@ -29,7 +36,11 @@ def _stacks() -> dict[str, dict[str, Any]]:
         for name, engine in engines.items()
         for gpus in (0, 1)
     }
-    return {"many": many(), "gguf": with_changes(good(), ("pools.main.gpus", 2), ("models", models))}
+    return {
+        "many": many(),
+        "fronts": floating(),
+        "gguf": with_changes(good(), ("pools.main.gpus", 2), ("models", models)),
+    }
 
 
 def units() -> dict[str, str]:
@@ -40,9 +51,11 @@ def units() -> dict[str, str]:
         told = roles(of)
         for key, step in steps(of).items():
             variables = told[key]
-            if step.role == "nginx":
-                for template in ("slipway-nginx.service.j2", "slipway-certificate.service.j2"):
-                    found[template.removesuffix(".j2")] = shown("nginx", template, **variables)
+            if step.role in OWN_UNITS:
+                for name in OWN_UNITS[step.role]:
+                    facts = {"ansible_facts": {"ansible_distribution_release": "trixie"}}
+                    more = {"counters_host": facts, "keepalived_interface": "eth0"}
+                    found[f"{name}.service"] = shown(step.role, f"{name}.service.j2", **{**variables, **more})
             elif step.role == "service":
                 name = f"{stack}-{variables['service_name']}"
                 found[f"{name}.service"] = shown("service", "service.j2", **variables)
@@ -71,7 +84,7 @@ def test_every_kind_of_unit_is_judged(rendered: dict[str, str]) -> None:
     whole = "\n".join(rendered.values())
     for program in ("vllm", "llama-server", "ollama", "litellm"):
         assert re.search(rf"(?m)^ExecStart=\S*/{program}\b", whole), program
-    assert {"slipway-nginx.service", "slipway-certificate.service"} < set(rendered)
+    assert {f"{name}.service" for names in OWN_UNITS.values() for name in names} < set(rendered)
     assert any(name.endswith(".egress.service") for name in rendered)
 
 
@@ -81,6 +94,19 @@ def test_little_is_left_open(rendered: dict[str, str], tmp_path: Path) -> None:
     for name, level in sorted(found.items(), key=lambda item: -item[1]):
         print(f"{level:4.1f} {name}")
     assert {name: level for name, level in found.items() if level > MOST} == {}
+
+
+@pytest.mark.parametrize("compiles", [True, False])
+def test_new_code_is_allowed_to_the_front_alone_and_where_it_compiles(
+    rendered: dict[str, str], *, compiles: bool
+) -> None:
+    document = with_changes(good(), ("front.lua_compiler", compiles))
+    (told,) = [variables for key, variables in roles(deployment(document)).items() if key.endswith("/nginx")]
+    front = unit(shown("nginx", "slipway-nginx.service.j2", **told))
+    assert front.get("MemoryDenyWriteExecute", []) == ([] if compiles else ["yes"])
+    assert ("jit" in shown("nginx", "nginx.conf.j2", **told)) != compiles
+    for name in ("slipway-certificate", "slipway-counters", "slipway-keepalived"):
+        assert unit(rendered[f"{name}.service"])["MemoryDenyWriteExecute"] == ["yes"]
 
 
 def test_no_unit_leaves_a_core_file_behind(rendered: dict[str, str]) -> None:
