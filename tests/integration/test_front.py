@@ -485,6 +485,31 @@ def test_who_leaves_is_seen_whenever_the_body_came(front: Front, engine: Double,
     until(lambda: [each["status"] for each in front.usage if each["backend"] == f"tiny@{engine.port}"] == [499])
 
 
+def test_who_is_more_than_an_engine_may_have_is_refused_at_once(running: Front, engine: Double) -> None:
+    """Under two names; what was left or refused is no more there."""
+    backends = [backend(name, engine.url, native=ALL, most=3) for name in ("tiny", "other")]
+    running.serve(
+        team("open"), models={name: model(each) for name, each in zip(("tiny", "other"), backends, strict=True)}
+    )
+    engine.go_on.clear()
+
+    def stream(number: int) -> int:
+        return running.chat(("tiny", "other")[number % 2], stream=True).status_code
+
+    with ThreadPoolExecutor(3) as pool:
+        for _ in range(2):
+            engine.go_on.clear()
+            asked = [pool.submit(stream, number) for number in range(3)]
+            until(lambda: sum(each["requests"] for each in running.state()["backends"].values()) == 3)
+            for name in ("tiny", "other"):
+                refused = running.chat(name)
+                assert (refused.status_code, error(refused)["code"]) == (503, "overloaded")
+                assert refused.headers["retry-after"] == "1"
+            engine.go_on.set()
+            assert [each.result() for each in asked] == [200] * 3
+    assert running.chat("tiny").status_code == 200
+
+
 def test_headers_of_the_engine_stay_inside(front: Front) -> None:
     response = front.chat("tiny")
     assert set(response.headers) == {

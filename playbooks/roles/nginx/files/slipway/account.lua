@@ -1,7 +1,7 @@
 -- The end of a request, whatever became of it: gives back what it held, settles what it used, and notes it.
 
+local asking = require "slipway.asking"
 local content = require "slipway.content"
-local gauges = require "slipway.gauges"
 local journal = require "slipway.journal"
 local quota = require "slipway.quota"
 local usage_of = require "slipway.usage"
@@ -27,7 +27,7 @@ local function over()
         return
     end
     if ctx.held then
-        gauges.leave(ctx.held)
+        asking.leave(ctx)
     end
     if not ctx.team then
         return

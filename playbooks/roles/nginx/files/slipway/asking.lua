@@ -56,6 +56,35 @@ local function lost(name)
         .. "' gives an answer. Try again later.", {headers = {["Retry-After"] = "1"}})
 end
 
+local function full(name)
+    return refusal(503, "overloaded", "The model '" .. name .. "' has all the requests that it can hold. Try again later.",
+        {headers = {["Retry-After"] = "1"}})
+end
+
+-- A request is about to be sent to a backend; false where that has as many as it may have, and refuses none by itself.
+local function enter(ctx, backend)
+    if backend.most then
+        if gauges.enter(backend.place) > backend.most then
+            gauges.leave(backend.place)
+            return false
+        end
+        ctx.held_place = backend.place
+    end
+    ctx.held = "backend|" .. backend.id
+    gauges.enter(ctx.held)
+    return true
+end
+
+-- It is there no more; returns how many others are left.
+function M.leave(ctx)
+    local left = gauges.leave(ctx.held)
+    if ctx.held_place then
+        gauges.leave(ctx.held_place)
+    end
+    ctx.held, ctx.held_place = nil, nil
+    return left
+end
+
 -- Ask one peer. Returns "answered", or a verdict and what to tell the caller if nobody else answers: "wrong" (nobody will
 -- take it), "unreached", "lost" (it may have died of it), "left" (it fell silent), "failed" or "full".
 local function try(request, peer, name, backend)
@@ -120,8 +149,7 @@ local function try(request, peer, name, backend)
             return "wrong", found
         end
         if answer.status == 429 or answer.status == 503 then
-            return "full", refusal(503, "overloaded", "The model '" .. name
-                .. "' has all the requests that it can hold. Try again later.", {headers = {["Retry-After"] = "1"}})
+            return "full", full(name)
         elseif answer.status == 408 or answer.status == 504 then
             return "failed", refusal(504, "backend_timeout", "The backend of the model '" .. name
                 .. "' took too long. Try again later.")
@@ -213,11 +241,14 @@ function M.answer(request, steps)
                     break
                 end
                 ctx.tried[chosen.id] = true
-                ctx.backend, ctx.held = chosen.id, "backend|" .. chosen.id
-                gauges.enter(ctx.held)
-                local verdict, found = try(request, chosen, step.model, chosen)
-                local others = gauges.leave(ctx.held) > 0
-                ctx.held = nil
+                ctx.backend = chosen.id
+                local verdict, found, others
+                if enter(ctx, chosen) then
+                    verdict, found = try(request, chosen, step.model, chosen)
+                    others = M.leave(ctx) > 0
+                else
+                    verdict, found = "full", full(step.model)
+                end
                 if verdict == "answered" then
                     return nil
                 elseif verdict == "wrong" then

@@ -32,6 +32,9 @@ function M.take(data)
             local progress = backend.progress
             assert(progress == nil or (progress.path and progress.counter), "the progress of a backend of " .. name
                 .. " has no path or counter")
+            assert(backend.most == nil or type(backend.most) == "number", "the most of a backend of " .. name .. " is no number")
+            -- An engine may be a backend of several names.
+            backend.place = backend.most and "engine|" .. backend.address .. ":" .. backend.port
             backend.name = name
             backend.families = {}
             for _, family in ipairs(backend.native) do
