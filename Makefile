@@ -12,7 +12,7 @@ PREVIEWS := tests/integration/test_policies.py tests/integration/test_own_stacks
 LABS := tests/integration/test_lab.py tests/integration/test_lab_network.py
 # Each file has hosts of its own. The longest first, so that both cores end at about the same time.
 LONGEST := tests/e2e/test_roles.py tests/e2e/test_3_models.py
-E2E := -n 2 --dist loadfile --no-loadscope-reorder $(LONGEST) $(filter-out $(LONGEST),$(wildcard tests/e2e/test_*.py))
+E2E := -v --durations=25 -n 2 --dist loadfile --no-loadscope-reorder $(LONGEST) $(filter-out $(LONGEST),$(wildcard tests/e2e/test_*.py))
 
 .PHONY: help setup setup-test up down preview chat test unit integration e2e lint format docs bench role lock clean
 

@@ -131,7 +131,7 @@ def client(stack: Stack, ca_file: Path, key: str, *, timeout_s: float = 60, retr
     """The official client, verifying TLS against `ca_file` alone."""
     trust = ssl.create_default_context(cafile=str(ca_file))
     return openai.OpenAI(
-        base_url=stack.outputs()["endpoint"],
+        base_url=stack.endpoint,
         api_key=key,
         max_retries=retries,
         http_client=openai.DefaultHttpxClient(verify=trust, timeout=timeout_s),

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -156,6 +157,11 @@ class Stack:
     def outputs(self) -> dict[str, Any]:
         outputs: dict[str, Any] = json.loads(self.pulumi("stack", "output", "--json"))
         return outputs
+
+    @cached_property
+    def endpoint(self) -> str:
+        """As the outputs say, asked for once: a load's clients come in dozens, and each question is a process of a second."""
+        return str(self.outputs()["endpoint"])
 
     def exported_state(self) -> str:
         return self.pulumi("stack", "export")

@@ -14,7 +14,7 @@ import httpx
 import openai
 import pytest
 
-from tests.e2e.conftest import Workspace, hosts_of, write_ca
+from tests.e2e.conftest import Workspace, client, hosts_of, write_ca
 from tests.e2e.load import load
 from tests.e2e.stack import Stack, ssh, wait_for
 from tools.lab import HostSpec, Lab
@@ -45,9 +45,7 @@ class Fronts:
 
     def sdk(self) -> openai.OpenAI:
         """The official client, at the address that moves, with the SDK's own retries."""
-        trust = ssl.create_default_context(cafile=str(self.ca_file))
-        transport = openai.DefaultHttpxClient(verify=trust, timeout=SILENCE_S)
-        return openai.OpenAI(base_url=f"https://{ADDRESS}/v1", api_key=self.key, max_retries=5, http_client=transport)
+        return client(self.stack, self.ca_file, self.key, timeout_s=SILENCE_S, retries=5)
 
     def holder(self) -> HostSpec | None:
         """Who has the address."""
@@ -81,6 +79,7 @@ def fronts(workspace: Workspace) -> Iterator[Fronts]:
         stack.write(settings)
         stack.init()
         stack.up()
+        assert stack.endpoint == f"https://{ADDRESS}/v1"
         yield Fronts(stack, write_ca(stack), workspace.secrets["SLIPWAY_KEY_DEMO"], metered)
     finally:
         lab.down(names)
@@ -88,9 +87,9 @@ def fronts(workspace: Workspace) -> Iterator[Fronts]:
 
 def test_both_fronts_are_of_one_authority_and_a_second_up_changes_nothing(fronts: Fronts) -> None:
     for host in HOSTS:
-        with fronts.client() as client:
-            assert client.get(f"https://{host.address}/healthz").status_code == 200
-            assert client.post(f"https://{ADDRESS}/v1/completions", json=BODY).status_code == 200
+        with fronts.client() as api:
+            assert api.get(f"https://{host.address}/healthz").status_code == 200
+            assert api.post(f"https://{ADDRESS}/v1/completions", json=BODY).status_code == 200
     assert fronts.stack.runs_of(fronts.stack.up, mode="apply") == []
 
 
@@ -100,8 +99,8 @@ def test_a_host_is_drained_on_request(fronts: Fronts) -> None:
     ssh(first.address, f"sudo touch {DRAIN}")
     try:
         wait_for(lambda: fronts.holder() == fronts.other(first), "the address to move", seconds=30)
-        with fronts.client() as client:
-            assert client.post(f"https://{ADDRESS}/v1/completions", json=BODY).status_code == 200
+        with fronts.client() as api:
+            assert api.post(f"https://{ADDRESS}/v1/completions", json=BODY).status_code == 200
     finally:
         ssh(first.address, f"sudo rm {DRAIN}")
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import yaml
 
 from slipway.deployment.resolve import catalog_of, resolve
 from slipway.engines.flags import arguments
@@ -19,7 +18,6 @@ from slipway.paths import ROOT
 from slipway.settings.load import read_public
 from tests.integration.gateway import environment, free_port
 
-ROLE = ROOT / "playbooks/roles/vllm"
 EMBEDDING = {"runner": "pooling", "convert": "embed"}
 
 
@@ -47,8 +45,7 @@ class Engine:
 
     def start(self) -> None:
         """Begin to start it; the first time its environment is installed, which takes minutes."""
-        tasks = yaml.safe_load((ROLE / "tasks/main.yml").read_text())
-        home = environment("vllm", ROLE / "files/requirements-cpu.txt", tasks[0]["vars"]["program_uncompiled"])
+        home = environment("vllm", "requirements-cpu.txt")
         settings = read_public("lab", ROOT)
         (instance,) = (each for each in resolve(settings, catalog_of(settings), "lab").instances)
         launch, self.port = instance.launch, free_port()

@@ -25,27 +25,26 @@ from slipway.gateways.litellm.config import config
 from slipway.paths import ROOT
 
 FILES = ROOT / "playbooks/roles/litellm/files"
-_UNCOMPILED = r"(/tests?/|/azure/|/polars/|/setuptools/)"
 KEYS = {"open": "sk-open-0123456789", "narrow": "sk-narrow-0123456789", "private": "sk-private-0123456789"}
 ENVIRONMENT = launch.ENVIRONMENT | {"LITELLM_MASTER_KEY": "sk-" + "0" * 32}
 
 
-def environment(name: str = "litellm", lock: Path = FILES / "requirements.txt", uncompiled: str = _UNCOMPILED) -> Path:
-    """The Python environment of a role's lock, LiteLLM's unless another is named, in this user's cache; made once.
-
-    uncompiled: a pattern of files that aren't compiled, since nothing imports them.
-    """
+def environment(role: str = "litellm", lock: str = "requirements.txt") -> Path:
+    """The Python environment of one of a role's locks, LiteLLM's unless another is named, in this user's cache; made once."""
+    folder = ROOT / "playbooks/roles" / role
+    locked = folder / "files" / lock
     cache = Path("~/.cache/slipway").expanduser()
     cache.mkdir(parents=True, exist_ok=True)
-    home = cache / f"{name}-{hashlib.sha256(lock.read_bytes()).hexdigest()[:12]}"
-    with (cache / f"{name}.lock").open("w") as one_at_a_time:
+    home = cache / f"{role}-{hashlib.sha256(locked.read_bytes()).hexdigest()[:12]}"
+    with (cache / f"{role}.lock").open("w") as one_at_a_time:
         fcntl.flock(one_at_a_time, fcntl.LOCK_EX)
         if not (home / "ready").exists():
             uv = shutil.which("uv") or next(str(path) for path in sorted(cache.glob("uv-*/bin/uv")))
             subprocess.run([uv, "venv", "-q", "--clear", "--python", sys.executable, home], check=True)
-            sync = [uv, "pip", "sync", "-q", "--require-hashes", "--python", home / "bin/python", lock]
+            sync = [uv, "pip", "sync", "-q", "--require-hashes", "--python", home / "bin/python", locked]
             subprocess.run(sync, check=True)
             # As the role does: else every start compiles thousands of files.
+            uncompiled = yaml.safe_load((folder / "tasks/main.yml").read_text())[0]["vars"]["program_uncompiled"]
             compiling = [sys.executable, "-I", "-S", "-m", "compileall", "-q", "-q", "-j", "0", "-x", uncompiled]
             subprocess.run([*compiling, home / "lib"], check=False)
             (home / "ready").touch()
