@@ -14,7 +14,7 @@ LABS := tests/integration/test_lab.py tests/integration/test_lab_network.py
 LONGEST := tests/e2e/test_roles.py tests/e2e/test_3_models.py
 E2E := -v --durations=25 -n 2 --dist loadfile --no-loadscope-reorder $(LONGEST) $(filter-out $(LONGEST),$(wildcard tests/e2e/test_*.py))
 
-.PHONY: help setup setup-test up down preview chat test unit integration e2e lint format docs bench role lock clean
+.PHONY: help setup setup-test up down preview chat test unit integration e2e e2e-rare lint format docs bench role lock clean
 
 help: ## This list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -51,7 +51,10 @@ integration: setup-test ## Tests with the real engine, without hosts
 	@pytest tests/integration
 
 e2e: setup-test ## End-to-end tests on lab hosts
-	@pytest $(E2E)
+	@pytest -m "not rare" $(E2E)
+
+e2e-rare: setup-test ## Those of them that take long and seldom break, which `make test` leaves out
+	@pytest -m rare $(E2E)
 
 lint: setup ## ruff, mypy, import-linter, ansible-lint, yamllint; warnings are errors
 	@ruff check . && ruff format --check .

@@ -219,8 +219,9 @@ def environment(request: Request, folder: Path) -> dict[str, str]:
     playbooks = Path(request.playbooks)
     config = playbooks / "ansible.cfg"
     if not config.is_file():
-        config = folder / "ansible.cfg"  # empty, so that Ansible doesn't look for one in the user's home
-        config.touch()
+        # So that Ansible doesn't look for one in the user's home; the setting is explained in Slipway's own.
+        config = folder / "ansible.cfg"
+        config.write_text("[defaults]\ninternal_poll_interval = 0.02\n")
     collections = [str(playbooks / "collections"), "~/.ansible/collections", "/usr/share/ansible/collections"]
     found = {name: str(playbooks / sub) for sub, name in _PLUGIN_FOLDERS.items() if (playbooks / sub).is_dir()}
     notes = {

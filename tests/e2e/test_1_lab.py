@@ -394,6 +394,7 @@ def engine(host: HostSpec, unit: str) -> Iterator[httpx.Client]:
         tunnel.wait()
 
 
+@pytest.mark.rare
 def test_the_engine_survives_what_its_api_documents(lab: Stack, bare_host: HostSpec) -> None:
     before = main_pids(bare_host)["tiny-llama"]
     with engine(bare_host, "tiny-llama") as api:
@@ -564,6 +565,7 @@ def test_destroy_leaves_nothing(lab: Stack, bare_host: HostSpec, bare_listing: s
     assert ssh(bare_host.address, "systemctl list-units --all --no-legend 'slipway*'").strip() == ""
 
 
+@pytest.mark.rare
 def test_machines_whose_addresses_come_with_the_up(lab: Stack, bare_host: HostSpec, bare_listing: set[str]) -> None:
     """As in a cloud: a preview says unknown where an address belongs, and the `up` goes through."""
     program, settings = lab.project / "__main__.py", lab.read()

@@ -33,12 +33,9 @@ PORT = port("tiny-llama", ())
 """Where the engines listen."""
 
 
-of_an_engine = pytest.mark.parametrize(
-    "what",
-    ["systemctl kill --kill-whom=all --signal={} slipway-tiny-llama", "pkill -{} -f 'VLLM::[E]ngineCore'"],
-    ids=["the-whole-engine", "its-core"],
-)
-"""What a signal goes to: a command that sends it."""
+WHOLE = pytest.param("systemctl kill --kill-whom=all --signal={} slipway-tiny-llama", id="the-whole-engine")
+CORE = "pkill -{} -f 'VLLM::[E]ngineCore'"
+"""What sends a signal, to the whole engine or to its core alone."""
 
 
 class CommandLineWatch:
@@ -262,7 +259,7 @@ def test_no_request_fails_while_an_engine_is_killed(
     assert ssh(victim, "systemctl show -p MainPID --value slipway-tiny-llama") != pid
 
 
-@of_an_engine
+@pytest.mark.parametrize("what", [WHOLE, pytest.param(CORE, id="its-core")])
 def test_requests_that_wait_for_an_engine_when_it_is_killed_are_answered_by_the_other(
     pair: Stack,
     workspace: Workspace,
@@ -298,7 +295,7 @@ def test_requests_that_wait_for_an_engine_when_it_is_killed_are_answered_by_the_
     assert all(texts)
 
 
-@of_an_engine
+@pytest.mark.parametrize("what", [WHOLE, pytest.param(CORE, id="its-core", marks=pytest.mark.rare)])
 def test_nothing_is_lost_while_an_engine_hangs(
     pair: Stack,
     workspace: Workspace,

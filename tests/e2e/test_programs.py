@@ -19,6 +19,9 @@ from tools.lab import HostSpec, Lab
 from tools.lab.model import make_tiny_gguf
 from tools.ollama.build import ensure
 
+# Stack lab-models has both programs, too; here is what it doesn't do with them.
+pytestmark = pytest.mark.rare
+
 SPEC = HostSpec("e2e-programs", "10.213.77.190")
 FILES = ROLES / "llama_cpp" / "files"
 LLAMA_CPP = {
