@@ -14,10 +14,12 @@ import httpx
 import openai
 import pytest
 
+from slipway.paths import MODELS
 from tests.e2e.conftest import Workspace, client, hosts_of, write_ca
 from tests.e2e.load import load
 from tests.e2e.stack import Stack, ssh, wait_for
 from tools.lab import HostSpec, Lab
+from tools.lab.model import make_tiny_gguf
 
 HOSTS = (HostSpec("e2e-41", "10.213.77.141"), HostSpec("e2e-42", "10.213.77.142"))
 ADDRESS = "10.213.77.140"
@@ -67,6 +69,7 @@ def fronts(workspace: Workspace) -> Iterator[Fronts]:
     lab.down(names)
     try:
         lab.up(list(HOSTS), print)
+        make_tiny_gguf(MODELS / "tiny-llama.gguf")
         stack = workspace.stack("lab-fronts")
         settings = stack.read()
         settings["pools"]["lab"]["hosts"] = hosts_of(HOSTS)

@@ -1,6 +1,7 @@
 """The files that settings name, stack files, the schema and the reference."""
 
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,19 @@ def test_present_files_pass(tmp_path: Path, source: dict[str, str]) -> None:
         ("models.m", {"source": {**source, "path": str(tmp_path / source["path"])}, "engine": engine}),
     )
     check_files(parse(document, "s"), "s")
+
+
+def test_no_stack_is_committed_with_the_salt_of_somebodys_passphrase(root: Path) -> None:
+    """An `up` writes it into the file; with it, nobody with another passphrase can use the stack."""
+    found = subprocess.run(
+        ["git", "grep", "--name-only", "^encryptionsalt:", "HEAD", "--", "stacks"],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    # 1 says that nothing was found; 128 that git could not look.
+    assert (found.stdout, found.returncode) == ("", 1), found.stderr
 
 
 def test_unknown_stack_names_the_known_ones(root: Path) -> None:
