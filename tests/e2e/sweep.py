@@ -446,7 +446,7 @@ VALUES: dict[str, tuple[Any, ...]] = {
     "number": (0, 1, -1, 0.5, 1e308, -1e308, 1e-300),
     "boolean": (True, False),
     "string": ("", "x", "\x00", "x" * 5000, "../../etc/passwd"),
-    "array": ([], [None], ["x"], [0], [-1], [[]], [{}], ["x"] * 300),
+    "array": ([], [None], ["x"], [0], [-1], [2**64], [[]], [{}], ["x"] * 300),
     "object": ({}, {"x": 1}, {"": None}, {"x": {"x": {"x": {}}}}),
     "null": (None,),
 }

@@ -402,6 +402,9 @@ def test_the_engine_survives_what_its_api_documents(lab: Stack, bare_host: HostS
         assert len(cases) > 1000
         # By its own metrics: asking systemd each time would take a quarter of an hour.
         found = sweep(api, "tiny-llama", lambda: started(api), cases, PLAIN["chat"])
+        # Slots and queue: none of all those requests keeps a place.
+        body = {"model": "tiny-llama", "prompt": "x", "max_tokens": 1, "n": 80}
+        assert api.post("/v1/completions", json=body, timeout=60).status_code == 200
     assert main_pids(bare_host)["tiny-llama"] == before
     assert found == []
 

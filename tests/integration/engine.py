@@ -49,8 +49,8 @@ class Engine:
         settings = read_public("lab", ROOT)
         (instance,) = (each for each in resolve(settings, catalog_of(settings), "lab").instances)
         launch, self.port = instance.launch, free_port()
-        (self.folder / "startup").mkdir(parents=True)
         for place, file in launch.files.items():
+            (self.folder / place).parent.mkdir(parents=True, exist_ok=True)
             (self.folder / place).write_text(str(file.content))
         flags: dict[str, Any] = dict(instance.served.adapter.flags(instance.served))
         flags |= {"model": str(self.model), "host": "127.0.0.1", "port": self.port}

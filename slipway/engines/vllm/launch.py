@@ -91,6 +91,13 @@ _CPU_ENVIRONMENT = {
 NO_DOMAIN = "none/data-urls-only"
 """Allows no host, since none can have such a name; an empty list would allow all. Whoever gives an address is told it."""
 
+_STARTUP = (
+    "sitecustomize.py",
+    "slipway_vllm.py",
+    *("slipway_vllm-1.dist-info/METADATA", "slipway_vllm-1.dist-info/entry_points.txt"),
+)
+"""Files of role vllm that lie in each instance's folder, for all its Python processes to find."""
+
 _PLACED = "mbind migrate_pages move_pages sched_setaffinity sched_setscheduler set_mempolicy setpriority"
 """Threads and memory are placed on cores and NUMA nodes; the message queue sets its threads' priorities or aborts."""
 
@@ -192,7 +199,7 @@ class Vllm:
             "shutdown-timeout": served.drain_s,
         }
         environment = _ENVIRONMENT | ({} if served.on_gpus else _CPU_ENVIRONMENT)
-        # Every Python process of the engine begins with what role vllm keeps for it.
+        # Every Python process of the engine begins with what role vllm keeps for it, and finds its plugin.
         environment["PYTHONPATH"] = f"/etc/slipway/{instance.name}/startup"
         # Compiled kernels outlive a restart, which a private /tmp does not.
         environment["TORCHINDUCTOR_CACHE_DIR"] = f"/var/lib/slipway/{instance.name}/.cache/inductor"
@@ -213,7 +220,7 @@ class Vllm:
             ),
             environment=environment | served.settings.engine.environment,
             secrets={} if served.engine_key is None else {"VLLM_API_KEY": served.engine_key},
-            files={"startup/sitecustomize.py": File(content=role_file("vllm", "sitecustomize.py"))},
+            files={f"startup/{name}": File(content=role_file("vllm", name)) for name in _STARTUP},
             probe=Probe(path="/health")
             if probe is None
             else Probe(path=probe[0], body={"model": served.name, **probe[1]}),
