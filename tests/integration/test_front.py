@@ -284,6 +284,8 @@ def test_who_brings_no_key_is_refused_before_the_body_is_sent(front: Front, expe
         (b'{"model":"tiny","stream":true,"stream_options":[1,}', "invalid_json"),
         (b'{"model":"tiny","stream":true,"stream_options":1}', "invalid_type"),
         (b'{"model":"tiny","n":100000}', "invalid_value"),
+        (b'{"model":"tiny","structured_outputs":"x"}', "invalid_type"),
+        (b'{"model":"tiny","response_format":["json"]}', "invalid_type"),
         (b'{"model":"tiny","base_url":"http://x"}', "unknown_parameter"),
         (b'{"model":"tiny","api_base":"http://x"}', "unknown_parameter"),
         (b'{"model":"tiny","timeout":1}', "unknown_parameter"),
@@ -591,6 +593,31 @@ def test_a_stream_that_fails_before_its_first_event_is_begun_elsewhere(
     assert bad.asked
     assert good.asked
     assert not other.asked
+
+
+@pytest.mark.parametrize("mode", ["500", "error"])
+@pytest.mark.parametrize(
+    ("asked", "status", "code"),
+    [
+        ({"structured_outputs": {"regex": "\\ud800"}}, 400, "invalid_structured_output"),
+        ({"response_format": {"type": "json_schema"}}, 400, "invalid_structured_output"),
+        ({"response_format": None}, 502, "backend_failed"),
+        ({}, 502, "backend_failed"),
+    ],
+)
+def test_what_no_engine_can_work_by_is_the_callers_mistake(  # noqa: PLR0917 -- a table
+    front: Front, make: Callable[..., Double], mode: str, asked: dict[str, Any], status: int, code: str
+) -> None:
+    first, second = make("first", mode=mode), make("second", mode=mode)
+    models = {"tiny": model(backend("tiny", first.url, native=ALL), backend("tiny", second.url, native=ALL))}
+    front.serve(models=models)
+    body = {"model": "tiny", "messages": [{"role": "user", "content": "x"}], "stream": mode == "error", **asked}
+    response = front.ask("/v1/chat/completions", **body)
+    assert (response.status_code, error(response)["code"]) == (status, code)
+    assert (len(first.asked), len(second.asked)) == (1, 1)
+    # One engine that fails by itself is another matter.
+    second.mode = "well"
+    assert front.ask("/v1/chat/completions", **body).is_success
 
 
 def test_a_request_that_takes_its_engine_down_is_not_given_another(front: Front, make: Callable[..., Double]) -> None:

@@ -61,6 +61,12 @@ local function full(name)
         {headers = {["Retry-After"] = "1"}})
 end
 
+-- Engines fail at a schema, regular expression or grammar that they can't work by, and don't say so.
+local function unworkable()
+    return refusal(400, "invalid_structured_output",
+        "The model's engine can't work by the 'response_format' or 'structured_outputs' of the request.")
+end
+
 -- A request is about to be sent to a backend; false where that has as many as it may have, and refuses none by itself.
 local function enter(ctx, backend)
     if backend.most then
@@ -86,7 +92,8 @@ function M.leave(ctx)
 end
 
 -- Ask one peer. Returns "answered", or a verdict and what to tell the caller if nobody else answers: "wrong" (nobody will
--- take it), "unreached", "lost" (it may have died of it), "left" (it fell silent), "failed" or "full".
+-- take it), "unreached", "lost" (it may have died of it), "left" (it fell silent), "failed", "erred" (by itself or by the
+-- request: it does not say) or "full".
 local function try(request, peer, name, backend)
     local ctx = request.ctx
     local headers = passed_headers(request)
@@ -154,7 +161,7 @@ local function try(request, peer, name, backend)
             return "failed", refusal(504, "backend_timeout", "The backend of the model '" .. name
                 .. "' took too long. Try again later.")
         elseif found.status >= 500 then
-            return "failed", refusal(502, "backend_failed", "The backend of the model '" .. name
+            return "erred", refusal(502, "backend_failed", "The backend of the model '" .. name
                 .. "' failed. Try again later.")
         elseif answer.status == 401 or answer.status == 403 or answer.status == 404 then
             return "failed", refusal(502, answer.status == 404 and "backend_without" or "backend_refused",
@@ -209,7 +216,7 @@ local function try(request, peer, name, backend)
             found.status = wrong:find('"invalid_request_error"', 1, true) and 400 or 502
             return "wrong", found
         elseif found.status == 500 then
-            return "failed", refusal(502, "backend_failed", "The backend of the model '" .. name
+            return "erred", refusal(502, "backend_failed", "The backend of the model '" .. name
                 .. "' failed. Try again later.")
         end
         return "wrong", found
@@ -234,7 +241,7 @@ function M.answer(request, steps)
                 {headers = {["Retry-After"] = "2"}})
         else
             ctx.tried, ctx.backends = {}, step.backends
-            local reached = 0
+            local reached, erred = 0, nil
             while reached < 2 do
                 local chosen = balance.choose(step.backends, ctx.tried)
                 if not chosen then
@@ -250,6 +257,9 @@ function M.answer(request, steps)
                     verdict, found = "full", full(step.model)
                 end
                 if verdict == "answered" then
+                    if erred then
+                        balance.failed(erred)
+                    end
                     return nil
                 elseif verdict == "wrong" then
                     return found
@@ -260,6 +270,11 @@ function M.answer(request, steps)
                 end
                 if verdict == "unreached" then
                     balance.set(chosen.id, "gone")
+                elseif verdict == "erred" then
+                    -- A backend that another one shows to be at fault is left alone for a while; a request that is at fault
+                    -- itself takes none away from others.
+                    erred = chosen.id
+                    told = request.structured and unworkable() or found
                 elseif verdict ~= "full" and verdict ~= "left" then
                     balance.failed(chosen.id)
                 end

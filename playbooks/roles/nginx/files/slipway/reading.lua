@@ -13,6 +13,7 @@ local M = {}
 local refusal = errors.refusal
 local MAX_CHOICES = 128
 local WRONG_KEY_WAIT_S = 0.1
+local OBJECTS = {"response_format", "structured_outputs"}
 local MOST_TOKENS, CHOICES = {"max_completion_tokens", "max_tokens", "max_output_tokens"}, {"n", "best_of"}
 
 -- What is found out before the body is there: the path, and whose the key is. Fills `request`; returns a refusal or nil.
@@ -95,6 +96,15 @@ function M.read(request, routes)
         return refusal(400, "invalid_type", "The field 'stream' is neither true nor false.", {param = "stream"})
     end
     request.stream = stream == true
+    for _, name in ipairs(OBJECTS) do
+        local range = fields[name]
+        local first = range and raw:sub(range[1], range[1])
+        if first == "{" then
+            request.structured = true
+        elseif first and first ~= "n" then
+            return refusal(400, "invalid_type", "The field '" .. name .. "' is no object.", {param = name})
+        end
+    end
     for _, name in ipairs(MOST_TOKENS) do
         request.max_tokens = request.max_tokens or whole_number(body.value(raw, fields, name))
     end
