@@ -9,6 +9,7 @@ import socket
 import ssl
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -692,17 +693,24 @@ def test_a_silent_engine_is_left_for_another_and_comes_back(front: Front, make: 
     front.serve(models=models)
     assert front.chat("tiny").is_success
     assert len(silent.asked) == 1
+    state = lambda: front.state()["backends"][f"tiny@{silent.port}"]["state"]  # noqa: E731
     silent.mode = "silent"
     began = time.monotonic()
     with ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(lambda _: front.chat("tiny"), range(8)))
+        asked = [pool.submit(front.chat, "tiny") for _ in range(8)]
+        until(lambda: state() == "silent")
+        found_s = time.monotonic() - began
+        answers = [each.result() for each in asked]
+    over_s = time.monotonic() - began
+    print(f"a silent engine was left after {found_s:.1f} s; the requests that waited had answers after {over_s:.1f} s")
     assert [answer.status_code for answer in answers] == [200] * 8
-    assert time.monotonic() - began < 15
-    assert front.state()["backends"][f"tiny@{silent.port}"]["state"] == "silent"
+    # docs/gateway.md says three seconds; the rest is for a busy machine.
+    assert found_s < 6
+    assert over_s < 8
     before = silent.probed
     silent.mode = "well"
     silent.left.set()
-    until(lambda: front.state()["backends"][f"tiny@{silent.port}"]["state"] == "well")
+    until(lambda: state() == "well")
     # It has proved itself.
     assert silent.probed > before
     seen = len(silent.asked)
@@ -745,17 +753,47 @@ def test_an_engine_that_hangs_is_told_from_one_that_is_full(front: Front, make: 
         assert state() == "well"
         assert not waiting.done()
         bad.mode = "hang"
+        began = time.monotonic()
         # New requests go elsewhere at once when it is noticed; the one that waits for it leaves a little later.
         until(lambda: state() == "slow")
+        slow_s = time.monotonic() - began
         asked = len(bad.asked)
         assert front.chat("tiny").is_success
         assert len(bad.asked) == asked
         assert waiting.result(timeout=30).is_success
+    over_s = time.monotonic() - began
+    print(
+        f"an engine whose core hung got nothing new after {slow_s:.1f} s; what waited had an answer after {over_s:.1f} s"
+    )
+    # docs/gateway.md says three seconds and ten; the rest is for a busy machine.
+    assert slow_s < 8
+    assert over_s < 20
     assert state() == "silent"
     assert [each.body["model"] for each in good.asked] == ["tiny-inside", "tiny-inside"]
     bad.mode = "well"
     bad.left.set()
     until(lambda: state() == "well")
+
+
+def test_an_idle_engine_that_hangs_is_found_by_the_next_request(front: Front, make: Callable[..., Double]) -> None:
+    """To have idle engines generate would cost what nobody asked for."""
+    bad, good = make("bad"), make("good")
+    models = {
+        "tiny": model(
+            backend("tiny", bad.url, native=ALL, weight=1, group="a"),
+            backend("tiny", good.url, native=ALL, weight=0, group="b"),
+        )
+    }
+    state = lambda: front.state()["backends"][f"tiny@{bad.port}"]["state"]  # noqa: E731
+    front.serve(models=models)
+    bad.mode = "hang"
+    time.sleep(4)
+    assert (state(), bad.probed) == ("well", 0)
+    began = time.monotonic()
+    assert front.chat("tiny").is_success
+    print(f"the first request to an idle engine that hung had another's answer after {time.monotonic() - began:.1f} s")
+    assert (state(), len(bad.asked), len(good.asked)) == ("silent", 1, 1)
+    bad.left.set()
 
 
 def test_a_dead_engine_is_seen_and_comes_back(front: Front, engine: Double) -> None:
@@ -1119,6 +1157,8 @@ def test_reloads_lose_nothing(front: Front, engine: Double) -> None:
         over.set()
         for one in loads:
             one.result()
+    again = Counter(fault for fault in faults if fault.startswith("again"))
+    print(f"of {count[0]} requests during 20 reloads {again.total()} were sent again: {dict(again)}")
     assert count[0] > 50
     assert [fault for fault in faults if not fault.startswith("again")] == []
 

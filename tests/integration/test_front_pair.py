@@ -313,33 +313,40 @@ def test_a_minute_without_the_counters_is_shared_out(pair: Pair) -> None:
 def test_limits_hold_while_the_counters_are_killed_and_started_again(pair: Pair) -> None:
     teams = [team(f"team-{number}", requests_per_minute=100) for number in range(8)]
     pair.serve(*teams)
-    passed: Counter[int] = Counter()
+    passed: list[tuple[int, float]] = []
     early(50)
     began = int(time.time() / 60)
 
-    def client(number: int) -> list[tuple[int, int]]:
+    def client(number: int) -> list[tuple[int, int, float]]:
         found = []
         for turn in range(30):
-            found.append((number % 8, pair.ask(turn, f"team-{number % 8}").status_code))
+            status = pair.ask(turn, f"team-{number % 8}").status_code
+            found.append((number % 8, status, time.time()))
             time.sleep(0.05)
         return found
 
     with ThreadPoolExecutor(40) as pool:
         clients = [pool.submit(client, number) for number in range(40)]
         until(lambda: sum(len(front.usage) for front in pair.fronts) > 250)
+        killed = time.time()
         pair.counters.kill()
         until(lambda: sum(len(front.usage) for front in pair.fronts) > 1100)
         pair.counters.start()
         for one in clients:
-            for name, status in one.result():
+            for name, status, at in one.result():
                 assert status in {200, 429}
-                passed[name] += status == 200
+                if status == 200:
+                    passed.append((name, at))
     assert int(time.time() / 60) == began, "took longer than a minute: nothing can be said"
-    assert sorted(passed) == list(range(8))
-    # What was on its way to the counters as they were killed is known to neither front; and as long as only one front has
-    # found out that they do not answer, or waits too long for them on a busy machine, the other leaves it no share. Were there
-    # no shares, each team would have had all of its 140 by then.
-    assert all(90 <= count <= 120 for count in passed.values()), passed
+    counts = Counter(name for name, _ in passed)
+    # What the other front admitted in the half second before is what a front may not have seen; a busy machine's is longer.
+    unseen = Counter(name for name, at in passed if abs(at - killed) < 1)
+    print(f"of 100 requests of each of 8 teams, which asked for 150, passed {sorted(counts.values())}")
+    assert sorted(counts) == list(range(8))
+    # Of what a front has not seen it gives out half once more. Were there no shares, each team would have had all of its 140 by
+    # the time that the counters are back.
+    most = {name: 100 + unseen[name] // 2 + 1 for name in counts}
+    assert all(90 <= count <= min(most[name], 115) for name, count in counts.items()), (counts, most)
     pair.are("well")
 
 
