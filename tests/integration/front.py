@@ -150,9 +150,9 @@ class Front:
 
     @property
     def usage(self) -> list[dict[str, Any]]:
-        """The records so far; one is written just after the answer's end."""
-        files = sorted((self.folder / "state/usage").glob("*.jsonl"))
-        return [json.loads(line) for file in files for line in file.read_text().splitlines()]
+        """The records so far; one is written just after the answer's end. Of one that is being written nothing counts."""
+        texts = [file.read_text() for file in sorted((self.folder / "state/usage").glob("*.jsonl"))]
+        return [json.loads(line) for text in texts for line in text[: text.rfind("\n") + 1].splitlines()]
 
     def used(self, count: int, timeout_s: float = 10) -> list[dict[str, Any]]:
         """The records, once there are so many."""

@@ -104,7 +104,7 @@ def test_a_model_that_does_not_fit_is_refused(poc: Stack) -> None:
 def test_up_refuses_it_as_well(poc: Stack) -> None:
     with Edited(poc, *LLAMA_70B):
         output = poc.refused()
-    assert HEAD in output
+    assert HEAD in output, output
     resources = json.loads(poc.exported_state())["deployment"].get("resources", [])
     # The engine's own provider is what tells of the state.
     assert {resource["type"] for resource in resources} <= {"pulumi:pulumi:Stack", "pulumi:providers:pulumi"}
