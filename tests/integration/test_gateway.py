@@ -676,6 +676,16 @@ def test_litellms_streams_are_such_as_openais(served: Gateway) -> None:
     assert len({chunk["id"] for chunk in chunks}) == 1
 
 
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/completions", "/v1/messages"])
+def test_a_stream_that_says_the_same_again_and_again_comes_whole(served: Gateway, provider: Double, path: str) -> None:
+    """A table's empty cells, a row of zeros: LiteLLM by itself ends what says the same a hundred times."""
+    provider.words = ("same ",) * 150
+    response = served.ask(path, model="cloud", stream=True, **ASKING[path])
+    assert response.status_code == 200, response.text
+    assert response.text.count("same ") == 150, response.text[-1000:]
+    assert "error" not in response.text
+
+
 def test_a_stream_tells_its_usage_to_who_asks(served: Gateway) -> None:
     response = served.chat("tiny", stream=True, stream_options={"include_usage": True})
     assert '"total_tokens": 9' in response.text
