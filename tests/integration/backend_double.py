@@ -48,11 +48,10 @@ class Double:
 
     Attributes:
         name: what the answers name as their model.
-        mode: how it answers: "well"; "die" (closes at once); "headers" (sends the head of a stream, then closes);
-            "empty" (a stream of no events);
-            "middle" (closes after two events); "error" (a stream whose first event is an error); "hang" (no
-            answer); "full" (no answer, while its metrics tell of work for others); "silent" (no answer, and no word
-            about its health either); or a status.
+        mode: how it answers: "well"; "die" (closes at once); "fall" (is killed by the request); "headers" (sends the
+            head of a stream, then closes); "empty" (a stream of no events); "middle" (closes after two events); "error"
+            (a stream whose first event is an error); "hang" (no answer); "full" (no answer, while its metrics tell of
+            work for others); "silent" (no answer, and no word about its health either); or a status.
         pace_s: time between two events of a stream.
         words: what it answers; a stream says one after the other. A chat's may have whole deltas among them.
         go_on: while it is not set, a stream waits after its first event.
@@ -165,7 +164,9 @@ class _Handler(BaseHTTPRequestHandler):
         mode = self.double.mode
         if mode in {"hang", "full", "silent"}:
             self.double.left.wait(60)
-        if mode in {"die", "hang", "full", "silent"}:
+        if mode == "fall":
+            self.double.kill()
+        if mode in {"die", "fall", "hang", "full", "silent"}:
             self.close_connection = True
             return
         if mode.isdigit():

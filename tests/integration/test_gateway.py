@@ -4,7 +4,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -490,15 +490,72 @@ def test_a_stream_that_fails_before_its_first_event_is_begun_elsewhere(
     gateway: Gateway, make: Callable[..., Double], mode: str, native: tuple[str, ...], path: str
 ) -> None:
     bad, good = make("bad", mode=mode), make("good")
-    models = [
-        deployment("tiny", bad.url, native=native, weight=100),
-        deployment("tiny", good.url, native=native, weight=0),
-    ]
-    gateway.use(routes=gateway.routes(models))
-    response = gateway.ask(path, model="tiny", stream=True, **ASKING[path])
-    assert response.status_code == 200, response.text
-    assert all(word in response.text for word in WORDS), response.text
+    gateway.use(routes=gateway.routes(_first_and_spare(bad, good, native)))
+    with ThreadPoolExecutor() as pool:
+        # Another request is there, so none is known to be the one that took the engine down.
+        held = _held(pool, gateway, bad) if mode in {"die", "headers"} else None
+        bad.mode = mode
+        response = gateway.ask(path, model="tiny", stream=True, **ASKING[path])
+        bad.go_on.set()
+        assert response.status_code == 200, response.text
+        assert all(word in response.text for word in WORDS), response.text
+        assert held is None or words(held.result()) == TEXT
     assert bad.asked
+    assert good.asked
+
+
+def _first_and_spare(first: Double, spare: Double, native: tuple[str, ...]) -> list[dict[str, Any]]:
+    return [
+        deployment("tiny", first.url, native=native, weight=100),
+        deployment("tiny", spare.url, native=native, weight=0),
+    ]
+
+
+def _held(pool: ThreadPoolExecutor, gateway: Gateway, engine: Double) -> Future[httpx.Response]:
+    """A stream that waits on the engine, which is to go on."""
+    engine.mode = "well"
+    engine.go_on.clear()
+    held = pool.submit(gateway.chat, "tiny", stream=True)
+    until(lambda: bool(engine.asked))
+    return held
+
+
+@pytest.mark.parametrize("way", [("die", False), ("die", True), ("headers", True), ("fall", True)], ids=str)
+@pytest.mark.parametrize("native", [ALL, ()])
+@pytest.mark.parametrize("path", ASKING)
+def test_a_request_that_takes_its_engine_down_is_not_given_another(
+    gateway: Gateway, make: Callable[..., Double], way: tuple[str, bool], native: tuple[str, ...], path: str
+) -> None:
+    mode, stream = way
+    bad, good = make("bad"), make("good")
+    gateway.use(routes=gateway.routes(_first_and_spare(bad, good, native)))
+    # Its connection is kept, and may just be closed when the next request comes on it: that is to be told apart.
+    assert gateway.ask(path, model="tiny", **ASKING[path]).is_success
+    bad.mode = mode
+    response = gateway.ask(path, model="tiny", stream=stream, **ASKING[path])
+    assert response.status_code == 503, response.text
+    said = "No backend of the model 'tiny' gives an answer. Try again later."
+    if path == "/v1/messages":
+        assert response.json()["error"] == {"type": "api_error", "message": said}
+    else:
+        assert (error(response)["code"], error(response)["message"]) == ("backend_unavailable", said)
+    assert response.headers["retry-after"] == "1"
+    assert not good.asked
+    # The next one is answered: the engine is left alone for a while.
+    assert gateway.chat("tiny").is_success
+    assert good.asked
+
+
+@pytest.mark.parametrize("native", [ALL, ()])
+def test_an_engine_that_has_just_answered_others_is_not_lost_by_the_one_request_on_it(
+    gateway: Gateway, make: Callable[..., Double], native: tuple[str, ...]
+) -> None:
+    """It was killed; that nobody else was on it at that moment tells nothing."""
+    bad, good = make("bad"), make("good")
+    gateway.use(routes=gateway.routes(_first_and_spare(bad, good, native)))
+    assert gateway.chat("tiny", "narrow").is_success
+    bad.mode = "die"
+    assert gateway.chat("tiny").is_success
     assert good.asked
 
 
