@@ -266,6 +266,8 @@ def test_a_backend_that_litellm_refuses_is_told_and_not_asked() -> None:
 
 # What errors say
 
+QUOTED = b'{"error": {"message": "m"}}'
+
 
 @pytest.mark.parametrize(
     ("body", "message", "kind", "code"),
@@ -279,6 +281,28 @@ def test_a_backend_that_litellm_refuses_is_told_and_not_asked() -> None:
         (b'{"detail": [{"loc": ["body"]}]}', '[{"loc": ["body"]}]', "invalid_request_error", None),
         (b"<html>", "The backend refused the request and did not say why.", "invalid_request_error", None),
         (b'{"error": {"message": "m Received Model Group=x"}}', "m", "invalid_request_error", None),
+        (b'{"error": {"message": "ValueError: m - n"}}', "ValueError: m - n", "invalid_request_error", None),
+        (
+            b'{"error": {"message": "litellm.BadRequestError: AzureException BadRequestError - m. n", "code": "400"}}',
+            "m. n",
+            "invalid_request_error",
+            None,
+        ),
+        (
+            b'{"error": {"message": "litellm.BadRequestError: litellm.ContextWindowExceededError: '
+            b"litellm.BadRequestError: ContextWindowExceededError: Hosted_vllmException - Error code: 400 - "
+            b"{'error': {'message': 'm', 'type': 't', 'param': None, 'code': 'c'}}\", \"type\": null}}",
+            "m",
+            "t",
+            "c",
+        ),
+        (
+            json.dumps({"error": {"message": f"litellm.BadRequestError: VertexAIException - {QUOTED!r}"}}).encode(),
+            "m",
+            "invalid_request_error",
+            None,
+        ),
+        (b'{"error": {"message": "litellm.X: YException - {m"}}', "{m", "invalid_request_error", None),
         (
             b'{"error": {"message": "m\\n\\nLiteLLM: model group x", "type": "None"}}',
             "m",

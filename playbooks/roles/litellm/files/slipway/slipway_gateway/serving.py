@@ -199,6 +199,8 @@ class Serving:
         first = await _first_events(chunks)
         if (error := error_in_event(first)) is not None:
             return judged(chosen, status_of(error), json.dumps(error).encode(), reply)
+        if not chosen.passes(call.family):
+            chunks = _in_our_words(chunks)
         filtered = FilteredStream(call.filters) if call.filters else None
         await caller.begin(reply.status, {**_named(reply, chosen), "cache-control": "no-cache"})
         try:
@@ -243,6 +245,18 @@ def _named(reply: Reply, chosen: Deployment) -> dict[str, str]:
 async def _all(first: bytes, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     yield first
     async for chunk in chunks:
+        yield chunk
+
+
+async def _in_our_words(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The rest of a stream of LiteLLM's; what it says of an error has words of its own, and addresses at times.
+
+    Raises:
+        Lost: it says that there was one.
+    """
+    async for chunk in chunks:
+        if error_in_event(chunk) is not None:
+            raise Lost("LiteLLM tells of an error")
         yield chunk
 
 
