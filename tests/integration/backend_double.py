@@ -6,6 +6,7 @@ It answers with fixed words, notes what it was asked, and knows whether a caller
 import contextlib
 import json
 import os
+import select
 import socket
 import struct
 import threading
@@ -48,11 +49,13 @@ class Double:
 
     Attributes:
         name: what the answers name as their model.
-        mode: how it answers: "well"; "die" (closes at once); "headers" (sends the head of a stream, then closes);
-            "empty" (a stream of no events);
-            "middle" (closes after two events); "error" (a stream whose first event is an error); "hang" (no
-            answer); "full" (no answer, while its metrics tell of work for others); "silent" (no answer, and no word
-            about its health either); or a status.
+        mode: how it answers: "well"; "die" (closes at once); "fall" (is killed by the request); "headers" (sends the
+            head of a stream, then closes); "empty" (a stream of no events); "middle" (closes after two events); "error"
+            (a stream whose first event is an error); "hang" (no answer); "think" (none before the caller has left);
+            "full" (no answer, while its metrics tell of work for others); "silent" (no answer, and no word about its
+            health either); or a status.
+        said: what it says beside a status.
+        fingerprint: what chats and completions say of its release, beside the answer; nothing by default.
         pace_s: time between two events of a stream.
         words: what it answers; a stream says one after the other. A chat's may have whole deltas among them.
         go_on: while it is not set, a stream waits after its first event.
@@ -65,6 +68,8 @@ class Double:
 
     name: str
     mode: str = "well"
+    said: str = ""
+    fingerprint: str | None = None
     pace_s: float = 0.0
     words: tuple[Any, ...] = WORDS
     go_on: threading.Event = field(default_factory=_set)
@@ -165,12 +170,29 @@ class _Handler(BaseHTTPRequestHandler):
         mode = self.double.mode
         if mode in {"hang", "full", "silent"}:
             self.double.left.wait(60)
-        if mode in {"die", "hang", "full", "silent"}:
+        if mode == "think":
+            # A caller that waits for a whole answer sends nothing more, so what can be read is its leaving.
+            select.select([self.request], [], [], 60)
+            self.close_connection = True
+            if self.request.recv(1, socket.MSG_PEEK) == b"":
+                self.double.left.set()
+            return
+        if mode == "fall":
+            self.double.kill()
+        if mode in {"die", "fall", "hang", "full", "silent"}:
             self.close_connection = True
             return
-        if mode.isdigit():
+        if mode.isdigit() and not self.path.endswith("/token"):
             self._json(
-                {"error": {"message": f"told to say {mode}", "type": "t", "param": None, "code": None}}, int(mode)
+                {
+                    "error": {
+                        "message": self.double.said or f"told to say {mode}",
+                        "type": "t",
+                        "param": None,
+                        "code": None,
+                    }
+                },
+                int(mode),
             )
             return
         body = json.loads(raw) if "json" in self.headers.get("content-type", "") else {}
@@ -181,7 +203,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._stream(body)
         else:
             found = _whole(self.path, body, self.double.name, self.double.words)
-            self._json(found or {"detail": "Not Found"}, 200 if found else 404)
+            self._json(self._with_fingerprint(found) or {"detail": "Not Found"}, 200 if found else 404)
 
     def _json(self, data: Any, status: int) -> None:
         self._send(json.dumps(data).encode(), "application/json", status)
@@ -213,12 +235,17 @@ class _Handler(BaseHTTPRequestHandler):
                 self.close_connection = True
                 return
             kind = f"event: {event['type']}\n" if "type" in event else ""
-            self._chunk(f"{kind}data: {json.dumps(event)}\n\n")
+            self._chunk(f"{kind}data: {json.dumps(self._with_fingerprint(event))}\n\n")
             self.double.go_on.wait(60)
             time.sleep(self.double.pace_s)
         if "messages" not in self.path and "responses" not in self.path:
             self._chunk("data: [DONE]\n\n")
         self._chunk("")
+
+    def _with_fingerprint(self, data: dict[str, Any] | None) -> dict[str, Any] | None:
+        if data and "choices" in data and self.double.fingerprint:
+            return data | {"system_fingerprint": self.double.fingerprint}
+        return data
 
     def _chunk(self, text: str) -> None:
         self.wfile.write(f"{len(text):x}\r\n{text}\r\n".encode())

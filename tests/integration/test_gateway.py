@@ -4,7 +4,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -259,6 +259,18 @@ def test_a_provider_is_asked_by_litellm(served: Gateway, provider: Double, path:
         assert TEXT in response.text
 
 
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("prompt", [[1, 2, 3], [[1, 2], [3]]])
+def test_token_ids_reach_a_provider_as_they_are(
+    served: Gateway, provider: Double, prompt: list[Any], stream: bool
+) -> None:
+    response = served.ask("/v1/completions", model="cloud", prompt=prompt, stream=stream)
+    assert response.status_code == 200, response.text
+    assert all(word in response.text for word in WORDS)
+    (asked,) = provider.asked
+    assert asked.body["prompt"] == prompt
+
+
 @dataclass(frozen=True)
 class Kind:
     """How a kind of provider is asked, as its own documentation has it."""
@@ -277,34 +289,26 @@ AWS = {"region": "eu-central-1", "access_key_id": "AKIA"}
 GOOGLE = {"project": "p", "location": "europe-west3"}
 
 
-@pytest.mark.parametrize(
-    "case",
-    [
-        Kind("openai", OPENAI, "authorization", "Bearer sk-backend"),
-        Kind("openai_compatible", OPENAI, "authorization", "Bearer none", key=None),
-        Kind("anthropic", "/v1/messages", "x-api-key", "sk-backend"),
-        Kind("azure_openai", AZURE, "api-key", "sk-backend", options={"api_version": "2026-10-01"}),
-        Kind(
-            "bedrock",
-            "/converse",
-            "authorization",
-            "AWS4-HMAC-SHA256 Credential=AKIA/",
-            "amazon.nova-lite-v1:0",
-            options=AWS,
-        ),
-        Kind(
-            "vertex", ":generateContent", "authorization", "Bearer token-of-google", "gemini-2.5-flash", options=GOOGLE
-        ),
-    ],
-    ids=lambda case: case.kind,
-)
+KINDS = [
+    Kind("openai", OPENAI, "authorization", "Bearer sk-backend"),
+    Kind("openai_compatible", OPENAI, "authorization", "Bearer none", key=None),
+    Kind("anthropic", "/v1/messages", "x-api-key", "sk-backend"),
+    Kind("azure_openai", AZURE, "api-key", "sk-backend", options={"api_version": "2026-10-01"}),
+    Kind(
+        "bedrock",
+        "/converse",
+        "authorization",
+        "AWS4-HMAC-SHA256 Credential=AKIA/",
+        "amazon.nova-lite-v1:0",
+        options=AWS,
+    ),
+    Kind("vertex", ":generateContent", "authorization", "Bearer token-of-google", "gemini-2.5-flash", options=GOOGLE),
+]
+
+
+@pytest.mark.parametrize("case", KINDS, ids=lambda case: case.kind)
 def test_each_kind_of_provider_is_asked_in_its_own_way(gateway: Gateway, provider: Double, case: Kind) -> None:
-    root = provider.url.removesuffix("/v1")
-    url = provider.url if case.kind.startswith("openai") else root
-    secret = _service_account(f"{root}/token") if case.kind == "vertex" else case.key
-    parameters = provider_parameters(case.kind, model=case.model, url=url, key=secret, options=case.options)
-    entry = deployment("cloud", provider.url, here=False) | {"litellm": parameters}
-    gateway.use(routes=gateway.routes([entry]))
+    gateway.use(routes=gateway.routes([_entry(provider, case)]))
     response = gateway.chat("cloud")
     assert response.status_code == 200, (response.text, [asked.path for asked in provider.asked])
     assert response.json()["choices"][0]["message"]["content"] == TEXT
@@ -312,6 +316,24 @@ def test_each_kind_of_provider_is_asked_in_its_own_way(gateway: Gateway, provide
     asked = provider.asked[-1]
     assert asked.path.endswith(case.path)
     assert asked.headers[case.header].startswith(case.value)
+
+
+@pytest.mark.parametrize("case", KINDS, ids=lambda case: case.kind)
+def test_what_a_kind_of_provider_refuses_is_told_without_litellm(
+    gateway: Gateway, provider: Double, case: Kind
+) -> None:
+    gateway.use(routes=gateway.routes([_entry(provider, case)]))
+    provider.mode = "400"
+    response = gateway.chat("cloud")
+    assert (response.status_code, error(response)["message"]) == (400, "told to say 400")
+
+
+def _entry(provider: Double, case: Kind) -> dict[str, Any]:
+    root = provider.url.removesuffix("/v1")
+    url = provider.url if case.kind.startswith("openai") else root
+    secret = _service_account(f"{root}/token") if case.kind == "vertex" else case.key
+    parameters = provider_parameters(case.kind, model=case.model, url=url, key=secret, options=case.options)
+    return deployment("cloud", provider.url, here=False) | {"litellm": parameters}
 
 
 def _service_account(token_uri: str) -> str:
@@ -490,15 +512,72 @@ def test_a_stream_that_fails_before_its_first_event_is_begun_elsewhere(
     gateway: Gateway, make: Callable[..., Double], mode: str, native: tuple[str, ...], path: str
 ) -> None:
     bad, good = make("bad", mode=mode), make("good")
-    models = [
-        deployment("tiny", bad.url, native=native, weight=100),
-        deployment("tiny", good.url, native=native, weight=0),
-    ]
-    gateway.use(routes=gateway.routes(models))
-    response = gateway.ask(path, model="tiny", stream=True, **ASKING[path])
-    assert response.status_code == 200, response.text
-    assert all(word in response.text for word in WORDS), response.text
+    gateway.use(routes=gateway.routes(_first_and_spare(bad, good, native)))
+    with ThreadPoolExecutor() as pool:
+        # Another request is there, so none is known to be the one that took the engine down.
+        held = _held(pool, gateway, bad) if mode in {"die", "headers"} else None
+        bad.mode = mode
+        response = gateway.ask(path, model="tiny", stream=True, **ASKING[path])
+        bad.go_on.set()
+        assert response.status_code == 200, response.text
+        assert all(word in response.text for word in WORDS), response.text
+        assert held is None or words(held.result()) == TEXT
     assert bad.asked
+    assert good.asked
+
+
+def _first_and_spare(first: Double, spare: Double, native: tuple[str, ...]) -> list[dict[str, Any]]:
+    return [
+        deployment("tiny", first.url, native=native, weight=100),
+        deployment("tiny", spare.url, native=native, weight=0),
+    ]
+
+
+def _held(pool: ThreadPoolExecutor, gateway: Gateway, engine: Double) -> Future[httpx.Response]:
+    """A stream that waits on the engine, which is to go on."""
+    engine.mode = "well"
+    engine.go_on.clear()
+    held = pool.submit(gateway.chat, "tiny", stream=True)
+    until(lambda: bool(engine.asked))
+    return held
+
+
+@pytest.mark.parametrize("way", [("die", False), ("die", True), ("headers", True), ("fall", True)], ids=str)
+@pytest.mark.parametrize("native", [ALL, ()])
+@pytest.mark.parametrize("path", ASKING)
+def test_a_request_that_takes_its_engine_down_is_not_given_another(
+    gateway: Gateway, make: Callable[..., Double], way: tuple[str, bool], native: tuple[str, ...], path: str
+) -> None:
+    mode, stream = way
+    bad, good = make("bad"), make("good")
+    gateway.use(routes=gateway.routes(_first_and_spare(bad, good, native)))
+    # Its connection is kept, and may just be closed when the next request comes on it: that is to be told apart.
+    assert gateway.ask(path, model="tiny", **ASKING[path]).is_success
+    bad.mode = mode
+    response = gateway.ask(path, model="tiny", stream=stream, **ASKING[path])
+    assert response.status_code == 503, response.text
+    said = "No backend of the model 'tiny' gives an answer. Try again later."
+    if path == "/v1/messages":
+        assert response.json()["error"] == {"type": "api_error", "message": said}
+    else:
+        assert (error(response)["code"], error(response)["message"]) == ("backend_unavailable", said)
+    assert response.headers["retry-after"] == "1"
+    assert not good.asked
+    # The next one is answered: the engine is left alone for a while.
+    assert gateway.chat("tiny").is_success
+    assert good.asked
+
+
+@pytest.mark.parametrize("native", [ALL, ()])
+def test_an_engine_that_has_just_answered_others_is_not_lost_by_the_one_request_on_it(
+    gateway: Gateway, make: Callable[..., Double], native: tuple[str, ...]
+) -> None:
+    """It was killed; that nobody else was on it at that moment tells nothing."""
+    bad, good = make("bad"), make("good")
+    gateway.use(routes=gateway.routes(_first_and_spare(bad, good, native)))
+    assert gateway.chat("tiny", "narrow").is_success
+    bad.mode = "die"
+    assert gateway.chat("tiny").is_success
     assert good.asked
 
 
@@ -534,6 +613,16 @@ def test_a_stream_that_breaks_in_the_middle_says_so(served: Gateway, engine: Dou
             list(stream)
 
 
+@pytest.mark.parametrize("path", ASKING)
+def test_a_translated_stream_that_breaks_says_so_as_any_other(served: Gateway, provider: Double, path: str) -> None:
+    # With time between events: else those before the break are lost with the connection, when the machine is busy.
+    provider.mode, provider.pace_s = "middle", 1.0
+    response = served.ask(path, model="cloud", stream=True, **ASKING[path])
+    told = json.loads(response.text.strip().splitlines()[-1].removeprefix("data: "))["error"]
+    assert told["message"] == "The backend was lost in the middle of this answer."
+    assert "litellm" not in response.text.lower()
+
+
 def test_a_callers_mistake_is_told_and_asked_of_one_backend_only(
     served: Gateway, engine: Double, provider: Double
 ) -> None:
@@ -561,6 +650,23 @@ def test_what_a_backend_says_to_the_gateway_is_not_for_the_caller(
     assert (response.status_code, error(response)["code"]) == (status, code)
     assert "told to say" not in response.text
     assert "127.0.0.1" not in response.text
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("here", [True, False])
+@pytest.mark.parametrize("path", ASKING)
+def test_a_callers_mistake_is_told_in_the_backends_words_alone(
+    gateway: Gateway, engine: Double, path: str, here: bool, stream: bool
+) -> None:
+    """Through LiteLLM, which puts its own words around them, with the provider and the name that the model has there."""
+    gateway.use(routes=gateway.routes([deployment("tiny", engine.url, here=here)]))
+    engine.mode, engine.said = "400", "tiny-inside: the prompt of tiny-inside is too {long}"
+    response = gateway.ask(path, model="tiny", stream=stream, **ASKING[path])
+    assert response.status_code == 400
+    said = response.json()["error"]
+    assert said["message"] == "tiny: the prompt of tiny is too {long}"
+    if path != "/v1/messages":
+        assert (said["type"], said["param"], said["code"]) == ("t", None, None)
 
 
 def test_a_busy_provider_is_told_with_its_time_to_wait(gateway: Gateway, provider: Double) -> None:
@@ -591,6 +697,19 @@ def test_who_leaves_ends_the_generation(served: Gateway, engine: Double, provide
         with client.stream("POST", url, json=body, headers=headers) as response:
             next(response.iter_bytes())
         assert talking.left.wait(20)
+
+
+@pytest.mark.parametrize("model", ["tiny", "cloud"])
+@pytest.mark.parametrize("path", ASKING)
+def test_who_leaves_before_a_whole_answer_ends_the_generation(
+    served: Gateway, engine: Double, provider: Double, path: str, model: str
+) -> None:
+    thinking = engine if model == "tiny" else provider
+    thinking.mode = "think"
+    with httpx.Client(timeout=1, trust_env=False) as client, pytest.raises(httpx.ReadTimeout):
+        client.post(served.url + path, json={"model": model, **ASKING[path]}, headers={"x-api-key": KEYS["open"]})
+    assert thinking.left.wait(10)
+    assert len(engine.asked) + len(provider.asked) == 1  # and it is begun nowhere else
 
 
 def test_requests_are_shared_by_weight_and_replicas_by_load(gateway: Gateway, make: Callable[..., Double]) -> None:
@@ -674,6 +793,16 @@ def test_litellms_streams_are_such_as_openais(served: Gateway) -> None:
     assert [chunk["choices"] for chunk in chunks if chunk.get("usage")] == [[]]
     assert chunks[-1]["usage"]["completion_tokens"] == 4
     assert len({chunk["id"] for chunk in chunks}) == 1
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/completions", "/v1/messages"])
+def test_a_stream_that_says_the_same_again_and_again_comes_whole(served: Gateway, provider: Double, path: str) -> None:
+    """A table's empty cells, a row of zeros: LiteLLM by itself ends what says the same a hundred times."""
+    provider.words = ("same ",) * 150
+    response = served.ask(path, model="cloud", stream=True, **ASKING[path])
+    assert response.status_code == 200, response.text
+    assert response.text.count("same ") == 150, response.text[-1000:]
+    assert "error" not in response.text
 
 
 def test_a_stream_tells_its_usage_to_who_asks(served: Gateway) -> None:

@@ -22,6 +22,8 @@ ENVIRONMENT = {
     "PYTHONUNBUFFERED": "1",
     # Idle connections to an engine go before the engine closes them, so that no request meets one that is closing.
     "AIOHTTP_KEEPALIVE_TIMEOUT": "60",
+    # It takes a stream that says the same a hundred times for a broken one, and ends it; a table's empty cells are no fault.
+    "REPEATED_STREAMING_CHUNK_LIMIT": "1000000000",
     # Nothing is fetched or reported: prices, notices and metrics all come from elsewhere by default.
     "LITELLM_LOCAL_MODEL_COST_MAP": "True",
     "LITELLM_LOCAL_ANTHROPIC_BETA_HEADERS": "True",

@@ -25,9 +25,14 @@ class ProxyException(Exception):  # noqa: N818 -- its name in LiteLLM
 @pytest.fixture
 def auth(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
     """The file as LiteLLM loads it: in its event loop, without registering it as a module."""
-    names = ("aiohttp", "fastapi", "litellm", "litellm.proxy", "litellm.proxy.proxy_server", "litellm.proxy._types")
+    names = (
+        *("aiohttp", "fastapi", "litellm", "litellm.integrations", "litellm.integrations.custom_logger"),
+        *("litellm.proxy", "litellm.proxy.proxy_server", "litellm.proxy._types"),
+    )
     modules = {name: ModuleType(name) for name in names}
     vars(modules["aiohttp"]).update(ClientSession=None, ClientResponse=None)
+    vars(modules["litellm"]).update(callbacks=[])
+    vars(modules["litellm.integrations.custom_logger"]).update(CustomLogger=object)
     vars(modules["fastapi"]).update(Request=SimpleNamespace)
     vars(modules["litellm.proxy.proxy_server"]).update(
         app=SimpleNamespace(middleware_stack="LiteLLM's"), llm_router=None
@@ -42,7 +47,8 @@ def auth(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
         monkeypatch.setitem(sys.modules, name, module)
     monkeypatch.setenv("SLIPWAY_FOLDER", str(tmp_path))
     monkeypatch.setattr(sys, "path", [str(FILES), *sys.path])
-    monkeypatch.delitem(sys.modules, "slipway_gateway.native", raising=False)
+    for name in ("losses", "native"):
+        monkeypatch.delitem(sys.modules, f"slipway_gateway.{name}", raising=False)
     specification = importlib.util.spec_from_file_location("custom_auth", FILES.parent / "custom_auth.py")
     assert specification is not None
     assert specification.loader is not None
@@ -53,7 +59,8 @@ def auth(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
         module._watching.cancel()
 
     asyncio.run(load())
-    monkeypatch.delitem(sys.modules, "slipway_gateway.native")
+    for name in ("losses", "native"):
+        monkeypatch.delitem(sys.modules, f"slipway_gateway.{name}")
     return module
 
 

@@ -4,7 +4,7 @@ import asyncio
 import json
 import random
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -65,14 +65,43 @@ def test_one_that_failed_is_left_alone_as_far_as_there_are_others() -> None:
     assert {chosen.choose(ones, ()).id for _ in range(50)} == {"a", "b"}
 
 
+def test_who_was_there_alone_when_a_backend_was_lost() -> None:
+    clock = Clock()
+    known = balance.Balance(clock)
+    engine = deployment("a")
+    known.begin(engine)
+    assert known.lost(engine, "one")
+    clock.now = 4.9
+    assert not known.lost(engine, "one")  # as another that was lost just now
+    clock.now = 10
+    known.begin(engine)
+    assert not known.lost(engine, "one")  # another is there
+    known.end(engine)
+    clock.now = 20
+    known.heard(engine, "one")
+    assert known.lost(engine, "one")
+    clock.now = 30
+    known.heard(engine, "other")
+    assert not known.lost(engine, "one")  # another was there
+    clock.now = 40
+    for caller in ("other", "one"):
+        known.heard(engine, caller)
+    assert not known.lost(engine, "one")
+    clock.now = 50
+    known.heard(engine, "other")
+    clock.now = 51
+    assert known.lost(engine, "one")
+
+
 # What stays here
 
 
 class Way:
     """Asks nobody: it notes whom it was to ask, and fails for those in `broken`."""
 
-    def __init__(self, broken: frozenset[str]) -> None:
+    def __init__(self, broken: frozenset[str], *, suspect: bool = False) -> None:
         self.broken = broken
+        self.suspect = suspect
         self.asked: list[Any] = []
 
     def can(self, *_: object) -> bool:
@@ -82,7 +111,7 @@ class Way:
     async def ask(self, chosen: Any, _: object) -> AsyncIterator[Any]:
         self.asked.append(chosen)
         if chosen.id in self.broken:
-            raise backends.Lost("gone")
+            raise backends.Lost("gone", suspect=self.suspect)
 
         async def chunks() -> AsyncIterator[bytes]:
             yield b"{}"
@@ -90,9 +119,19 @@ class Way:
         yield backends.Reply(200, {"content-type": "application/json"}, chunks())
 
 
-def ask(found: Any, *, private: bool, broken: frozenset[str] = frozenset()) -> tuple[list[Any], int]:
-    """Whom a request to "a" was sent to, and the status of its answer."""
-    way, sent = Way(broken), []
+def ask(
+    found: Any,
+    *,
+    private: bool = False,
+    broken: frozenset[str] = frozenset(),
+    suspect: bool = False,
+    busy: Collection[Any] = (),
+) -> tuple[list[Any], int]:
+    """Whom a request to "a" was sent to, and the status of its answer; others are on the backends in `busy`."""
+    way, sent = Way(broken, suspect=suspect), []
+    known = balance.Balance()
+    for one in busy:
+        known.begin(one)
 
     async def send(message: dict[str, Any]) -> None:
         sent.append(message)
@@ -100,7 +139,7 @@ def ask(found: Any, *, private: bool, broken: frozenset[str] = frozenset()) -> t
     team = teams.Team(name="t", private=private)
     body = bodies.Json(b"{}", {"model": "a"})
     call = backends.Call(path="/v1/x", family="chat", body=body, headers={}, team=team)
-    served = serving.Serving(way, way, balance.Balance())
+    served = serving.Serving(way, way, known)
     caller = serving.Caller(send, anthropic=False)
     try:
         asyncio.run(served.answer(call, found, "a", caller))
@@ -145,6 +184,39 @@ def test_no_private_request_reaches_a_provider_whatever_fails(found: Any, data: 
     assert max(Counter(order).values(), default=0) <= 3
     answered = bool(asked) and asked[-1].id not in broken
     assert status == (200 if answered else 503 if asked else 403)
+
+
+@pytest.mark.parametrize(
+    ("suspect", "busy", "asked", "status"),
+    [
+        (False, False, 3, 200),  # nobody listened there
+        (True, False, 1, 503),
+        (True, True, 2, 503),
+    ],
+)
+def test_a_request_takes_down_one_engine_and_at_most_one_more(
+    suspect: bool, busy: bool, asked: int, status: int
+) -> None:
+    engines = [deployment(id_, "a") for id_ in ("1", "2", "3")]
+    found = routes.Routes(models={"a": tuple(engines), "b": (deployment("4", "b"),)}, fallbacks={"a": ("b",)})
+    ids = frozenset(one.id for one in engines)
+    told, came = ask(found, broken=ids, suspect=suspect, busy=engines if busy else ())
+    assert (len([one for one in told if one.name == "a"]), came) == (asked, status)
+    assert [one.name for one in told].count("b") == (status == 200)
+
+
+def test_a_provider_answers_for_engines_that_were_lost_with_others_on_them() -> None:
+    engines = [deployment(id_, "a") for id_ in ("1", "2", "3")]
+    provider = deployment("4", "b", private=False)
+    found = routes.Routes(models={"a": tuple(engines), "b": (provider,)}, fallbacks={"a": ("b",)})
+    told, status = ask(found, broken=frozenset({"1", "2", "3"}), suspect=True, busy=engines)
+    assert ([one.name for one in told], status) == (["a", "a", "b"], 200)
+
+
+def test_a_provider_is_no_engine_that_a_request_takes_down() -> None:
+    found = routes.Routes(models={"a": tuple(deployment(id_, "a", private=False) for id_ in ("1", "2"))})
+    assert ask(found, broken=frozenset({"1", "2"}), suspect=True)[1] == 503
+    assert len(ask(found, broken=frozenset({"1", "2"}), suspect=True)[0]) == 2
 
 
 def test_a_model_that_only_a_provider_serves_is_not_for_a_private_team() -> None:
@@ -194,6 +266,8 @@ def test_a_backend_that_litellm_refuses_is_told_and_not_asked() -> None:
 
 # What errors say
 
+QUOTED = b'{"error": {"message": "m"}}'
+
 
 @pytest.mark.parametrize(
     ("body", "message", "kind", "code"),
@@ -207,6 +281,28 @@ def test_a_backend_that_litellm_refuses_is_told_and_not_asked() -> None:
         (b'{"detail": [{"loc": ["body"]}]}', '[{"loc": ["body"]}]', "invalid_request_error", None),
         (b"<html>", "The backend refused the request and did not say why.", "invalid_request_error", None),
         (b'{"error": {"message": "m Received Model Group=x"}}', "m", "invalid_request_error", None),
+        (b'{"error": {"message": "ValueError: m - n"}}', "ValueError: m - n", "invalid_request_error", None),
+        (
+            b'{"error": {"message": "litellm.BadRequestError: AzureException BadRequestError - m. n", "code": "400"}}',
+            "m. n",
+            "invalid_request_error",
+            None,
+        ),
+        (
+            b'{"error": {"message": "litellm.BadRequestError: litellm.ContextWindowExceededError: '
+            b"litellm.BadRequestError: ContextWindowExceededError: Hosted_vllmException - Error code: 400 - "
+            b"{'error': {'message': 'm', 'type': 't', 'param': None, 'code': 'c'}}\", \"type\": null}}",
+            "m",
+            "t",
+            "c",
+        ),
+        (
+            json.dumps({"error": {"message": f"litellm.BadRequestError: VertexAIException - {QUOTED!r}"}}).encode(),
+            "m",
+            "invalid_request_error",
+            None,
+        ),
+        (b'{"error": {"message": "litellm.X: YException - {m"}}', "{m", "invalid_request_error", None),
         (
             b'{"error": {"message": "m\\n\\nLiteLLM: model group x", "type": "None"}}',
             "m",

@@ -11,13 +11,16 @@ import logging
 import os
 from pathlib import Path
 
+import litellm
 from fastapi import Request
+from litellm.integrations.custom_logger import CustomLogger
 from litellm.proxy import proxy_server
 from litellm.proxy._types import LitellmUserRoles, ProxyException, UserAPIKeyAuth
-from slipway_gateway import routes, teams
+from slipway_gateway import routes, teams, translated
 from slipway_gateway.balance import Balance
 from slipway_gateway.door import Door
 from slipway_gateway.filters import file
+from slipway_gateway.losses import loss
 from slipway_gateway.native import Native
 from slipway_gateway.serving import Serving
 from slipway_gateway.translated import TEAM, Translated
@@ -29,14 +32,14 @@ FOLDER = Path(os.environ.get("SLIPWAY_FOLDER", Path(__file__).parent))
 
 def door(app: object) -> Door:
     """Slipway's door around LiteLLM's application."""
-    translated = Translated(app)
+    through_litellm = Translated(app)
     return Door(
         app,
         teams=Watched(FOLDER / "teams.json", teams.parse, ()),
         routes=Watched(FOLDER / "routes.json", routes.parse, routes.Routes()),
         filters=Watched(FOLDER / "filters.json", file.parse, file.UNREAD),
-        translated=translated,
-        serving=Serving(Native(), translated, Balance()),
+        translated=through_litellm,
+        serving=Serving(Native(), through_litellm, Balance()),
         router=lambda: proxy_server.llm_router,
     )
 
@@ -62,6 +65,17 @@ async def user_api_key_auth(request: Request, api_key: str) -> UserAPIKeyAuth:  
         user_role=LitellmUserRoles.INTERNAL_USER,
     )
 
+
+class Losses(CustomLogger):  # type: ignore[misc]
+    """Hears of failures from LiteLLM before it answers: its answers do not say whether the backend was reached."""
+
+    async def async_post_call_failure_hook(self, *_: object, original_exception: Exception, **__: object) -> None:
+        """See LiteLLM's class."""
+        if how := loss(original_exception):
+            translated.lost(how)
+
+
+litellm.callbacks.append(Losses())
 
 # LiteLLM's own words about an error quote the answer, and at times the question. What counts is logged at the door.
 for _logger in ("LiteLLM", "LiteLLM Proxy", "LiteLLM Router"):

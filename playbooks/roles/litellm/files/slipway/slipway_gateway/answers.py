@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import contextlib
 import json
 import re
 from collections.abc import Mapping
@@ -88,14 +90,13 @@ def backend_refusal(status: int, body: bytes) -> Refusal:
         data = json.loads(body)
     except ValueError:
         data = None
-    data = data if isinstance(data, dict) else {}
-    error = data.get("error", data)
-    fields = error if isinstance(error, dict) else {"message": error}
-    message = fields.get("message") or fields.get("detail")
-    if not isinstance(message, str):
-        message = json.dumps(message) if message else "The backend refused the request and did not say why."
-    # LiteLLM adds which backends it knows.
-    message = re.split(r"\s(?:Received Model Group=|LiteLLM: model group)", message)[0].strip()
+    fields, message = _said(data)
+    # LiteLLM adds which backends it knows, and how one might change its settings.
+    message = _ADDED.split(message)[0].strip()
+    if wrapped := _WRAPPED.match(message):
+        message = message[wrapped.end() :]
+        if within := _read(message):
+            fields, message = _said(within)
     code = _word(fields.get("code"))
     return Refusal(
         status,
@@ -104,6 +105,39 @@ def backend_refusal(status: int, body: bytes) -> Refusal:
         param=_word(fields.get("param")),
         kind=_word(fields.get("type")),
     )
+
+
+_ADDED = re.compile(
+    r"\s(?:Received Model Group=|LiteLLM: model group)|\s*(?:\n\. |\. Handle with `litellm|\.? To drop these, set `litellm)"
+)
+_WRAPPED = re.compile(
+    r"litellm\.\w+: (?:(?:litellm\.)?[A-Z]\w*(?:Error|Timeout): |[A-Z]\w*Exception(?::? [\w: ]+?)? - |Error code: \d{3} - )*"
+)
+"""What LiteLLM writes before a provider's words: classes of its own, and the provider's name among them."""
+
+
+def _said(data: Any) -> tuple[dict[str, Any], str]:
+    """An error's fields, and its message."""
+    data = data if isinstance(data, dict) else {}
+    error = data.get("error", data)
+    fields = error if isinstance(error, dict) else {"message": error}
+    message = fields.get("message") or fields.get("detail")
+    if not isinstance(message, str):
+        message = json.dumps(message) if message else "The backend refused the request and did not say why."
+    return fields, message
+
+
+def _read(text: str) -> dict[str, Any] | None:
+    """The provider's own error where LiteLLM quotes it: as JSON, or as Python writes that."""
+    if not text.startswith(("{", "b'", 'b"')):
+        return None
+    found: Any = text
+    for read in (json.loads, ast.literal_eval, json.loads):  # the last for bytes
+        with contextlib.suppress(ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+            found = read(found)
+        if isinstance(found, dict):
+            return found
+    return None
 
 
 def _word(value: Any) -> str | None:

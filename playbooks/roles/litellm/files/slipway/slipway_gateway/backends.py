@@ -17,7 +17,15 @@ PASSED_HEADERS = ("content-type", "retry-after")
 
 
 class Lost(Exception):  # noqa: N818 -- it says what became of the backend
-    """A backend did not answer, or stopped in the middle. The message says how, without an address."""
+    """A backend did not answer, or stopped in the middle. The message says how, without an address.
+
+    Attributes:
+        suspect: its connection was closed while it had the request, so the request may be what it died of.
+    """
+
+    def __init__(self, how: str, *, suspect: bool = False) -> None:
+        super().__init__(how)
+        self.suspect = suspect
 
 
 @dataclass(frozen=True)

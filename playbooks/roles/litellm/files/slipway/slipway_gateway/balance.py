@@ -5,9 +5,12 @@ from __future__ import annotations
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Hashable, Iterable
 
 from slipway_gateway.routes import Deployment
+
+BUSY_S = 1.0
+TOGETHER_S = 5.0
 
 _DICE = random.Random()  # noqa: S311 -- shares load out, guards nothing
 
@@ -20,6 +23,9 @@ class Balance:
         self._dice = dice
         self._busy: Counter[str] = Counter()
         self._rests: dict[str, float] = {}
+        self._heard: dict[str, tuple[Hashable, float]] = {}
+        self._shared: dict[str, float] = {}
+        self._lost: dict[str, float] = {}
 
     def choose(self, deployments: Iterable[Deployment], tried: Collection[str]) -> Deployment | None:
         """One that was not tried for this request yet; None when there is none.
@@ -52,6 +58,32 @@ class Balance:
     def failed(self, deployment: Deployment, cooldown_s: float) -> None:
         """It is left alone for so long, as far as there are others."""
         self._rests[deployment.id] = self._clock() + cooldown_s
+
+    def heard(self, deployment: Deployment, caller: Hashable) -> None:
+        """Something came from it, for this caller."""
+        now = self._clock()
+        before, at = self._heard.get(deployment.id, (caller, now))
+        if before != caller and now - at < BUSY_S:
+            self._shared[deployment.id] = now
+        self._heard[deployment.id] = caller, now
+
+    def lost(self, deployment: Deployment, caller: Hashable) -> bool:
+        """It was lost under a request of this caller, which has not ended yet; says whether that was there alone.
+
+        Of several that are lost together, none is known to be to blame. One that comes among others' is not alone
+        either, though they had just been answered. The front judges so, too (`balance.lua`). What it sends to an engine
+        past this gateway is not known here: a request may be taken to be alone that was not, never the other way round.
+        """
+        id_, now = deployment.id, self._clock()
+        before, at = self._heard.get(id_, (caller, now))
+        together = (
+            self._busy[id_] > 1
+            or now - self._lost.get(id_, -TOGETHER_S) < TOGETHER_S
+            or now - self._shared.get(id_, -BUSY_S) < BUSY_S
+            or (before != caller and now - at < BUSY_S)
+        )
+        self._lost[id_] = now
+        return not together
 
     def answered(self, deployment: Deployment) -> None:
         """It is well."""

@@ -118,7 +118,8 @@ class Door:
                 await self._app(scope, receive, send)
                 return
             # Who reads Anthropic's API reads Anthropic's errors.
-            caller = Caller(send, anthropic=path.startswith("/v1/messages"))
+            client = scope.get("client")
+            caller = Caller(send, anthropic=path.startswith("/v1/messages"), connection=client and tuple(client))
             try:
                 await self._answer(path, scope, receive, caller)
             except Refusal as refusal:

@@ -33,6 +33,7 @@ def judged(chosen: Deployment, status: int, body: bytes, reply: Reply) -> Refusa
     """
     refusal = backend_refusal(status, body)
     if (400 <= status < 500 and status not in MENDABLE) or status == 501:
+        refusal.message = _as_asked(chosen, refusal.message)
         raise refusal
     # Of what it says, only the kind is for the journal: the rest may quote a key, an address or what was asked.
     kind = refusal.kind if re.fullmatch(r"[A-Za-z_]{1,60}", refusal.kind or "") else "of no known kind"
@@ -55,6 +56,14 @@ def judged(chosen: Deployment, status: int, body: bytes, reply: Reply) -> Refusa
     if status in {408, 504}:
         return failed(chosen, 504, "backend_timeout")
     return failed(chosen, 503 if status == 503 else 502, "backend_failed")
+
+
+def _as_asked(chosen: Deployment, message: str) -> str:
+    """The message with the model's name as callers know it: the name that it has at the backend is nobody's business."""
+    for name in (str(chosen.litellm["model"]), chosen.model, chosen.id):
+        if re.search(r"[\d_./:@-]", name):  # a bare word may be one of the message's
+            message = re.sub(rf"(?<![\w/-]){re.escape(name)}(?![\w/-])", lambda _: chosen.name, message)
+    return message
 
 
 def failed(chosen: Deployment, status: int, code: str) -> Refusal:

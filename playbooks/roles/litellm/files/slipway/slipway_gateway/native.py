@@ -15,6 +15,7 @@ from typing import Any
 import aiohttp
 
 from slipway_gateway.backends import PASSED_HEADERS, Call, Lost, Reply
+from slipway_gateway.losses import loss
 from slipway_gateway.routes import Deployment
 
 CONNECT_S = 10
@@ -44,6 +45,7 @@ class Native:
     async def _post(
         self, stack: AsyncExitStack, url: str, content: bytes, headers: dict[str, str]
     ) -> aiohttp.ClientResponse:
+        stale = False
         while True:
             kept = SimpleNamespace(reused=False)
             request = self._opened().post(
@@ -52,12 +54,15 @@ class Native:
             try:
                 return await stack.enter_async_context(request)
             except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, ConnectionError) as error:
+                lost = _lost(error)
                 # A connection that was kept may have been closed by the backend just now: that says nothing about it. Where
-                # the request was on its way by then, it is reset, which aiohttp has a class of its own for.
+                # the request was on its way by then, it is reset, which aiohttp has a class of its own for. If nobody
+                # listens there any more, though, it may have been the request.
                 if not kept.reused:
-                    raise Lost(type(error).__name__) from None
+                    raise Lost(str(lost), suspect=lost.suspect or stale) from None
+                stale = stale or lost.suspect
             except (aiohttp.ClientError, OSError, asyncio.TimeoutError) as error:
-                raise Lost(type(error).__name__) from None
+                raise _lost(error) from None
 
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:
@@ -82,4 +87,8 @@ async def _chunks(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
         async for chunk in response.content.iter_any():
             yield chunk
     except (aiohttp.ClientError, OSError, asyncio.TimeoutError) as error:
-        raise Lost(type(error).__name__) from None
+        raise _lost(error) from None
+
+
+def _lost(error: Exception) -> Lost:
+    return loss(error) or Lost(type(error).__name__)

@@ -3,6 +3,9 @@
 A backend is given up for another as long as nothing of its answer has gone to the caller. A stream is passed on from the
 first event that a model has said something in, so a backend that sends its headers and then dies is given up too; any
 other answer is passed on when it is whole.
+
+A request that takes its backend down is not to take the next one as well: where it was alone on an engine that was lost
+with it, it is not begun elsewhere, and else on one engine more.
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ from slipway_gateway.routes import Deployment, Routes
 from slipway_gateway.translated import Translated
 
 ATTEMPTS = 3
-"""How many backends of one name are tried: a request that kills its backend must not kill all of them."""
+"""How many backends of one name are tried; fewer of those here once one was lost under the request."""
 
 _EVENTS_END = re.compile(rb"\r?\n\r?\n")
 _OPENING = re.compile(
@@ -45,14 +48,20 @@ class Caller:
     Attributes:
         send: ASGI's.
         anthropic: reads errors in Anthropic's form.
+        connection: by which the request came.
         begun: something of an answer was sent.
         expired: the time for the answer is over.
+        lost: an engine was lost under the request.
+        spent: no other engine is to be risked for it.
     """
 
     send: Callable[[dict[str, Any]], Any]
     anthropic: bool
+    connection: tuple[str, int] | None = None
     begun: bool = False
     expired: bool = False
+    lost: bool = False
+    spent: bool = False
 
     async def begin(self, status: int, headers: dict[str, str]) -> None:
         """Send an answer's head."""
@@ -123,7 +132,7 @@ class Serving:
         refusal = None
         for deployments in allowed.values():
             tried: set[str] = set()
-            while len(tried) < ATTEMPTS and (chosen := self._balance.choose(deployments, tried)):
+            while len(tried) < ATTEMPTS and (chosen := self._balance.choose(_open(deployments, caller), tried)):
                 tried.add(chosen.id)
                 self._balance.begin(chosen)
                 try:
@@ -142,13 +151,15 @@ class Serving:
         """Have one backend answer; returns what to tell the caller if no other can.
 
         Raises:
-            Refusal: the request is wrong, so no backend will take it.
+            Refusal: the request is wrong, so no backend will take it, or it may be what the backend died of.
         """
+        again = caller.lost and chosen.private
         way = self._way(chosen, call.family)
         if way is None:  # taken away since the request began
             return failed(chosen, 503, "backend_unavailable")
         try:
             async with way.ask(chosen, call) as reply:
+                self._balance.heard(chosen, _who(call, caller))
                 if reply.status >= 300:
                     refusal = judged(chosen, reply.status, await _whole(reply), reply)
                 elif reply.stream:
@@ -158,6 +169,14 @@ class Serving:
         except Lost as error:
             refusal = failed(chosen, 503, "backend_unavailable")
             log.warning("backend %s is lost: %s", chosen.id, error)
+            if error.suspect and chosen.private:
+                caller.lost = True
+                if self._balance.lost(chosen, _who(call, caller)):
+                    self._balance.failed(chosen, routes.cooldown_s)
+                    raise refusal from None
+            else:
+                again = False  # nothing tells that the request reached it
+        caller.spent = caller.spent or again
         if refusal is None:
             self._balance.answered(chosen)
         elif refusal.code not in {"rate_limit_exceeded", "overloaded", "backend_without"}:
@@ -180,10 +199,13 @@ class Serving:
         first = await _first_events(chunks)
         if (error := error_in_event(first)) is not None:
             return judged(chosen, status_of(error), json.dumps(error).encode(), reply)
+        if not chosen.passes(call.family):
+            chunks = _in_our_words(chunks)
         filtered = FilteredStream(call.filters) if call.filters else None
         await caller.begin(reply.status, {**_named(reply, chosen), "cache-control": "no-cache"})
         try:
             async for chunk in _all(first, chunks):
+                self._balance.heard(chosen, _who(call, caller))
                 if passed := filtered.feed(chunk) if filtered else chunk:
                     await caller.write(passed, more=True)
                 if filtered and filtered.blocked:
@@ -206,6 +228,15 @@ class Serving:
         return self._translated if self._translated.can(deployment, family) else None
 
 
+def _open(deployments: list[Deployment], caller: Caller) -> list[Deployment]:
+    return [one for one in deployments if not one.private] if caller.spent else deployments
+
+
+def _who(call: Call, caller: Caller) -> tuple[str, tuple[str, int] | None]:
+    """Tells callers apart, as far as it can be told here: the front's connections carry those of several clients."""
+    return call.team.name, caller.connection
+
+
 def _named(reply: Reply, chosen: Deployment) -> dict[str, str]:
     # Tells a fall-back from the model that was asked for.
     return {**reply.headers, "x-slipway-model": chosen.name}
@@ -214,6 +245,18 @@ def _named(reply: Reply, chosen: Deployment) -> dict[str, str]:
 async def _all(first: bytes, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     yield first
     async for chunk in chunks:
+        yield chunk
+
+
+async def _in_our_words(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The rest of a stream of LiteLLM's; what it says of an error has words of its own, and addresses at times.
+
+    Raises:
+        Lost: it says that there was one.
+    """
+    async for chunk in chunks:
+        if error_in_event(chunk) is not None:
+            raise Lost("LiteLLM tells of an error")
         yield chunk
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from slipway_gateway.answers import Refusal
@@ -108,6 +109,7 @@ class Translated:
         content, content_type = call.body.asking(deployment.id)
         scope = _scope(call, deployment, content_type, len(content))
         exchange = _Exchange()
+        _EXCHANGE.set(exchange)  # for the task, which takes it along
         running = asyncio.create_task(exchange.run(self._app, scope, content))
         self._running.add(running)
         running.add_done_callback(self._running.discard)
@@ -128,11 +130,17 @@ class Translated:
 
 
 class _Exchange:
-    """One request to LiteLLM's application: what it sends is read here, one message at a time."""
+    """One request to LiteLLM's application: what it sends is read here, one message at a time.
+
+    Attributes:
+        ended: the answer is whole.
+        lost: the backend was lost under it; what LiteLLM sends afterwards are its own words for that.
+    """
 
     def __init__(self) -> None:
         self._messages: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue(maxsize=1)
         self.ended = False
+        self.lost: Lost | None = None
 
     async def run(self, app: Any, scope: dict[str, Any], content: bytes) -> None:
         unread = [{"type": "http.request", "body": content, "more_body": False}]
@@ -143,15 +151,18 @@ class _Exchange:
             await asyncio.Event().wait()  # the caller is watched at the door: who leaves has this task cancelled
             return {"type": "http.disconnect"}
 
+        async def send(message: dict[str, Any]) -> None:
+            await self._messages.put(None if self.lost else message)
+
         try:
-            await app(scope, receive, self._messages.put)
+            await app(scope, receive, send)
         except Exception:  # noqa: BLE001 -- LiteLLM logs it; for the caller the backend is lost
             await self._messages.put(None)
 
     async def next(self) -> dict[str, Any]:
         message = await self._messages.get()
         if message is None:
-            raise Lost("LiteLLM gave no whole answer")
+            raise self.lost or Lost("LiteLLM gave no whole answer")
         return message
 
     async def chunks(self) -> AsyncIterator[bytes]:
@@ -160,6 +171,15 @@ class _Exchange:
             self.ended = not message.get("more_body", False)
             if message.get("body"):
                 yield message["body"]
+
+
+_EXCHANGE: ContextVar[_Exchange] = ContextVar("exchange")
+
+
+def lost(how: Lost) -> None:
+    """Note, from within LiteLLM, that the backend was lost under the request that it handles at the moment."""
+    if exchange := _EXCHANGE.get(None):
+        exchange.lost = how
 
 
 def _entry(deployment: Deployment, timeout_s: float) -> dict[str, Any]:
