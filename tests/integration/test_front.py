@@ -1181,6 +1181,28 @@ def test_pages_of_allowed_origins_may_ask(front: Front, engine: Double) -> None:
     assert "access-control-allow-origin" not in front.client.post(url, json=body, headers={**bad, **key}).headers
 
 
+def test_pages_may_read_every_header_that_tells_them_something(front: Front, engine: Double) -> None:
+    models = {"tiny": model(backend("tiny", engine.url, native=ALL))}
+    front.serve(
+        team("paged", requests_per_minute=1, tokens_per_minute=9000),
+        models=models,
+        allowed_origins=["https://chat.example.org"],
+    )
+    calm()
+    headers = {"origin": "https://chat.example.org", "authorization": "Bearer sk-key-of-paged-0123456789"}
+    body = {"model": "tiny", "messages": HELLO}
+    answer, refused = (
+        front.client.post(front.url + "/v1/chat/completions", json=body, headers=headers) for _ in range(2)
+    )
+    assert (answer.status_code, refused.status_code) == (200, 429)
+    # The rest is for the browser itself.
+    told = {name for name in [*answer.headers, *refused.headers] if name.startswith("x-")} - {"x-content-type-options"}
+    assert len(told) == 8
+    exposed = {*answer.headers["access-control-expose-headers"].split(", ")}
+    assert exposed == told | {"retry-after"}
+    assert refused.headers["access-control-expose-headers"] == answer.headers["access-control-expose-headers"]
+
+
 @pytest.mark.parametrize("http2", [False, True])
 def test_the_official_clients(front: Front, http2: bool) -> None:
     with httpx.Client(verify=False, http2=http2) as plain:  # noqa: S501
