@@ -124,8 +124,8 @@ end
 
 -- Admit a request of a team.
 --
--- request: {model, bytes (of the body), max_tokens (or nil), context (tokens that the model holds, or nil), generates,
--- told (whether an answer tells its tokens), price (or nil)}.
+-- request: {model, bytes (of what is read), texts (how many are read), choices (answers to each), max_tokens (of one answer, or
+-- nil), context (tokens that the model holds, or nil), generates, told (whether an answer tells its tokens), price (or nil)}.
 -- Returns what `settle` wants, or nil and what `notices.refused` says.
 function M.admit(team, request, now)
     local held = M.begin(team, request, now)

@@ -108,7 +108,8 @@ local function serve(request, routes)
     local counts_only = request.family == "tokenize" or request.path:find("count_tokens", 1, true)
     request.costs = not counts_only
     local held, limit = quota.admit(team, {
-        model = model and model.name or request.asked, bytes = #request.raw, max_tokens = request.max_tokens,
+        model = model and model.name or request.asked, bytes = request.bytes or #request.raw, max_tokens = request.max_tokens,
+        texts = request.texts or 1, choices = request.choices or 1,
         context = model and model.context_window, generates = GENERATES[request.family] and not counts_only,
         told = request.costs and model ~= nil, price = request.costs and model and model.price or nil,
     }, now)
