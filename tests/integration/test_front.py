@@ -1101,6 +1101,31 @@ def test_what_ends_after_its_minute_is_charged_once(front: Front, engine: Double
     assert (response.status_code, response.headers["x-ratelimit-remaining-tokens"]) == (200, "1")
 
 
+def test_a_debt_is_worked_off_and_only_what_was_taken_is_owed(front: Front, engine: Double) -> None:
+    models = {"tiny": model(backend("tiny", engine.url, native=ALL))}
+    front.serve(team("owes", tokens_per_minute=3), team("long", tokens_per_minute=10), models=models)
+    time.sleep(max(0.0, 55 - time.time() % 60))
+    before = len(front.usage)
+    assert front.chat("tiny", "owes", max_tokens=4).status_code == 200
+    front.used(before + 1)
+    engine.go_on.clear()
+    with ThreadPoolExecutor() as pool:
+        held = pool.submit(front.chat, "tiny", "long", stream=True, max_tokens=1000)
+        until(lambda: len(engine.asked) == 2)
+        time.sleep(60 - time.time() % 60 + 0.1)
+        # As long as it runs it may take all that it reserved.
+        assert front.chat("tiny", "long").status_code == 429
+        engine.go_on.set()
+        assert words(held.result()) == TEXT
+    front.used(before + 3)
+    # It took less than the limit after all.
+    assert front.chat("tiny", "long").status_code == 200
+    # Nine tokens were three minutes' worth; the second passes without a request, and the third has still to pay for it.
+    time.sleep(60 - time.time() % 60 + 0.1)
+    response = front.chat("tiny", "owes", max_tokens=4)
+    assert (response.status_code, response.headers["x-ratelimit-remaining-tokens"]) == (429, "0")
+
+
 def test_an_absurd_length_forgets_nothing_that_was_counted(front: Front, engine: Double) -> None:
     models = {"tiny": model(backend("tiny", engine.url, native=ALL), context_window=None)}
     front.serve(team("team-i", tokens_per_minute=1000), models=models)
