@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import os
 import re
 import signal
@@ -287,6 +288,8 @@ def test_who_brings_no_key_is_refused_before_the_body_is_sent(front: Front, expe
         (b'{"model":"tiny","n":100000}', "invalid_value"),
         (b'{"model":"tiny","structured_outputs":"x"}', "invalid_type"),
         (b'{"model":"tiny","response_format":["json"]}', "invalid_type"),
+        (b'{"model":"tiny","n":"100"}', "invalid_type"),
+        (b'{"model":"tiny","max_tokens":"100"}', "invalid_type"),
         (b'{"model":"tiny","base_url":"http://x"}', "unknown_parameter"),
         (b'{"model":"tiny","api_base":"http://x"}', "unknown_parameter"),
         (b'{"model":"tiny","timeout":1}', "unknown_parameter"),
@@ -964,6 +967,92 @@ def test_tokens_per_minute_are_reserved_and_settled(front: Front, engine: Double
     assert statuses[-1] == 429
 
 
+def may_take(response: httpx.Response) -> int:
+    """What the front says of a request of a team that has one token left."""
+    return int(error(response)["message"].partition("may take ")[2].partition(" ")[0])
+
+
+@pytest.mark.parametrize("indent", [None, 1])
+@pytest.mark.parametrize(
+    ("path", "body", "answers"),
+    [
+        ("chat/completions", {"messages": HELLO}, 1),
+        ("chat/completions", {"messages": HELLO, "n": 100}, 100),
+        ("completions", {"prompt": "x", "n": 3, "best_of": 7}, 7),
+        ("completions", {"prompt": ["x"] * 100}, 100),
+        ("completions", {"prompt": ['a",[', "]\\"], "n": 3}, 6),
+        ("completions", {"prompt": ["x"]}, 1),
+        ("completions", {"prompt": []}, 1),
+        ("completions", {"prompt": [7, 8, 9]}, 1),
+        ("completions", {"prompt": [[7, 8], [9], []]}, 3),
+        ("completions", {"prompt": "", "prompt_embeds": ["eA==", "eA=="]}, 3),
+    ],
+)
+def test_each_answer_counts_for_what_a_request_may_take(
+    front: Front, path: str, body: dict[str, Any], answers: int, indent: int | None
+) -> None:
+    front.serve(team("team-j", tokens_per_month=1), models={"tiny": model()})
+    content = json.dumps({"model": "tiny", "max_tokens": 1000, **body}, indent=indent)
+    key = {"authorization": "Bearer sk-key-of-team-j-0123456789", "content-type": "application/json"}
+    response = front.client.post(f"{front.url}/v1/{path}", content=content, headers=key)
+    assert may_take(response) == math.ceil(len(content) / 4) + answers * 1000
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "takes"),
+    [
+        # An answer ends with the context, and what fills it before the first answer makes no other shorter.
+        ("chat/completions", {"messages": HELLO, "max_tokens": 9000}, 4096),
+        ("chat/completions", {"messages": HELLO, "max_tokens": 9000, "max_completion_tokens": 1}, 4096),
+        ("chat/completions", {"messages": HELLO, "max_tokens": 9000, "n": 100}, 100 * 4096),
+        ("chat/completions", {"messages": HELLO, "user": " " * 40_000, "max_tokens": 100, "n": 10}, 4096 + 900),
+        ("completions", {"prompt": ["x"] * 5, "max_tokens": 9000, "n": 2}, 10 * 4096),
+        # Each text has a context of its own.
+        ("embeddings", {"input": "x" * 40_000}, 4096),
+        ("embeddings", {"input": [7] * 20_000}, 4096),
+        ("embeddings", {"input": ["x" * 20_000] * 3}, 3 * 4096),
+        ("rerank", {"query": "x", "documents": ["x" * 20_000] * 3}, 3 * 4096),
+        ("rerank", {"query": "x" * 16_000, "documents": ["x"] * 3}, 3 * 4000 + 15),
+    ],
+)
+def test_what_a_request_may_take_ends_with_the_context(
+    front: Front, path: str, body: dict[str, Any], takes: int
+) -> None:
+    front.serve(team("team-k", tokens_per_month=1), models={"tiny": model()})
+    assert may_take(front.ask(f"/v1/{path}", "team-k", model="tiny", **body)) == takes
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "more"),
+    [
+        ("choices", "/v1/chat/completions", {"messages": HELLO, "n": 100}),
+        ("prompts", "/v1/completions", {"prompt": ["x"] * 100}),
+        ("tokens", "/v1/completions", {"prompt": [[7]] * 100}),
+    ],
+)
+def test_a_hundred_answers_are_reserved_in_a_minute(
+    front: Front, engine: Double, name: str, path: str, more: dict[str, Any]
+) -> None:
+    front.serve(team(name, tokens_per_minute=900), models={"tiny": model(backend("tiny", engine.url, native=ALL))})
+    calm()
+    # What is larger than the limit may run alone; so something has to be there.
+    assert front.chat("tiny", name, max_tokens=4).status_code == 200
+    assert front.ask(path, name, model="tiny", max_tokens=10, **more).status_code == 429
+    assert front.ask("/v1/completions", name, model="tiny", max_tokens=10, prompt=[7] * 100).status_code == 200
+
+
+def test_a_guess_is_of_one_answer(front: Front, engine: Double) -> None:
+    models = {"tiny": model(backend("tiny", engine.url, native=ALL))}
+    front.serve(team("team-m", tokens_per_month=1_000_000), models=models)
+    before = len(front.usage)
+    # The stand-in says four tokens, whatever is asked.
+    assert front.chat("tiny", "team-m", n=4).status_code == 200
+    front.used(before + 1)
+    front.serve(team("team-m", tokens_per_month=10), models=models)
+    response = front.chat("tiny", "team-m")
+    assert may_take(response) == math.ceil(len(response.request.content) / 4) + 1
+
+
 def test_who_leaves_before_an_answer_pays_for_what_was_reserved(front: Front, engine: Double) -> None:
     front.serve(team("team-e", tokens_per_minute=1000), models={"tiny": model(backend("tiny", engine.url, native=ALL))})
     calm()
@@ -1075,6 +1164,31 @@ def test_what_ends_after_its_minute_is_charged_once(front: Front, engine: Double
     # Eight beyond what was reserved count in this minute: two are left.
     response = front.chat("tiny", "team-h")
     assert (response.status_code, response.headers["x-ratelimit-remaining-tokens"]) == (200, "1")
+
+
+def test_a_debt_is_worked_off_and_only_what_was_taken_is_owed(front: Front, engine: Double) -> None:
+    models = {"tiny": model(backend("tiny", engine.url, native=ALL))}
+    front.serve(team("owes", tokens_per_minute=3), team("long", tokens_per_minute=10), models=models)
+    time.sleep(max(0.0, 55 - time.time() % 60))
+    before = len(front.usage)
+    assert front.chat("tiny", "owes", max_tokens=4).status_code == 200
+    front.used(before + 1)
+    engine.go_on.clear()
+    with ThreadPoolExecutor() as pool:
+        held = pool.submit(front.chat, "tiny", "long", stream=True, max_tokens=1000)
+        until(lambda: len(engine.asked) == 2)
+        time.sleep(60 - time.time() % 60 + 0.1)
+        # As long as it runs it may take all that it reserved.
+        assert front.chat("tiny", "long").status_code == 429
+        engine.go_on.set()
+        assert words(held.result()) == TEXT
+    front.used(before + 3)
+    # It took less than the limit after all.
+    assert front.chat("tiny", "long").status_code == 200
+    # Nine tokens were three minutes' worth; the second passes without a request, and the third has still to pay for it.
+    time.sleep(60 - time.time() % 60 + 0.1)
+    response = front.chat("tiny", "owes", max_tokens=4)
+    assert (response.status_code, response.headers["x-ratelimit-remaining-tokens"]) == (429, "0")
 
 
 def test_an_absurd_length_forgets_nothing_that_was_counted(front: Front, engine: Double) -> None:
@@ -1246,6 +1360,28 @@ def test_pages_of_allowed_origins_may_ask(front: Front, engine: Double) -> None:
     assert response.headers["access-control-allow-origin"] == "https://chat.example.org"
     assert response.headers["vary"] == "Origin"
     assert "access-control-allow-origin" not in front.client.post(url, json=body, headers={**bad, **key}).headers
+
+
+def test_pages_may_read_every_header_that_tells_them_something(front: Front, engine: Double) -> None:
+    models = {"tiny": model(backend("tiny", engine.url, native=ALL))}
+    front.serve(
+        team("paged", requests_per_minute=1, tokens_per_minute=9000),
+        models=models,
+        allowed_origins=["https://chat.example.org"],
+    )
+    calm()
+    headers = {"origin": "https://chat.example.org", "authorization": "Bearer sk-key-of-paged-0123456789"}
+    body = {"model": "tiny", "messages": HELLO}
+    answer, refused = (
+        front.client.post(front.url + "/v1/chat/completions", json=body, headers=headers) for _ in range(2)
+    )
+    assert (answer.status_code, refused.status_code) == (200, 429)
+    # The rest is for the browser itself.
+    told = {name for name in [*answer.headers, *refused.headers] if name.startswith("x-")} - {"x-content-type-options"}
+    assert len(told) == 8
+    exposed = {*answer.headers["access-control-expose-headers"].split(", ")}
+    assert exposed == told | {"retry-after"}
+    assert refused.headers["access-control-expose-headers"] == answer.headers["access-control-expose-headers"]
 
 
 @pytest.mark.parametrize("http2", [False, True])

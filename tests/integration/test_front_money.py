@@ -69,9 +69,9 @@ def spent(front: Front, team: str) -> int:
     return sum(record.get("money", 0) for record in front.usage if record["team"] == team)
 
 
-def most(front: Front, as_: str) -> int:
+def most(front: Front, as_: str, **more: Any) -> int:
     """What the small question may cost at most, by the front's own reckoning: it is refused with just less."""
-    message = ask(front, as_).json()["error"]["message"]
+    message = ask(front, as_, **more).json()["error"]["message"]
     return billionths_of(message.partition("may cost ")[2].partition(" ")[0])
 
 
@@ -165,6 +165,16 @@ def test_a_months_money_is_never_overdrawn(running: Front, engine: Double, strea
     assert "EUR" in error["message"]
     assert "retry-after" not in answers[-1].headers
     assert spent(running, name) == 10 * COST
+
+
+def test_each_answer_is_set_aside(running: Front, engine: Double) -> None:
+    running.serve(team("many", **per_month(1)), models=models(engine))
+    more = most(running, "many", n=100) - most(running, "many")
+    # 99 answers of four tokens, and the few bytes that ask for them.
+    assert 99 * 4 * 6000 < more <= 99 * 4 * 6000 + 3 * 1500
+    # What fills the context as a prompt leaves answers as dear as they may become.
+    full = most(running, "many", user=" " * 40_000)
+    assert full == 4096 * 1500 + 4 * 6000
 
 
 def test_many_at_once_do_not_overdraw_it(running: Front, engine: Double) -> None:

@@ -144,6 +144,40 @@ def test_tokens_are_reserved_and_settled_over_both(pair: Pair) -> None:
     assert statuses[-2:] == [429, 429]
 
 
+@pytest.mark.parametrize(
+    ("tokens", "ago", "owed"), [(45, 5, 0), (55, 5, 5), (75, 5, 25), (25, 1, 15), (9999, 59, 20), (9999, 61, 0)]
+)
+def test_a_debt_is_worked_off_over_both(pair: Pair, tokens: int, ago: int, owed: int) -> None:
+    """As if the team had taken so many tokens so many minutes ago, and had not been heard of since: each minute pays ten."""
+    early(5)
+    minute = int(time.time() / 60)
+    pair.counters.ask("SET", f"slipway|t|owes|{minute - ago}", str(tokens))
+    pair.counters.ask("SET", "slipway|d|owes", str(minute - ago))
+    pair.serve(team("owes", tokens_per_minute=10))
+    this = f"slipway|t|owes|{minute}"
+    until(lambda: pair.counters.ask("EXISTS", this) == ":1")
+    assert pair.counters.value("GET", this) == str(owed)
+    response = pair.ask(0, "owes", **SHORT)
+    assert response.status_code == (429 if owed else 200)
+
+
+def test_what_a_long_answer_did_not_take_is_owed_by_no_minute(pair: Pair) -> None:
+    pair.serve(team("long", tokens_per_minute=10))
+    time.sleep(max(0.0, 56 - time.time() % 60))
+    pair.engine.go_on.clear()
+    with ThreadPoolExecutor() as pool:
+        held = pool.submit(pair.ask, 0, "long", stream=True, max_tokens=1000)
+        until(lambda: len(pair.engine.asked) == 1)
+        mark = int(time.time() / 60)
+        assert pair.counters.value("GET", "slipway|d|long") == str(mark)
+        assert int(pair.counters.ask("TTL", f"slipway|t|long|{mark}").lstrip(":")) > 3600
+        time.sleep(60 - time.time() % 60 + 0.1)
+        assert pair.ask(1, "long").status_code == 429
+        pair.engine.go_on.set()
+        assert words(held.result()) == TEXT
+    until(lambda: pair.ask(1, "long").status_code == 200)
+
+
 def test_clients_are_told_what_is_left_of_both(pair: Pair) -> None:
     pair.serve(team("told", requests_per_minute=10))
     early(20)

@@ -157,6 +157,30 @@ function M.value(raw, fields, name)
     return decoded[1]
 end
 
+-- How many values an array holds, none of which is decoded: 1 for what is no array, and for one that begins with a number, since
+-- those are the tokens of one text.
+function M.values(raw, range)
+    local at = skip(raw, range[1] + 1)
+    local first = byte(raw, at)
+    if byte(raw, range[1]) ~= 91 or first == 45 or (first >= 48 and first <= 57) then
+        return 1
+    end
+    local found = 0
+    while at < range[2] do
+        local to = value_end(raw, at)
+        if not to then
+            break
+        end
+        found = found + 1
+        at = skip(raw, to + 1)
+        if byte(raw, at) ~= 44 then
+            break
+        end
+        at = skip(raw, at + 1)
+    end
+    return found
+end
+
 -- The body with other values, given as JSON, for some of its fields; fields that it does not have come first.
 function M.with(raw, fields, values)
     local changes, added = {}, {}

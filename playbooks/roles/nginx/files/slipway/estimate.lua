@@ -1,6 +1,6 @@
 -- What a request may take before it runs, and what it took once it is over: tokens, and the money for them.
 --
--- A prompt is about a quarter of the body's bytes; an answer is as long as the caller allows, or as the team's answers of this
+-- A prompt is about a quarter of the body's bytes; each answer is as long as the caller allows, or as the team's answers of this
 -- model were lately. What an engine was asked and never told counts as it was expected.
 
 local money = require "slipway.money"
@@ -10,30 +10,38 @@ local M = {}
 local dict = ngx.shared.slipway_limits
 local FIRST_GUESS = 256
 local BYTES_PER_TOKEN = 4
--- More than any model holds, and so little that adding it to a count and taking it away again changes nothing.
-local MOST_TOKENS = 1e9
+-- More than any model holds, more than any request takes, and an amount that no request costs: so little that adding them to a
+-- count and taking them away again changes nothing.
+local MOST_TOKENS, MOST_AT_ONCE, MOST_MONEY = 1e9, 1e12, 1e15
 
 local function answers_key(team, model)
     return "e|" .. team.name .. "|" .. model
 end
 
--- What a request may take: {tokens, whole, prompt}. `whole` and its part `prompt` have what counts for the limits of a month, by
--- their names: nil where nothing is told of it (tokens) or nothing has a price (money). request: as of `limits.admit`.
+-- What a request may take: {tokens, answers (how many), whole, prompt}. `whole` and its part `prompt` have what counts for the
+-- limits of a month, by their names: nil where nothing is told of it (tokens) or nothing has a price (money). request: as of
+-- `limits.admit`.
+--
+-- A text and one answer to it share a context; every further answer may be as long as one by itself. What a text takes of the
+-- context is not known yet, and less where it holds pictures or blanks than its bytes say, so it shortens no further answer and
+-- makes none cheaper.
 function M.expected(team, request)
-    local most = math.min(request.context or math.huge, MOST_TOKENS)
-    local prompt = math.min(math.ceil(request.bytes / BYTES_PER_TOKEN), most)
+    local context = math.min(request.context or math.huge, MOST_TOKENS)
+    local texts, answers = request.texts, request.texts * request.choices
+    local prompt = math.min(math.ceil(request.bytes / BYTES_PER_TOKEN), texts * context)
     local answer = 0
     if request.generates then
-        answer = request.max_tokens or dict:get(answers_key(team, request.model)) or FIRST_GUESS
+        answer = math.min(request.max_tokens or dict:get(answers_key(team, request.model)) or FIRST_GUESS, context)
     end
-    answer = math.min(answer, most - prompt)
-    local found = {tokens = prompt + answer, whole = {}, prompt = {}}
+    local tokens = math.min(prompt + texts * answer, texts * context) + (answers - texts) * answer
+    tokens = math.min(tokens, MOST_AT_ONCE)
+    local found = {tokens = tokens, answers = answers, whole = {}, prompt = {}}
     if request.told then
-        found.whole.tokens_per_month, found.prompt.tokens_per_month = prompt + answer, prompt
+        found.whole.tokens_per_month, found.prompt.tokens_per_month = tokens, prompt
     end
     if request.price then
-        found.whole.money_per_month = money.cost(request.price, prompt, answer)
-        found.prompt.money_per_month = money.cost(request.price, prompt, 0)
+        found.whole.money_per_month = math.min(money.cost(request.price, prompt, answers * answer), MOST_MONEY)
+        found.prompt.money_per_month = math.min(money.cost(request.price, prompt, 0), MOST_MONEY)
     end
     return found
 end
@@ -81,12 +89,13 @@ function M.recorded(record)
     return found
 end
 
--- Remember how long an answer was, for what the next one may take.
+-- Remember how long each answer was, for what the next ones may take.
 function M.learn(held, tokens_out)
     if held.may and tokens_out then
         local name = answers_key(held.team, held.model)
         local before = dict:get(name)
-        local after = math.ceil((before or tokens_out) * 0.8 + tokens_out * 0.2)
+        local each = tokens_out / held.may.answers
+        local after = math.ceil((before or each) * 0.8 + each * 0.2)
         if after ~= before then
             dict:set(name, after)
         end

@@ -2,8 +2,8 @@
 -- the running month, requests at once. Where fronts share their counts, `quota.lua` decides, and asks here for what it needs.
 --
 -- Minutes and months are those of the clock (UTC). What a request may take (`estimate.lua`) is reserved when it begins and
--- settled when it ends, by what the engine says it used. What goes beyond a minute's limit is taken from the next one. A
--- month's tokens and money are not overdrawn: who has less left than a request may take is refused.
+-- settled when it ends, by what the engine says it used. What goes beyond a minute's limit is taken from those after it, until
+-- it is worked off or an hour is over. A month's tokens and money are not overdrawn: who has less left than a request may take is refused.
 
 local counts_in = require "slipway.counts"
 local estimate = require "slipway.estimate"
@@ -15,6 +15,8 @@ local M = {}
 local dict = ngx.shared.slipway_limits
 local counted = counts_in.of(dict)
 local MINUTE_S = 60
+local MOST_DEBT_MINUTES = 60
+local DEBT_KEPT_S = (MOST_DEBT_MINUTES + 2) * MINUTE_S
 local NOTHING = {}
 local MONTHLY = {"tokens_per_month", "money_per_month"}
 -- What was last seen spent of each limit of a month, which may be more by now.
@@ -56,17 +58,63 @@ local function of_month(team, name)
     return limit
 end
 
+-- What a minute that begins so many after another still has to pay of what that one, with its own debt, went beyond the limit.
+local function debt(used, limit, minutes)
+    return math.max(0, math.min(used - limit, MOST_DEBT_MINUTES * limit) - (minutes - 1) * limit)
+end
+
 local function used_tokens(team, now)
     local this = key("t", team.name, minute(now))
     local used = dict:get(this)
     if not used then
-        -- What the minute before went beyond its limit.
-        local before = dict:get(key("t", team.name, minute(now) - 1)) or 0
-        local debt = math.max(0, before - team.tokens_per_minute)
-        dict:add(this, debt, 3 * MINUTE_S)
-        used = dict:get(this) or debt
+        local limit, last = team.tokens_per_minute, minute(now) - 1
+        local before = dict:get(key("t", team.name, last))
+        if not before then
+            -- Whatever came between went beyond nothing, so its debt says all.
+            last = dict:get("d|" .. team.name)
+            before = last and last < minute(now) and dict:get(key("t", team.name, last))
+        end
+        local owed = before and debt(before, limit, minute(now) - last) or 0
+        dict:add(this, owed, 3 * MINUTE_S)
+        used = dict:get(this) or owed
     end
     return used
+end
+
+-- Keep a minute that went beyond the limit for as long as it may be owed.
+local function owe(team, its)
+    local last = "d|" .. team.name
+    dict:expire(key("t", team.name, its), DEBT_KEPT_S)
+    if (dict:get(last) or 0) <= its then
+        dict:set(last, its, DEBT_KEPT_S)
+    end
+end
+
+-- Change what a minute used; what later ones that have begun have to pay of it changes too.
+local function change(team, its, by, now)
+    local limit = team.tokens_per_minute
+    local after = counted(key("t", team.name, its), by, nil, true)
+    if not after then
+        return
+    end
+    local before = after - by
+    if after > limit then
+        owe(team, its)
+    end
+    for at = its + 1, minute(now) do
+        local later = dict:get(key("t", team.name, at))
+        if later then
+            local more = debt(after, limit, at - its) - debt(before, limit, at - its)
+            after = more ~= 0 and counted(key("t", team.name, at), more, nil, true)
+            if not after then
+                return
+            end
+            before, its = after - more, at
+            if after > limit then
+                owe(team, its)
+            end
+        end
+    end
 end
 
 local function left_s(now)
@@ -124,8 +172,8 @@ end
 
 -- Admit a request of a team.
 --
--- request: {model, bytes (of the body), max_tokens (or nil), context (tokens that the model holds, or nil), generates,
--- told (whether an answer tells its tokens), price (or nil)}.
+-- request: {model, bytes (of what is read), texts (how many are read), choices (answers to each), max_tokens (of one answer, or
+-- nil), context (tokens that the model holds, or nil), generates, told (whether an answer tells its tokens), price (or nil)}.
 -- Returns what `settle` wants, or nil and what `notices.refused` says.
 function M.admit(team, request, now)
     local held = M.begin(team, request, now)
@@ -159,6 +207,9 @@ function M.admit(team, request, now)
         if after > team.tokens_per_minute and after > wanted then
             dict:incr(mine, -wanted)
             return refuse(held, now, "tokens_per_minute")
+        end
+        if after > team.tokens_per_minute then
+            owe(team, held.minute)
         end
         held.reserved, held.tokens = wanted, after
     end
@@ -223,7 +274,7 @@ local function correct(held, more, now)
         its = minute(now)
         used_tokens(team, now)
     end
-    counted(key("t", team.name, its), more, nil, true)
+    change(team, its, more, now)
 end
 
 -- The request is over. tokens_in, tokens_out: what it took; nil for nothing that was told. answered: something was generated

@@ -15,6 +15,8 @@ local MAX_CHOICES = 128
 local WRONG_KEY_WAIT_S = 0.1
 local OBJECTS = {"response_format", "structured_outputs"}
 local MOST_TOKENS, CHOICES = {"max_completion_tokens", "max_tokens", "max_output_tokens"}, {"n", "best_of"}
+-- Where a request may hold several texts, each of which is read, and answered, as one of its own.
+local TEXTS = {completions = {"prompt", "prompt_embeds"}, embeddings = {"input"}, rerank = {"documents"}}
 
 -- What is found out before the body is there: the path, and whose the key is. Fills `request`; returns a refusal or nil.
 function M.look(request)
@@ -63,6 +65,34 @@ local function whole_number(value)
     return type(value) == "number" and value >= 0 and value == math.floor(value) and value or nil
 end
 
+-- The greatest whole number among some fields, or nil; and a refusal where one holds no number at all. An engine takes "128" for
+-- 128, and which of two fields it goes by depends on the engine.
+local function greatest(raw, fields, names)
+    local most
+    for _, name in ipairs(names) do
+        local value = body.value(raw, fields, name)
+        if value ~= nil and value ~= cjson.null and type(value) ~= "number" then
+            return nil, refusal(400, "invalid_type", "The field '" .. name .. "' is no number.", {param = name})
+        end
+        value = whole_number(value)
+        most = value and math.max(most or 0, value) or most
+    end
+    return most
+end
+
+-- How many texts the body holds, and how many bytes of prompts that is: a query is read once with each document.
+local function texts(raw, fields, family)
+    local count, bytes = 0, #raw
+    for _, name in ipairs(TEXTS[family] or {}) do
+        count = count + (fields[name] and body.values(raw, fields[name]) or 0)
+    end
+    count = math.max(1, count)
+    if family == "rerank" and fields.query then
+        bytes = bytes + (count - 1) * (fields.query[2] - fields.query[1] + 1)
+    end
+    return count, bytes
+end
+
 -- What the body says, as far as the front has to know it: fills `request`; returns a refusal or nil.
 function M.read(request, routes)
     local raw = request.raw
@@ -105,19 +135,20 @@ function M.read(request, routes)
             return refusal(400, "invalid_type", "The field '" .. name .. "' is no object.", {param = name})
         end
     end
-    for _, name in ipairs(MOST_TOKENS) do
-        request.max_tokens = request.max_tokens or whole_number(body.value(raw, fields, name))
+    local choices, wrong
+    request.max_tokens, wrong = greatest(raw, fields, MOST_TOKENS)
+    if wrong then
+        return wrong
     end
-    local choices = 1
-    for _, name in ipairs(CHOICES) do
-        choices = math.max(choices, whole_number(body.value(raw, fields, name)) or 1)
+    choices, wrong = greatest(raw, fields, CHOICES)
+    if wrong then
+        return wrong
     end
-    if choices > MAX_CHOICES then
+    request.choices = math.max(1, choices or 1)
+    if request.choices > MAX_CHOICES then
         return refusal(400, "invalid_value", "The field 'n' is larger than " .. MAX_CHOICES .. ".", {param = "n"})
     end
-    if request.max_tokens then
-        request.max_tokens = request.max_tokens * choices
-    end
+    request.texts, request.bytes = texts(raw, fields, request.family)
     if request.family == "responses" then
         -- Whoever keeps responses, an engine or a provider, knows nothing of teams: one team could read on in what is another's.
         local previous, background = body.value(raw, fields, "previous_response_id"), body.value(raw, fields, "background")

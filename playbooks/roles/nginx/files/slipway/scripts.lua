@@ -1,7 +1,8 @@
 -- What the counters' server runs for the fronts (Valkey's and Redis' EVAL): each script as a whole or not at all, so that two
 -- fronts cannot both have the last of something. Minutes are those of the server's clock, so the fronts' clocks do not matter.
 --
--- Keys: slipway|r|TEAM|MINUTE requests, slipway|t|TEAM|MINUTE tokens; slipway|m|TEAM|MONTH tokens and
+-- Keys: slipway|r|TEAM|MINUTE requests, slipway|t|TEAM|MINUTE tokens, slipway|d|TEAM the last minute that went beyond the limit of
+-- its tokens (see `limits.lua`); slipway|m|TEAM|MONTH tokens and
 -- slipway|c|TEAM|MONTH|CURRENCY money that each front counted (hashes: each writes its own part alone, and it never falls);
 -- slipway|p|TEAM the requests that run (a sorted set: until when each counts, which its front extends; what a lost front held
 -- ends by itself), slipway|a|TEAM what is set aside for them (a hash: of each request, and the sums); slipway|i|ID that a request
@@ -15,6 +16,7 @@ local COMMON = [[
 local now = tonumber(redis.call("TIME")[1])
 local minute = math.floor(now / 60)
 local LEASE_S, NOTED_S, KEPT_S, MONTH_S = 15, 30, 180, 40 * 86400
+local MOST_DEBT_MINUTES, DEBT_KEPT_S = 60, 62 * 60
 
 local function key(kind, team, period)
     return "slipway|" .. kind .. "|" .. team .. "|" .. period
@@ -24,15 +26,58 @@ local function requests_of(team)
     return tonumber(redis.call("GET", key("r", team, minute))) or 0
 end
 
+-- What a minute that begins so many after another still has to pay of what that one, with its own debt, went beyond the limit.
+local function debt(used, limit, minutes)
+    return math.max(0, math.min(used - limit, MOST_DEBT_MINUTES * limit) - (minutes - 1) * limit)
+end
+
 local function tokens_of(team, limit)
     local this = key("t", team, minute)
     local used = tonumber(redis.call("GET", this))
     if not used then
-        -- What the minute before went beyond its limit.
-        used = math.max(0, (tonumber(redis.call("GET", key("t", team, minute - 1))) or 0) - limit)
+        local last = minute - 1
+        local before = tonumber(redis.call("GET", key("t", team, last)))
+        if not before then
+            -- Whatever came between went beyond nothing, so its debt says all.
+            last = tonumber(redis.call("GET", "slipway|d|" .. team))
+            before = last and last < minute and tonumber(redis.call("GET", key("t", team, last)))
+        end
+        used = before and debt(before, limit, minute - last) or 0
         redis.call("SET", this, used, "EX", KEPT_S)
     end
     return used
+end
+
+-- Count tokens in a minute, and keep one that went beyond the limit for as long as it may be owed.
+local function count_tokens(team, its, by, limit)
+    local this, last = key("t", team, its), "slipway|d|" .. team
+    local used = redis.call("INCRBY", this, by)
+    if used > limit then
+        redis.call("EXPIRE", this, DEBT_KEPT_S)
+        if (tonumber(redis.call("GET", last)) or 0) <= its then
+            redis.call("SET", last, its, "EX", DEBT_KEPT_S)
+        end
+    end
+    return used
+end
+
+-- Change what a minute used, where it is still known; what later ones that have begun have to pay of it changes too.
+local function change_tokens(team, its, by, limit)
+    if redis.call("EXISTS", key("t", team, its)) == 0 then
+        return
+    end
+    local after = count_tokens(team, its, by, limit)
+    local before = after - by
+    for at = its + 1, minute do
+        if redis.call("EXISTS", key("t", team, at)) == 1 then
+            local more = debt(after, limit, at - its) - debt(before, limit, at - its)
+            if more == 0 then
+                return
+            end
+            after = count_tokens(team, at, more, limit)
+            before, its = after - more, at
+        end
+    end
 end
 
 local function spent_of(kind, team, period)
@@ -159,7 +204,7 @@ if refused == 0 then
         requests = count_requests(team, 1)
     end
     if limit then
-        used = redis.call("INCRBY", key("t", team, minute), wanted)
+        used = count_tokens(team, minute, wanted, limit)
     end
 end
 return {refused, requests, used, minute, (minute + 1) * 60 - now, spent}
@@ -181,8 +226,8 @@ if its == minute then
         tokens_of(team, limit)
     end
 end
-if limit and redis.call("EXISTS", key("t", team, its)) == 1 then
-    redis.call("INCRBY", key("t", team, its), reserved)
+if limit then
+    change_tokens(team, its, reserved, limit)
 end
 ]]
 
@@ -199,9 +244,7 @@ if limit and more ~= 0 then
     if its == minute then
         tokens_of(team, limit)
     end
-    if redis.call("EXISTS", key("t", team, its)) == 1 then
-        redis.call("INCRBY", key("t", team, its), more)
-    end
+    change_tokens(team, its, more, limit)
 end
 spend_both(team, unpack(ARGV, 6))
 ]]

@@ -16,6 +16,9 @@ local M = {}
 
 local refusal = errors.refusal
 local GENERATES = {chat = true, completions = true, responses = true, messages = true}
+-- What a page may read of an answer beyond what browsers show of any: all that is ours (nginx.conf).
+local EXPOSED = "x-request-id, x-slipway-model, retry-after, x-ratelimit-limit-requests, x-ratelimit-remaining-requests, "
+    .. "x-ratelimit-reset-requests, x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens"
 local MAX_LOST = 2
 local MAX_HEADERS = 100
 
@@ -105,7 +108,8 @@ local function serve(request, routes)
     local counts_only = request.family == "tokenize" or request.path:find("count_tokens", 1, true)
     request.costs = not counts_only
     local held, limit = quota.admit(team, {
-        model = model and model.name or request.asked, bytes = #request.raw, max_tokens = request.max_tokens,
+        model = model and model.name or request.asked, bytes = request.bytes or #request.raw, max_tokens = request.max_tokens,
+        texts = request.texts or 1, choices = request.choices or 1,
         context = model and model.context_window, generates = GENERATES[request.family] and not counts_only,
         told = request.costs and model ~= nil, price = request.costs and model and model.price or nil,
     }, now)
@@ -174,7 +178,7 @@ local function begin()
     local origin = headers["origin"]
     if type(origin) == "string" and routes.allowed_origins[origin] then
         ngx.header["Access-Control-Allow-Origin"] = origin
-        ngx.header["Access-Control-Expose-Headers"] = "x-request-id, x-slipway-model, retry-after"
+        ngx.header["Access-Control-Expose-Headers"] = EXPOSED
         ngx.header["Vary"] = "Origin"
     end
     if preflight(routes, headers, ctx.method) then
