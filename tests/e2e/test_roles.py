@@ -388,6 +388,7 @@ def test_listed_pairs_can_be_reached(host: RoleHost, one: Instance, two: Instanc
         assert host.run(("service", listed), check=True).changed == []
 
 
+@pytest.mark.rare
 def test_two_limits_share_the_package(host: RoleHost, one: Instance, two: Instance) -> None:
     """The package goes with the last of them, whoever brought it; neither takes the other's rules."""
     with outside() as (target, callers):
@@ -471,6 +472,7 @@ def models_of(host: RoleHost) -> list[str]:
     return host.ssh("cd /var/lib/slipway/models && find . -mindepth 1 -not -path '*/.cache/*' | sort").split()
 
 
+@pytest.mark.rare
 def test_models_from_this_machine(host: RoleHost, weights: Path, tmp_path: Path) -> None:
     single = tmp_path / "tiny.Q4.gguf"
     single.write_text("GGUF")
