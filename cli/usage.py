@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from cli.errors import UserError
+from provider.paths import known_hosts
 from slipway.deployment.references import public
 from slipway.deployment.resolve import catalog_of, resolve
 from slipway.deployment.types import Deployment, Machine
@@ -94,7 +95,8 @@ def _lines_of(deployment: Deployment, machine: Machine, first: str) -> list[str]
     if machine.key_file is not None:
         command += ["-i", str(machine.key_file)]
     if machine.host_key is None:
-        command += ["-o", "StrictHostKeyChecking=accept-new"]
+        # Where an `up` keeps them: a person's own file may have another key of a host that was made anew since.
+        command += ["-o", "StrictHostKeyChecking=accept-new", "-o", f'UserKnownHostsFile="{known_hosts()}"']
     else:
         # As the stack names it, and no other.
         command += ["-o", f"KnownHostsCommand=/bin/echo {address} {machine.host_key}", "-o", "UserKnownHostsFile=none"]

@@ -50,3 +50,18 @@ def test_one_front_alone_is_not_summed_up(project: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(usage.subprocess, "run", run)
     with pytest.raises(UserError, match=r"gpu-2 .* can't be asked for its records: No route to host"):
         show(project)
+
+
+def test_hosts_are_known_by_the_keys_that_an_up_met(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A person's own file may have the key of a host that has been made anew since."""
+    asked = []
+
+    def run(command: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
+        asked.append(command)
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(usage.subprocess, "run", run)
+    monkeypatch.setenv("HOME", str(project))
+    show(project)
+    known = f'UserKnownHostsFile="{project}/.local/state/slipway/known_hosts"'
+    assert [known in command for command in asked] == [True, True]
