@@ -46,7 +46,7 @@ class Fronts:
         return httpx.Client(verify=trust, timeout=60, headers=headers)
 
     def sdk(self) -> openai.OpenAI:
-        """The official client, at the address that moves, with the SDK's own retries."""
+        """The official client, at the address that moves, which tries five times more."""
         return client(self.stack, self.ca_file, self.key, timeout_s=SILENCE_S, retries=5)
 
     def holder(self) -> HostSpec | None:

@@ -96,6 +96,21 @@ def error(response: httpx.Response) -> dict[str, Any]:
 # Who calls, and what
 
 
+def in_reserve(first: Double, second: Double) -> dict[str, Any]:
+    """Model "tiny" on two engines, of which the second is asked where the first is not well."""
+    return {
+        "tiny": model(
+            backend("tiny", first.url, native=ALL, weight=1, group="first"),
+            backend("tiny", second.url, native=ALL, weight=0, group="second"),
+        )
+    }
+
+
+def health(front: Front, engine: Double) -> str:
+    """What the front takes an engine of model "tiny" to be."""
+    return str(front.state()["backends"][f"tiny@{engine.port}"]["state"])
+
+
 @pytest.mark.parametrize(
     "headers", [{}, {"authorization": "Bearer x"}, {"authorization": KEYS["open"]}, {"x-api-key": "x"}]
 )
@@ -571,12 +586,7 @@ def test_a_stream_that_fails_before_its_first_event_is_begun_elsewhere(
     front: Front, make: Callable[..., Double], mode: str, path: str
 ) -> None:
     bad, good, other = make("bad", mode=mode), make("good"), make("other")
-    models = {
-        "tiny": model(
-            backend("tiny", bad.url, native=ALL, weight=1, group="bad"),
-            backend("tiny", good.url, native=ALL, weight=0, group="good"),
-        ),
-    }
+    models = in_reserve(bad, good)
     front.serve(models=models)
     # Another request is there, so none is known to be the one that took the backend down.
     holding = mode in {"die", "headers", "empty"}
@@ -687,16 +697,11 @@ def test_a_stream_that_breaks_in_the_middle_says_so(front: Front, engine: Double
 
 def test_a_silent_engine_is_left_for_another_and_comes_back(front: Front, make: Callable[..., Double]) -> None:
     silent, good = make("silent"), make("good")
-    models = {
-        "tiny": model(
-            backend("tiny", silent.url, native=ALL, weight=1, group="a"),
-            backend("tiny", good.url, native=ALL, weight=0, group="b"),
-        )
-    }
+    models = in_reserve(silent, good)
     front.serve(models=models)
     assert front.chat("tiny").is_success
     assert len(silent.asked) == 1
-    state = lambda: front.state()["backends"][f"tiny@{silent.port}"]["state"]  # noqa: E731
+    state = lambda: health(front, silent)  # noqa: E731
     silent.mode = "silent"
     began = time.monotonic()
     with ThreadPoolExecutor(8) as pool:
@@ -741,13 +746,8 @@ def test_a_stream_that_has_begun_on_an_engine_that_falls_silent_ends_with_an_err
 def test_an_engine_that_hangs_is_told_from_one_that_is_full(front: Front, make: Callable[..., Double]) -> None:
     """Both tell that they are healthy, and answer nothing; the one that is full computes for others."""
     bad, good = make("bad"), make("good")
-    models = {
-        "tiny": model(
-            backend("tiny", bad.url, native=ALL, weight=1, group="a"),
-            backend("tiny", good.url, native=ALL, weight=0, group="b"),
-        )
-    }
-    state = lambda: front.state()["backends"][f"tiny@{bad.port}"]["state"]  # noqa: E731
+    models = in_reserve(bad, good)
+    state = lambda: health(front, bad)  # noqa: E731
     front.serve(models=models)
     bad.mode = "full"
     with ThreadPoolExecutor(1) as pool:
@@ -781,13 +781,8 @@ def test_an_engine_that_hangs_is_told_from_one_that_is_full(front: Front, make: 
 def test_an_idle_engine_that_hangs_is_found_by_the_next_request(front: Front, make: Callable[..., Double]) -> None:
     """To have idle engines generate would cost what nobody asked for."""
     bad, good = make("bad"), make("good")
-    models = {
-        "tiny": model(
-            backend("tiny", bad.url, native=ALL, weight=1, group="a"),
-            backend("tiny", good.url, native=ALL, weight=0, group="b"),
-        )
-    }
-    state = lambda: front.state()["backends"][f"tiny@{bad.port}"]["state"]  # noqa: E731
+    models = in_reserve(bad, good)
+    state = lambda: health(front, bad)  # noqa: E731
     front.serve(models=models)
     bad.mode = "hang"
     time.sleep(4)
@@ -801,7 +796,7 @@ def test_an_idle_engine_that_hangs_is_found_by_the_next_request(front: Front, ma
 
 def test_a_dead_engine_is_seen_and_comes_back(front: Front, engine: Double) -> None:
     engine.kill()
-    state = lambda: front.state()["backends"][f"tiny@{engine.port}"]["state"]  # noqa: E731
+    state = lambda: health(front, engine)  # noqa: E731
     until(lambda: state() == "gone")
     response = front.chat("tiny")
     assert (response.status_code, error(response)["code"]) == (503, "backend_unavailable")

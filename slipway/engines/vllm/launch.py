@@ -94,7 +94,8 @@ NO_DOMAIN = "none/data-urls-only"
 _STARTUP = (
     "sitecustomize.py",
     "slipway_vllm.py",
-    *("slipway_vllm-1.dist-info/METADATA", "slipway_vllm-1.dist-info/entry_points.txt"),
+    "slipway_vllm-1.dist-info/METADATA",
+    "slipway_vllm-1.dist-info/entry_points.txt",
 )
 """Files of role vllm that lie in each instance's folder, for all its Python processes to find."""
 

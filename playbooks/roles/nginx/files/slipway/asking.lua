@@ -61,6 +61,10 @@ local function full(name)
         {headers = {["Retry-After"] = "1"}})
 end
 
+local function failed(name)
+    return refusal(502, "backend_failed", "The backend of the model '" .. name .. "' failed. Try again later.")
+end
+
 -- Engines fail at a schema, regular expression or grammar that they can't work by, and don't say so.
 local function unworkable()
     return refusal(400, "invalid_structured_output",
@@ -161,8 +165,7 @@ local function try(request, peer, name, backend)
             return "failed", refusal(504, "backend_timeout", "The backend of the model '" .. name
                 .. "' took too long. Try again later.")
         elseif found.status >= 500 then
-            return "erred", refusal(502, "backend_failed", "The backend of the model '" .. name
-                .. "' failed. Try again later.")
+            return "erred", failed(name)
         elseif answer.status == 401 or answer.status == 403 or answer.status == 404 then
             return "failed", refusal(502, answer.status == 404 and "backend_without" or "backend_refused",
                 "The backend of the model '" .. name .. "' does not serve this. Try again later.")
@@ -216,8 +219,7 @@ local function try(request, peer, name, backend)
             found.status = wrong:find('"invalid_request_error"', 1, true) and 400 or 502
             return "wrong", found
         elseif found.status == 500 then
-            return "erred", refusal(502, "backend_failed", "The backend of the model '" .. name
-                .. "' failed. Try again later.")
+            return "erred", failed(name)
         end
         return "wrong", found
     end
