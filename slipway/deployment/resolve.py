@@ -8,12 +8,13 @@ from slipway.catalog import Catalog, CatalogError, load
 from slipway.catalog.load import KINDS
 from slipway.deployment.acceptance import acceptance_teams
 from slipway.deployment.claims import Holdings
+from slipway.deployment.derived import derived
 from slipway.deployment.floating import floating_plan
 from slipway.deployment.machines import machines
 from slipway.deployment.models import served_models
 from slipway.deployment.names import gateway_names, slug
 from slipway.deployment.placement import place_instances
-from slipway.deployment.references import public
+from slipway.deployment.references import LOOPBACK, public
 from slipway.deployment.routes import proved, provided_models, routes
 from slipway.deployment.types import Deployment, FrontPlan, GatewayInstance, Machine, listen_address
 from slipway.paths import ROOT
@@ -90,17 +91,16 @@ def _front(settings: Settings, hosts: Mapping[str, Machine]) -> FrontPlan:
 
 
 def _all_gateways(settings: Settings, hosts: Mapping[str, Machine]) -> tuple[GatewayInstance, ...]:
-    """Those of the first machine come first; each front asks the one beside it, if there are two."""
-    machines = [hosts[name] for name in settings.gateway_hosts]
-    if len(machines) == 1:
-        return _gateways(settings, machines[0], hosts[settings.front_host])
-    return tuple(each for machine in machines for each in _gateways(settings, machine, machine))
+    """Those of the first machine come first; every front asks all."""
+    fronts = [hosts[name] for name in settings.front_hosts]
+    return tuple(each for name in settings.gateway_hosts for each in _gateways(settings, hosts[name], fronts))
 
 
-def _gateways(settings: Settings, machine: Machine, front: Machine) -> tuple[GatewayInstance, ...]:
+def _gateways(settings: Settings, machine: Machine, fronts: list[Machine]) -> tuple[GatewayInstance, ...]:
     """One gateway, or a second one for private teams (`Settings.has_private_gateway`)."""
     gateway = settings.gateway
-    address = listen_address(machine, front)
+    address = listen_address(machine, *fronts)
+    key = None if address == LOOPBACK else gateway.engine_key
 
     def instance(name: str, port: int, *, private_only: bool) -> GatewayInstance:
         return GatewayInstance(
@@ -111,6 +111,7 @@ def _gateways(settings: Settings, machine: Machine, front: Machine) -> tuple[Gat
             # Each knows all keys, so that each can say whose a key is.
             teams=gateway.teams,
             private_only=private_only,
+            front_key=None if key is None else derived(key, "front"),
         )
 
     private_only = not settings.providers or all(team.private for team in gateway.teams.values())

@@ -228,6 +228,9 @@ class GatewayInstance:
     teams: Mapping[str, Team]
     private_only: bool
     """Whether it knows no provider and cannot open a connection to anything but the engines."""
+    front_key: Secret | None
+    """What fronts show it, which then say whose a request is; None where it listens on the loopback alone, and asks for
+    teams' keys. Nobody else in the network can ask it, so nobody passes by the limits that fronts count."""
 
     @property
     def claims(self) -> Claims:

@@ -16,6 +16,10 @@ class GatewayAdapter(Protocol):
     def release(self) -> str:
         """The release that its role installs."""
 
+    @property
+    def health_path(self) -> str:
+        """The path that answers, without a key, while it works."""
+
     def program(self) -> Program:
         """What has to be installed."""
 

@@ -1,6 +1,6 @@
 """The gateway: one unit, or a second one for private teams."""
 
-from slipway.deployment.references import private
+from slipway.deployment.references import LOOPBACK, private
 from slipway.deployment.types import Deployment, GatewayInstance
 from slipway.gateways import adapter
 from slipway.layers.service import program_name, service_step
@@ -47,9 +47,9 @@ def callers(deployment: Deployment, gateway: GatewayInstance) -> tuple[str, ...]
     A front elsewhere calls from its address in the private network, if it says which one that is. The gateway's own machine
     is among the callers then: it probes the gateway at the address on which that listens, and so comes from there.
     """
-    if gateway.machine in deployment.front.machines:
+    if gateway.address == LOOPBACK:
         return ()
-    front = deployment.front.machine
-    if not front.has_private_address:
+    fronts = deployment.front.machines
+    if not all(front.has_private_address for front in fronts):
         return None
-    return private(front.name), private(gateway.machine.name)
+    return tuple(private(name) for name in dict.fromkeys([*(front.name for front in fronts), gateway.machine.name]))

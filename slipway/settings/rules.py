@@ -366,7 +366,7 @@ def _floating(settings: Settings) -> Iterator[Problem]:
 
 
 def _addresses(settings: Settings) -> Iterator[Problem]:
-    """Services that other machines call need a private address to listen on, and engines a key."""
+    """Services that other machines call need a private address to listen on, and a key."""
     gateways, fronts = settings.gateway_hosts, settings.front_hosts
     called: dict[str, None] = {}
     for model in settings.served.values():
@@ -385,14 +385,20 @@ def _addresses(settings: Settings) -> Iterator[Problem]:
                     "the internet: set its private_address"
                 ),
             )
-    if engines and settings.gateway.engine_key is None:
-        yield (
-            ("gateway", "engine_key"),
-            (
-                f"missing, while {', '.join(engines)} and the gateway are different hosts; anyone in the private network could "
-                "use the engines: set it, for example to {env: SLIPWAY_ENGINE_KEY}"
-            ),
+    if not called or settings.gateway.engine_key is not None:
+        return
+    names = ", ".join(engines or gateways)
+    if engines:
+        open_to_all = (
+            f"{names} and the gateway are different hosts; anyone in the private network could use the engines"
         )
+    else:
+        # The key that fronts show gateways follows from it.
+        open_to_all = (
+            f"the gateway on {names} is called by a front on another host; anyone in the private network who has a "
+            "team's key could use it past the front's limits"
+        )
+    yield ("gateway", "engine_key"), f"missing, while {open_to_all}: set it, for example to {{env: SLIPWAY_ENGINE_KEY}}"
 
 
 RULES = (

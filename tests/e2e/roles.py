@@ -270,4 +270,5 @@ def gateway() -> Iterator[tuple[Variables, list[tuple[str, str]]]]:
     """A double of a gateway out of the host: its address and port, and what it has been asked."""
     seen: list[tuple[str, str]] = []
     with served(type("Gateway", (Gateway,), {"seen": seen})) as url:
-        yield {"address": GATEWAY, "port": int(url.rpartition(":")[2])}, seen
+        port = int(url.rpartition(":")[2])
+        yield {"id": f"gateway@{port}", "address": GATEWAY, "port": port, "key": None, "health": "/health"}, seen

@@ -1,6 +1,7 @@
 """Stack `lab-fronts`: two hosts with a front and a gateway each, behind one address. Tests run in this order."""
 
 import json
+import re
 import secrets
 import ssl
 import time
@@ -33,12 +34,15 @@ BODY = {"model": "tiny-llama", "prompt": "x", "max_tokens": 4}
 
 @dataclass(frozen=True)
 class Fronts:
-    """The stack, its authority's certificate, and the keys of a team without and of one with a limit."""
+    """The stack, its authority's certificate, and the keys of three teams: of one without a limit, of one with a limit, and of
+    one with a filter, whose requests pass a gateway.
+    """
 
     stack: Stack
     ca_file: Path
     key: str
     metered: str
+    filtered: str
 
     def client(self, key: str | None = None) -> httpx.Client:
         trust = ssl.create_default_context(cafile=str(self.ca_file))
@@ -78,12 +82,18 @@ def fronts(workspace: Workspace) -> Iterator[Fronts]:
             "key": {"env": "SLIPWAY_KEY_METERED"},
             "requests_per_minute": METERED,
         }
+        settings["gateway"]["teams"]["filtered"] = {
+            "key": {"env": "SLIPWAY_KEY_FILTERED"},
+            "requests_per_minute": 100_000,
+            "filters": {"in": {"email": "mask"}},
+        }
         stack.environment["SLIPWAY_KEY_METERED"] = metered = secrets.token_hex(32)
+        stack.environment["SLIPWAY_KEY_FILTERED"] = filtered = secrets.token_hex(32)
         stack.write(settings)
         stack.init()
         stack.up()
         assert stack.endpoint == f"https://{ADDRESS}/v1"
-        yield Fronts(stack, write_ca(stack), workspace.secrets["SLIPWAY_KEY_DEMO"], metered)
+        yield Fronts(stack, write_ca(stack), workspace.secrets["SLIPWAY_KEY_DEMO"], metered, filtered)
     finally:
         lab.down(names)
 
@@ -106,6 +116,42 @@ def test_a_host_is_drained_on_request(fronts: Fronts) -> None:
             assert api.post(f"https://{ADDRESS}/v1/completions", json=BODY).status_code == 200
     finally:
         ssh(first.address, f"sudo rm {DRAIN}")
+
+
+def gateways_up(host: HostSpec) -> int:
+    """How many gateways are well, as the front of a host sees them."""
+    figures = ssh(host.address, "curl --silent --insecure https://127.0.0.1/metrics")
+    return len(re.findall(r'^slipway_backend_up\{backend="litellm@[^"]+"\} 1$', figures, re.MULTILINE))
+
+
+@pytest.mark.parametrize("how", ["killed", "stopped for 10 s"])
+def test_the_other_hosts_gateway_answers_for_one_that_is(fronts: Fronts, how: str) -> None:
+    """What passes a gateway. Nobody sends a request again by himself."""
+    host = fronts.holder()
+    assert host is not None
+    wait_for(lambda: gateways_up(host) == 2, "both gateways", seconds=120)
+    with load(lambda: client(fronts.stack, fronts.ca_file, fronts.filtered, timeout_s=60, retries=0)) as found:
+        wait_for(lambda: found.answered > 20, "clients to be answered", seconds=60)
+        kill = "sudo systemctl kill --kill-whom=all --signal={} slipway-litellm"
+        if how == "killed":
+            ssh(host.address, kill.format("KILL"))
+        else:
+            ssh(host.address, f"{kill.format('STOP')}; sleep 10; {kill.format('CONT')}")
+        before = found.answered
+        wait_for(lambda: found.answered > before + 100, "clients to be answered", seconds=120)
+        wait_for(lambda: gateways_up(host) == 2, "the gateway to be back", seconds=120)
+    assert found.lost == []
+    # Streams that it had begun end, and say why.
+    assert len(found.broken) <= 8
+    assert "in silence" not in str(found.broken)
+
+
+def test_a_teams_key_opens_no_gateway_past_the_front(fronts: Fronts) -> None:
+    asked = "curl --silent --max-time 5 --output /dev/null --write-out %{{http_code}} --header 'Authorization: Bearer {}' {}"
+    for gateway in HOSTS:
+        url = f"http://{gateway.address}:4000/v1/models"
+        for host in HOSTS:
+            assert ssh(host.address, asked.format(fronts.key, url), check=False).strip() == "401"
 
 
 def test_limits_hold_and_nothing_is_lost_while_the_counters_are_killed(fronts: Fronts) -> None:

@@ -113,6 +113,11 @@ def model(*backends: Mapping[str, Any], **more: Any) -> dict[str, Any]:
     }
 
 
+def peer(address: str, port: int, *, name: str = "gateway", **more: Any) -> dict[str, Any]:
+    """A gateway of routes.json."""
+    return {"id": f"{name}@{port}", "address": address, "port": port, "key": None, "health": "/health", **more}
+
+
 @dataclass
 class Front:
     """A running front in a folder of its own.
@@ -222,11 +227,11 @@ class Front:
     def _write(self, teams: Sequence[Mapping[str, Any]], models: Mapping[str, Any], **more: Any) -> dict[str, str]:
         """Both files; returns their digests."""
         self.stamp += 1
-        gateway = dict(zip(("address", "port"), self.gateway, strict=True))
+        gateways = [peer(*self.gateway)]
         routes = {
             "models": models,
             "aliases": {},
-            "gateways": {"open": gateway, "private": gateway},
+            "gateways": {"open": gateways, "private": gateways},
             "currency": "EUR",
             "fast_path": True,
             "timeout_s": 30,

@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.integration.front import Front, backend, model, team
+from tests.integration.front import Front, backend, model, peer, team
 from tests.integration.gateway import KEYS, Gateway, deployment, key
 from tests.integration.security.fuzz import FAMILIES, Strict
 
@@ -115,10 +115,10 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Front, Gat
         gateway.keys(key("open"))
         here = deployment("slow", engines[0].url, native=FAMILIES)
         gateway.use(routes=gateway.routes([here, deployment("cloud", engines[1].url, here=False)]))
-        peer = {"address": "127.0.0.1", "port": gateway.port}
+        through = [peer("127.0.0.1", gateway.port, health="/health/liveliness")]
         fast = backend("fast", engines[0].url, native=FAMILIES)
         models = {"fast": model(fast), "slow": model(backend("slow", engines[0].url)), "cloud": model(provided=True)}
-        front.serve(team("open"), models=models, gateways={"open": peer, "private": None})
+        front.serve(team("open"), models=models, gateways={"open": through, "private": None})
         yield front, gateway, engines
     finally:
         front.close()

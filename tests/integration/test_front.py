@@ -22,7 +22,7 @@ import pytest
 
 from tests.integration.asking import CANARY, GENERATING, HELLO, TEXT, until, words
 from tests.integration.backend_double import WORDS, Double
-from tests.integration.front import Front, backend, hashed, model, team
+from tests.integration.front import Front, backend, hashed, model, peer, team
 from tests.integration.gateway import KEYS
 
 ALL = ("chat", "completions", "embeddings", "rerank", "responses", "messages", "tokenize")
@@ -828,9 +828,8 @@ def gateway(running: Front, make: Callable[..., Double]) -> Double:
     return make("gateway")
 
 
-def through(double: Double) -> dict[str, Any]:
-    peer = {"address": "127.0.0.1", "port": double.port}
-    return {"open": peer, "private": None}
+def through(*doubles: Double, **more: Any) -> dict[str, Any]:
+    return {"open": [peer("127.0.0.1", double.port, **more) for double in doubles], "private": None}
 
 
 def test_the_model_of_a_form_is_the_gateways_to_name(front: Front, gateway: Double) -> None:
@@ -866,7 +865,7 @@ def test_what_the_front_cannot_ask_goes_to_the_gateway_as_it_came(
         assert (request.path, request.body["model"]) == (path, asked)
         assert request.headers["authorization"] == f"Bearer {KEYS['open']}"
     assert not engine.asked
-    until(lambda: front.usage[-1].get("backend") == "gateway")
+    until(lambda: front.usage[-1].get("backend") == f"gateway@{gateway.port}")
 
 
 def test_without_the_fast_path_all_goes_to_the_gateway(front: Front, engine: Double, gateway: Double) -> None:
@@ -906,6 +905,62 @@ def test_errors_of_the_gateway_keep_their_words(front: Front, gateway: Double) -
     gateway.kill()
     response = front.chat("cloud")
     assert (response.status_code, error(response)["code"]) == (503, "gateway_unavailable")
+
+
+def test_a_gateway_on_another_host_is_shown_the_fronts_own_key(front: Front, gateway: Double) -> None:
+    front.serve(models={"cloud": model(provided=True)}, gateways=through(gateway, key="sk-front-0123456789"))
+    headers = {"authorization": f"Bearer {KEYS['open']}", "x-slipway-team": "narrow"}
+    body = {"model": "cloud", "messages": HELLO}
+    assert front.client.post(front.url + "/v1/chat/completions", json=body, headers=headers).is_success
+    told = gateway.asked[-1].headers
+    assert (told["authorization"], told["x-slipway-team"]) == ("Bearer sk-front-0123456789", "open")
+    assert KEYS["open"] not in str(told)
+
+
+def state_of_gateway(front: Front, double: Double) -> str:
+    return str(front.state()["backends"][f"gateway@{double.port}"]["state"])
+
+
+def test_another_gateway_answers_for_one_that_is_killed(front: Front, make: Callable[..., Double]) -> None:
+    first, second = make("first"), make("second")
+    front.serve(models={"cloud": model(provided=True)}, gateways=through(first, second))
+    statuses: list[int] = []
+    with ThreadPoolExecutor(4) as pool:
+        asked = [pool.submit(lambda: [front.chat("cloud").status_code for _ in range(50)]) for _ in range(4)]
+        until(lambda: first.asked and second.asked)
+        first.kill()
+        for each in asked:
+            statuses += each.result()
+    assert statuses == [200] * 200
+    until(lambda: state_of_gateway(front, first) == "gone")
+    first.start()
+    until(lambda: state_of_gateway(front, first) == "well")
+
+
+def test_a_silent_gateway_is_left_for_another(front: Front, make: Callable[..., Double]) -> None:
+    first, second = make("first"), make("second")
+    front.serve(models={"cloud": model(provided=True)}, gateways=through(first, second))
+    first.mode = "silent"
+    began = time.monotonic()
+    with ThreadPoolExecutor(8) as pool:
+        answers = [each.result() for each in [pool.submit(front.chat, "cloud") for _ in range(8)]]
+    print(f"requests that waited for a silent gateway had answers after {time.monotonic() - began:.1f} s")
+    assert [answer.status_code for answer in answers] == [200] * 8
+    assert first.asked
+    assert state_of_gateway(front, first) == "silent"
+    first.mode = "well"
+    first.left.set()
+    until(lambda: state_of_gateway(front, first) == "well")
+
+
+def test_a_request_that_takes_its_gateway_down_is_not_given_another(front: Front, make: Callable[..., Double]) -> None:
+    first, second = make("first"), make("second")
+    front.serve(models={"cloud": model(provided=True)}, gateways=through(first, second))
+    for double in (first, second):
+        double.mode = "fall"
+    response = front.chat("cloud", user="takes it down")
+    assert (response.status_code, error(response)["code"]) == (503, "gateway_unavailable")
+    assert len(first.asked) + len(second.asked) == 1
 
 
 # Limits

@@ -18,7 +18,7 @@ from slipway.usage.money import billionths
 from slipway.usage.records import sums
 from tests.integration.asking import TEXT, until, words
 from tests.integration.backend_double import USAGE, Double
-from tests.integration.front import Front, backend, model, team
+from tests.integration.front import Front, backend, model, peer, team
 from tests.unit.deployment.stacks import deployment
 from tests.unit.settings.documents import good, with_changes
 
@@ -91,13 +91,13 @@ def test_every_answer_has_its_cost_on_both_paths(
     running: Front, engine: Double, make: Callable[..., Double], fast: bool
 ) -> None:
     gateway = make("gateway")
-    peer = {"address": "127.0.0.1", "port": gateway.port}
+    gateways = [peer("127.0.0.1", gateway.port)]
     name = f"payer-{fast}".lower()
     running.serve(
         team(name),
         models={**models(engine), "vectors": {**models(engine)["tiny"], "task": "embedding"}},
         fast_path=fast,
-        gateways={"open": peer, "private": peer},
+        gateways={"open": gateways, "private": gateways},
         aliases={"t": "tiny"},
     )
     assert ask(running, name).status_code == 200

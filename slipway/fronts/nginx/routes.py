@@ -8,16 +8,17 @@ The form, as `routes.lua` of role nginx reads it::
                                      "health": PATH, "probe": {"path", "body"} or null,
                                      "progress": {"path", "counter"} or null,
                                      "most": REQUESTS at once, or null where the engine itself refuses more}]}},
-     "aliases": {ALIAS: NAME}, "gateways": {"open": {"address", "port"}, "private": {"address", "port"} or null},
+     "aliases": {ALIAS: NAME}, "gateways": {"open": [GATEWAY], "private": [GATEWAY] or null},
      "currency": CODE or null, "fast_path": BOOL, "timeout_s": SECONDS, "extra_fields": {PATH: [FIELD]},
      "allowed_origins": [ORIGIN]}
 
-``backends`` are the engines here that the front asks itself; what else answers for a name is the gateway's to know.
+``backends`` are the engines here that the front asks itself; what else answers for a name is the gateways' to know. A
+GATEWAY is ``{"id", "address", "port", "key": what it is to be shown, or null for the team's own key, "health": PATH}``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from math import lcm
 from typing import Any
@@ -26,6 +27,7 @@ from slipway.deployment.references import LOOPBACK
 from slipway.deployment.types import Deployment, GatewayInstance, Instance, Machine, Route
 from slipway.engines.base import EngineAdapter
 from slipway.engines.probes import PROBES
+from slipway.gateways import adapter as gateway_adapter
 from slipway.settings.prices import price_of
 from slipway.usage.money import millionths
 
@@ -33,12 +35,15 @@ from slipway.usage.money import millionths
 def routes(deployment: Deployment, machine: Machine) -> dict[str, Any]:
     """The contents of routes.json for the front on `machine`; keys in it are `Secret`s, addresses may be references."""
     gateway, front = deployment.settings.gateway, deployment.settings.front
-    # The one beside it, where there is one.
-    gateways = deployment.gateways_on(machine) or deployment.gateways
+    first, *_ = deployment.gateways
     return {
         "models": {route.name: _model(deployment, route, machine) for route in deployment.routes.values()},
         "aliases": {alias: route.name for route in deployment.routes.values() for alias in route.aliases},
-        "gateways": {"open": _peer(gateways[0]), "private": _private_gateway(gateways)},
+        "gateways": {
+            "open": _peers(deployment, lambda each: each.name == first.name),
+            # Those that know no provider; where there is none, no team is private.
+            "private": _peers(deployment, lambda each: each.private_only) or None,
+        },
         "currency": gateway.usage.currency,
         "fast_path": gateway.fast_path,
         "timeout_s": gateway.request_timeout_s,
@@ -47,13 +52,19 @@ def routes(deployment: Deployment, machine: Machine) -> dict[str, Any]:
     }
 
 
-def _peer(gateway: GatewayInstance) -> dict[str, Any]:
-    return {"address": gateway.address, "port": gateway.port}
-
-
-def _private_gateway(gateways: Sequence[GatewayInstance]) -> dict[str, Any] | None:
-    """The gateway that knows no provider; None where there is none, and then no team is private."""
-    return next((_peer(each) for each in gateways if each.private_only), None)
+def _peers(deployment: Deployment, which: Callable[[GatewayInstance], bool]) -> list[dict[str, Any]]:
+    health = gateway_adapter(deployment.settings.gateway.name).health_path
+    return [
+        {
+            "id": f"{each.name}@{each.machine.name}",
+            "address": each.address,
+            "port": each.port,
+            "key": each.front_key,
+            "health": health,
+        }
+        for each in deployment.gateways
+        if which(each)
+    ]
 
 
 def _model(deployment: Deployment, route: Route, machine: Machine) -> dict[str, Any]:

@@ -55,6 +55,7 @@ class Litellm:
     """The adapter; see `slipway.gateways.base.GatewayAdapter`."""
 
     release: str = RELEASE
+    health_path: str = "/health/liveliness"
 
     def program(self) -> Program:
         """LiteLLM's environment."""
@@ -93,7 +94,8 @@ class Litellm:
             ),
             environment=ENVIRONMENT | {"PYTHONPATH": f"{self.program().folder}/{_addition()}"},
             files=files,
-            probe=Probe(path="/health/liveliness"),
+            secrets={} if gateway.front_key is None else {"SLIPWAY_FRONT_KEY": gateway.front_key},
+            probe=Probe(path=self.health_path),
             sandbox={
                 "MemoryDenyWriteExecute": "yes",
                 "ProcSubset": "pid",

@@ -467,8 +467,9 @@ def upstream(key: str) -> Reader:
     """Where the front finds the gateway."""
 
     def read(told: Told, node: Node) -> Iterator[Any]:
-        first = node[-1]["name"] == "litellm"
-        yield told.front["nginx_routes"]["gateways"]["open" if first else "private"][key]
+        peers = told.front["nginx_routes"]["gateways"]["open" if node[-1]["name"] == "litellm" else "private"]
+        id_ = f"{node[-1]['name']}@{node[-1]['machine']}"
+        yield next(peer[key] for peer in peers if peer["id"] == id_)
 
     return read
 

@@ -42,15 +42,25 @@ def test_each_step_comes_after_steps_of_layers_below() -> None:
         below |= {step.key for step in made}
 
 
-def test_each_front_asks_the_gateway_beside_it_and_all_engines() -> None:
+def test_each_front_asks_both_gateways_and_all_engines() -> None:
     told = roles(deployment(floating()))
+    keys = set()
     for machine in ("gpu-1", "gpu-2"):
         routes = told[f"{machine}/nginx"]["nginx_routes"]
-        assert routes["gateways"]["open"] == {"address": "127.0.0.1", "port": 4000}
+        peers = routes["gateways"]["open"]
+        assert [(each["id"], each["address"], each["port"], each["health"]) for each in peers] == [
+            ("litellm@gpu-1", "10.0.0.11", 4000, "/health/liveliness"),
+            ("litellm@gpu-2", "10.0.0.12", 4000, "/health/liveliness"),
+        ]
+        keys |= {each["key"] for each in peers}
+        keys.add(told[f"{machine}/litellm"]["service_secrets"]["SLIPWAY_FRONT_KEY"])
         backends = routes["models"]["m"]["backends"]
         assert [backend["address"] for backend in backends] == ["10.0.0.11", "10.0.0.12"]
         assert all(backend["native"] for backend in backends)
-        assert told[f"{machine}/litellm"]["service_ingress"] == []
+        assert told[f"{machine}/litellm"]["service_ingress"] == ["10.0.0.11", "10.0.0.12"]
+    (key,) = keys
+    assert len(key) == 64
+    assert key != OTHER_KEY
 
 
 def test_private_teams_have_a_gateway_of_their_own_on_both() -> None:
@@ -63,7 +73,11 @@ def test_private_teams_have_a_gateway_of_their_own_on_both() -> None:
         *(("edge-2", name) for name in ("litellm", "litellm-private")),
     ]
     told = roles(of)
-    assert told["edge-2/nginx"]["nginx_routes"]["gateways"]["private"] == {"address": "127.0.0.1", "port": 4001}
+    private = told["edge-2/nginx"]["nginx_routes"]["gateways"]["private"]
+    assert [(each["id"], each["address"], each["port"]) for each in private] == [
+        ("litellm-private@edge-1", "10.0.0.31", 4001),
+        ("litellm-private@edge-2", "10.0.0.32", 4001),
+    ]
     assert told["edge-2/acceptance"]["acceptance_private_gateway"] == "slipway-litellm-private.service"
     ports = {entry["setting"] for entry in told["edge-2/preflight"]["preflight_ports"]}
     assert ports == {"gateway.port", "gateway.private_port", "front.port"}

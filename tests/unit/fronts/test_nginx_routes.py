@@ -96,8 +96,10 @@ def test_a_private_team_has_a_gateway_that_knows_no_provider_or_none(
     document: dict[str, Any], private: int | None
 ) -> None:
     peers = told(deployment(document))["gateways"]
-    assert peers["open"]["port"] == 4000
-    assert (peers["private"] and peers["private"]["port"]) == private
+    assert [each["port"] for each in peers["open"]] == [4000]
+    assert (peers["private"] and peers["private"][0]["port"]) == private
+    # On the same machine a team's own key is passed on.
+    assert [each["key"] for each in peers["open"]] == [None]
 
 
 def test_prices_are_whole_numbers_of_the_stacks_currency() -> None:

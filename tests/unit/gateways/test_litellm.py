@@ -276,10 +276,10 @@ def test_which_gateways_there_are(document: dict[str, Any], names: list[str], pr
     assert limited == {f"{each.machine.name}/{each.name}" for each in of.gateways if each.private_only}
     front = next(variables for key, variables in roles(of).items() if key.endswith("/nginx"))
     peers = front["nginx_routes"]["gateways"]
-    assert peers["open"]["port"] == of.gateways[0].port
+    assert [each["port"] for each in peers["open"]] == [of.gateways[0].port]
     # A private team has one that knows no provider, or there is none that it may be sent to.
     there = [each.port for each in of.gateways if each.private_only]
-    assert [peers["private"]["port"]] == there[:1] if there else peers["private"] is None
+    assert [each["port"] for each in peers["private"] or ()] == there
 
 
 # As the gateway itself reads both files.
@@ -564,7 +564,12 @@ def test_where_each_gateway_listens() -> None:
     of = deployment(with_changes(many(), ("front.pool", "cpu")))
     assert {each.address for each in of.gateways} == {private("edge-1")}
     front = roles(of)["cpu-1/nginx"]
-    assert front["nginx_routes"]["gateways"] == {
-        "open": {"address": "10.0.0.31", "port": 4000},
-        "private": {"address": "10.0.0.31", "port": 4001},
+    found = front["nginx_routes"]["gateways"]
+    assert {kind: [(each["address"], each["port"]) for each in peers] for kind, peers in found.items()} == {
+        "open": [("10.0.0.31", 4000)],
+        "private": [("10.0.0.31", 4001)],
     }
+    # Who has a team's key alone is not let in past the front's limits.
+    (key,) = {each["key"] for peers in found.values() for each in peers}
+    for name in ("litellm", "litellm-private"):
+        assert roles(of)[f"edge-1/{name}"]["service_secrets"]["SLIPWAY_FRONT_KEY"] == key

@@ -2,6 +2,8 @@
 
 import asyncio
 import importlib.util
+import json
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from slipway.deployment.teams import key_hash
+from tests.integration.gateway import deployment
 from tests.unit.roles.gateway_part import FILES, part
 
 
@@ -85,3 +89,64 @@ def test_anything_else_is_refused(auth: ModuleType, scope: dict[str, Any]) -> No
     with pytest.raises(ProxyException) as refused:
         call(auth, scope, "sk-any")
     assert refused.value.code == 401
+
+
+# A gateway that fronts on other machines ask
+
+
+FRONT_KEY = "f" * 64
+
+
+@pytest.fixture
+def for_fronts(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """One model, and two teams of which `research` may use it; their keys are `key-NAME`."""
+    monkeypatch.setenv("SLIPWAY_FRONT_KEY", FRONT_KEY)
+    salt = "5a" * 16
+    teams = [
+        {"name": name, "models": models, "keys": [{"id": None, "salt": salt, "hash": key_hash(salt, f"key-{name}")}]}
+        for name, models in (("research", ["tiny"]), ("sales", []))
+    ]
+    (tmp_path / "teams.json").write_text(json.dumps({"teams": teams}))
+    here = deployment("tiny", "http://127.0.0.1:9/v1", native=["chat"])
+    (tmp_path / "routes.json").write_text(
+        json.dumps({"models": [here], "aliases": {}, "fallbacks": {}, "timeout_s": 20})
+    )
+    request.getfixturevalue("auth")
+
+
+@pytest.mark.usefixtures("for_fronts")
+@pytest.mark.parametrize(
+    ("key", "team", "status", "models"),
+    [
+        (FRONT_KEY, "research", 200, ["tiny"]),
+        (FRONT_KEY, "sales", 200, []),
+        (FRONT_KEY, "nobody", 401, []),
+        (FRONT_KEY, None, 401, []),
+        # Past the front's limits.
+        ("key-research", "research", 401, []),
+        ("key-research", None, 401, []),
+        ("", "research", 401, []),
+        (FRONT_KEY[1:], "research", 401, []),
+        (FRONT_KEY + "\xff", "research", 401, []),
+    ],
+)
+def test_who_does_not_show_the_fronts_key_gets_nothing(
+    key: str, team: str | None, status: int, models: list[str]
+) -> None:
+    headers = [(b"authorization", f"Bearer {key}".encode("latin-1"))]
+    headers += [] if team is None else [(b"x-slipway-team", team.encode())]
+    sent: list[dict[str, Any]] = []
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    door = sys.modules["litellm.proxy.proxy_server"].app.middleware_stack
+    scope = {"type": "http", "method": "GET", "path": "/v1/models", "headers": headers, "query_string": b""}
+    asyncio.run(door(scope, None, send))
+    body = json.loads(b"".join(message.get("body", b"") for message in sent))
+    assert (sent[0]["status"], [entry["id"] for entry in body.get("data", ())]) == (status, models)
+
+
+@pytest.mark.usefixtures("for_fronts")
+def test_the_fronts_key_is_not_left_in_the_environment() -> None:
+    assert "SLIPWAY_FRONT_KEY" not in os.environ

@@ -334,6 +334,9 @@ FAIL: dict[str, tuple[dict[str, Any], list[str]]] = {
         [
             "pools.main.hosts.gpu-1.private_address: gpu-1 is called by other hosts, but gpu.example.com is no private "
             "address; its service would face the internet: set its private_address",
+            "gateway.engine_key: missing, while the gateway on gpu-1 is called by a front on another host; anyone in the "
+            "private network who has a team's key could use it past the front's limits: set it, for example to {env: "
+            "SLIPWAY_ENGINE_KEY}",
         ],
     ),
     "no engine key": (

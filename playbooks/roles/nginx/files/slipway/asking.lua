@@ -1,4 +1,4 @@
--- Has somebody answer a request that is admitted: a backend of the model, one after the other until one can, or the gateway.
+-- Has somebody answer a request that is admitted: a backend of the model, one after the other until one can, or a gateway.
 
 local answers = require "slipway.answers"
 local balance = require "slipway.balance"
@@ -61,6 +61,11 @@ local function full(name)
         {headers = {["Retry-After"] = "1"}})
 end
 
+local function unavailable()
+    return refusal(503, "gateway_unavailable", "The gateway does not answer. Try again later.",
+        {headers = {["Retry-After"] = "2"}})
+end
+
 local function failed(name)
     return refusal(502, "backend_failed", "The backend of the model '" .. name .. "' failed. Try again later.")
 end
@@ -95,44 +100,43 @@ function M.leave(ctx)
     return left
 end
 
--- Ask one peer. Returns "answered", or a verdict and what to tell the caller if nobody else answers: "wrong" (nobody will
+-- Ask one backend, or a gateway (through). Returns "answered", or a verdict and what to tell the caller if nobody else answers: "wrong" (nobody will
 -- take it), "unreached", "lost" (it may have died of it), "left" (it fell silent), "failed", "erred" (by itself or by the
 -- request: it does not say) or "full".
-local function try(request, peer, name, backend)
+local function try(request, backend, name, through)
     local ctx = request.ctx
     local headers = passed_headers(request)
-    if backend then
-        if backend.key then
-            headers["authorization"] = "Bearer " .. backend.key
+    if backend.key then
+        headers["authorization"] = "Bearer " .. backend.key
+        if through then
+            headers["x-slipway-team"] = ctx.team.name
         end
-    else
+    elseif through then
         headers["authorization"] = "Bearer " .. request.key
     end
-    local text = request.fields and for_backend(request, backend and backend.model or request.asked) or request.raw
-    local id = backend and backend.id
+    local text = request.fields and for_backend(request, through and request.asked or backend.model) or request.raw
+    local id = backend.id
     local begun, tried = false, ctx.tried
     local function heard()
-        if id then
-            balance.heard(id, ngx.now(), connection)
-        end
+        balance.heard(id, ngx.now(), connection)
     end
     local function patience()
         ngx.update_time()
         if ngx.now() >= ctx.deadline then
             return "late"
         end
-        if id and not begun and balance.state(id) == "silent" and balance.another(ctx.backends, tried) then
+        if not begun and balance.state(id) == "silent" and balance.another(ctx.backends, tried) then
             return "left"
         end
         -- Nobody else can go on with what has begun; a pause of the network is no reason to end it.
-        if id and begun and balance.silent_for(id, BEGUN_SILENT_S) then
+        if begun and balance.silent_for(id, BEGUN_SILENT_S) then
             return "left"
         end
     end
     local question = {method = "POST", path = request.path, headers = headers, body = text}
     -- From here on something may be generated, also where the caller leaves before it comes.
     ctx.generated = true
-    local answer, kind, fault = http.ask(peer, question, patience)
+    local answer, kind, fault = http.ask(backend, question, patience)
     if not answer then
         ctx.generated = false
         if fault == "late" then
@@ -153,7 +157,7 @@ local function try(request, peer, name, backend)
             return broken == "left" and "left" or "lost", lost(name)
         end
         local found = answers.refusal(answer.status, words)
-        if not backend then
+        if through then
             -- The gateway speaks for its backends; its words are ours, in the caller's form.
             found.status = answer.status
             found.headers["Retry-After"] = answer:header("retry-after")
@@ -175,9 +179,9 @@ local function try(request, peer, name, backend)
     end
     local usage = ctx.usage
     local more = {headers = request.answer_headers, family = request.family, anthropic = request.anthropic,
-        hide_usage = request.hide_usage, through = not backend}
+        hide_usage = request.hide_usage, through = through}
     -- The model of a form is the gateway's to know.
-    local answered_by = backend and name or answer:header("x-slipway-model") or request.fields and name or nil
+    local answered_by = not through and name or answer:header("x-slipway-model") or request.fields and name or nil
     ctx.price = request.costs and answered_by and money.price(ctx.routes, answered_by)
     local kind_of = answer:header("content-type") or ""
     local listen = ctx.kept and function(data)
@@ -194,7 +198,7 @@ local function try(request, peer, name, backend)
             listen = listen,
             broken = function(reason)
                 ctx.error = reason == "late" and "timeout" or "backend_lost"
-                if id and reason ~= "late" then
+                if reason ~= "late" then
                     balance.failed(id)
                 end
             end,
@@ -214,7 +218,7 @@ local function try(request, peer, name, backend)
         return "left", lost(name)
     elseif what == "error" then
         local found = answers.refusal(500, wrong)
-        if not backend then
+        if through then
             -- It has told a backend's failure in its own words, or that a filter stopped the answer.
             found.status = wrong:find('"invalid_request_error"', 1, true) and 400 or 502
             return "wrong", found
@@ -231,61 +235,54 @@ function M.answer(request, steps)
     local ctx = request.ctx
     local told
     for _, step in ipairs(steps) do
-        if step.gateway then
-            ctx.backend = "gateway"
-            local verdict, found = try(request, step.gateway, request.asked, nil)
+        local name = step.model or request.asked
+        ctx.tried, ctx.backends = {}, step.backends
+        local reached, erred = 0, nil
+        while reached < 2 do
+            local chosen = balance.choose(step.backends, ctx.tried)
+            if not chosen then
+                break
+            end
+            ctx.tried[chosen.id] = true
+            ctx.backend = chosen.id
+            local verdict, found, others
+            if enter(ctx, chosen) then
+                verdict, found = try(request, chosen, name, step.gateway)
+                others = M.leave(ctx) > 0
+            else
+                verdict, found = "full", full(name)
+            end
             if verdict == "answered" then
+                if erred then
+                    balance.failed(erred)
+                end
                 return nil
             elseif verdict == "wrong" then
                 return found
             end
-            told = told or refusal(503, "gateway_unavailable", "The gateway does not answer. Try again later.",
-                {headers = {["Retry-After"] = "2"}})
-        else
-            ctx.tried, ctx.backends = {}, step.backends
-            local reached, erred = 0, nil
-            while reached < 2 do
-                local chosen = balance.choose(step.backends, ctx.tried)
-                if not chosen then
-                    break
-                end
-                ctx.tried[chosen.id] = true
-                ctx.backend = chosen.id
-                local verdict, found, others
-                if enter(ctx, chosen) then
-                    verdict, found = try(request, chosen, step.model, chosen)
-                    others = M.leave(ctx) > 0
-                else
-                    verdict, found = "full", full(step.model)
-                end
-                if verdict == "answered" then
-                    if erred then
-                        balance.failed(erred)
-                    end
-                    return nil
-                elseif verdict == "wrong" then
-                    return found
-                end
-                told = found
-                if verdict ~= "unreached" then
-                    reached = reached + 1
-                end
-                if verdict == "unreached" then
+            found = step.gateway and unavailable() or found
+            told = (not step.gateway or not told) and found or told
+            if verdict ~= "unreached" then
+                reached = reached + 1
+            end
+            if verdict == "unreached" then
+                -- Of who is looked after; nobody would say of another that it is there again.
+                if ctx.routes.backends[chosen.id] then
                     balance.set(chosen.id, "gone")
-                elseif verdict == "erred" then
-                    -- A backend that another one shows to be at fault is left alone for a while; a request that is at fault
-                    -- itself takes none away from others.
-                    erred = chosen.id
-                    told = request.structured and unworkable() or found
-                elseif verdict ~= "full" and verdict ~= "left" then
-                    balance.failed(chosen.id)
                 end
-                if verdict == "lost" then
-                    -- A request that takes its backend down is not to take the next one as well.
-                    if balance.lost(chosen.id, others, connection()) then
-                        balance.suspect(files.sha256(request.raw))
-                        return found
-                    end
+            elseif verdict == "erred" then
+                -- A backend that another one shows to be at fault is left alone for a while; a request that is at fault
+                -- itself takes none away from others.
+                erred = chosen.id
+                told = request.structured and unworkable() or found
+            elseif verdict ~= "full" and verdict ~= "left" then
+                balance.failed(chosen.id)
+            end
+            if verdict == "lost" then
+                -- A request that takes its backend down is not to take the next one as well.
+                if balance.lost(chosen.id, others, connection()) then
+                    balance.suspect(files.sha256(request.raw))
+                    return found
                 end
             end
         end

@@ -1,4 +1,4 @@
--- Looks after the backends: which are there, which have fallen silent.
+-- Looks after the backends, and after gateways where there is more than one: which are there, which have fallen silent.
 --
 -- One worker does it for all. Every half a second every backend is asked for its health, which costs nothing; a generation
 -- is asked for where health says too little: when requests are in flight and nothing has come from the backend for a while,
@@ -15,7 +15,9 @@ local M = {}
 
 local dict = ngx.shared.slipway_health
 local EVERY_S = 0.5
-local HEALTH_S = 0.9
+local HEALTH_S = 0.7
+-- A gateway's one process may be held up by the answers that it reads.
+local GATEWAY_S = 2
 local QUIET_S = 1
 -- How long a generation may take, and after how much silence requests leave a backend; longer where nothing but its answers
 -- tells that it works.
@@ -44,7 +46,7 @@ end
 -- "well", "silent" or "gone".
 local function health(backend)
     local request = {method = "GET", path = backend.health, headers = headers(backend)}
-    local answer, kind = http.ask(backend, request, within(HEALTH_S))
+    local answer, kind = http.ask(backend, request, within(backend.gateway and GATEWAY_S or HEALTH_S))
     if not answer then
         return (kind == "silent") and "silent" or "gone"
     end

@@ -12,7 +12,8 @@ function M.take(data)
         timeout_s = data.timeout_s, extra_fields = data.extra_fields or {}, allowed_origins = {}, backends = {},
     }
     assert(type(data.models) == "table" and type(data.aliases) == "table", "models or aliases are missing")
-    assert(type(data.gateways) == "table" and type(data.gateways.open) == "table", "there is no gateway")
+    assert(type(data.gateways) == "table" and type(data.gateways.open) == "table" and #data.gateways.open > 0,
+        "there is no gateway")
     assert(type(data.timeout_s) == "number", "timeout_s is no number")
     for _, origin in ipairs(data.allowed_origins or {}) do
         routes.allowed_origins[origin] = true
@@ -44,6 +45,17 @@ function M.take(data)
         end
         for _, other in ipairs(model.fallbacks) do
             assert(data.models[other], "a fall-back of " .. name .. " does not exist")
+        end
+    end
+    for _, gateways in pairs(data.gateways) do
+        for _, gateway in ipairs(gateways) do
+            assert(gateway.id and gateway.address and gateway.port and gateway.health,
+                "a gateway has no id, address, port or health")
+            gateway.weight, gateway.group, gateway.gateway = 1, "gateway", true
+            -- One alone is asked however it is, so that nobody needs to look after it.
+            if #gateways > 1 then
+                routes.backends[gateway.id] = gateway
+            end
         end
     end
     for alias, name in pairs(data.aliases) do
@@ -119,8 +131,17 @@ function M.listed(routes, team)
     return found
 end
 
--- What is to be asked for an answer, in order: {{backends = {…}, model = NAME}, …, {gateway = {address, port}}}, or nil and
--- a refusal. The gateway comes last: it knows the providers, and tries by itself what comes after.
+-- The gateways that a team's requests may pass, as a step of `M.plan`; nil where there is none.
+function M.through(routes, team)
+    local gateways = routes.gateways.open
+    if team.private then
+        gateways = routes.gateways.private
+    end
+    return gateways and {backends = gateways, gateway = true}
+end
+
+-- What is to be asked for an answer, in order: {{backends = {…}, model = NAME}, …, {backends = {…}, gateway = true}}, or
+-- nil and a refusal. The gateways come last: it knows the providers, and tries by itself what comes after.
 function M.plan(routes, team, model, family, path)
     if not paths.serves(model.task, family) then
         return nil, errors.refusal(404, "unsupported_path", "The model '" .. model.name .. "' does not serve " .. path .. ".",
@@ -128,15 +149,9 @@ function M.plan(routes, team, model, family, path)
     end
     local steps = {}
     local function through()
-        local gateway = routes.gateways.open
-        if team.private then
-            gateway = routes.gateways.private
-        end
-        if not gateway then
-            return nil
-        end
-        steps[#steps + 1] = {gateway = gateway}
-        return true
+        local step = M.through(routes, team)
+        steps[#steps + 1] = step
+        return step
     end
     local names = {model.name}
     if family ~= "tokenize" then

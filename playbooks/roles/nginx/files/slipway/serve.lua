@@ -134,11 +134,11 @@ local function serve(request, routes)
             return found
         end
     else
-        local gateway = team.private and routes.gateways.private or not team.private and routes.gateways.open
-        if not gateway then
+        local step = routes_of.through(routes, team)
+        if not step then
             return refusal(503, "no_private_backend", "No backend that keeps requests here can be asked. Try again later.")
         end
-        steps = {{gateway = gateway}}
+        steps = {step}
     end
     return asking.answer(request, steps)
 end

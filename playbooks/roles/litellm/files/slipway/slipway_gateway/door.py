@@ -8,6 +8,7 @@ It stands around LiteLLM's own application, which is asked for translations only
 from __future__ import annotations
 
 import asyncio
+import hmac
 import ipaddress
 import logging
 from collections.abc import Callable
@@ -49,6 +50,9 @@ STATE = "/slipway/state"
 PASSED = frozenset({"accept", "anthropic-beta", "anthropic-version", "openai-beta", "user-agent", "x-request-id"})
 """Headers that go on to a backend. A key never does."""
 
+TEAM_HEADER = "x-slipway-team"
+"""Whose a request is, as a front says that has shown its key."""
+
 WATCH_S = 1.0
 
 log = logging.getLogger("slipway.gateway")
@@ -62,6 +66,7 @@ class Door:
         teams: who may ask.
         routes: what serves.
         filters: what may not pass.
+        front_key: what fronts show, which then say whose a request is; "" where they pass on teams' keys.
         router: gives LiteLLM's router; None as long as LiteLLM has none.
     """
 
@@ -72,6 +77,7 @@ class Door:
         teams: Watched[tuple[Team, ...]],
         routes: Watched[Routes],
         filters: Watched[Filters],
+        front_key: str,
         translated: Translated,
         serving: Serving,
         router: Callable[[], Any],
@@ -80,6 +86,7 @@ class Door:
         self._teams = teams
         self._routes = routes
         self._filters = filters
+        self._front_key = front_key
         self._translated = translated
         self._serving = serving
         self._router = router
@@ -142,7 +149,7 @@ class Door:
         if path not in PATHS and not listing:
             raise Refusal(404, "There is no such path here.", "unknown_url")
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
-        team = find(self._teams.content, _key(headers))
+        team = self._whose(headers)
         if team is None:
             raise Refusal(
                 401,
@@ -160,6 +167,15 @@ class Door:
             if PATHS[path] == "responses":
                 body = bodies.alone(body)
             await self._serve(self._call(path, headers, body, team), receive, caller)
+
+    def _whose(self, headers: dict[str, str]) -> Team | None:
+        key = _key(headers)
+        if not self._front_key:
+            return find(self._teams.content, key)
+        # It listens for fronts on other machines: a team's own key opens nothing here, past the limits that they count.
+        if not hmac.compare_digest(key.encode("latin-1", "replace"), self._front_key.encode()):
+            return None
+        return next((team for team in self._teams.content if team.name == headers.get(TEAM_HEADER)), None)
 
     def _call(self, path: str, headers: dict[str, str], body: bodies.Body, team: Team) -> Call:
         return Call(
