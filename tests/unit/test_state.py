@@ -42,16 +42,20 @@ def test_what_an_earlier_version_kept_is_passed_over() -> None:
     assert len(state.held_in(found)) == len(state.held_in(resources())) - 1
 
 
-def answers(monkeypatch: pytest.MonkeyPatch, answer: Any) -> list[tuple[str, dict[str, str]]]:
+def answers(monkeypatch: pytest.MonkeyPatch, *given: Any) -> list[tuple[str, dict[str, str]]]:
+    """One after the other, the last one for good; what was asked."""
+    waiting = list(given)
     asked: list[tuple[str, dict[str, str]]] = []
 
     def invoke(function: str, arguments: dict[str, str]) -> Any:
         asked.append((function, arguments))
+        answer = waiting.pop(0) if len(waiting) > 1 else waiting[0]
         if isinstance(answer, Exception):
             raise answer
         return Answer(answer)
 
     monkeypatch.setattr(pulumi.runtime, "invoke", invoke)
+    monkeypatch.setattr(state.time, "sleep", lambda _: None)
     monkeypatch.setattr(pulumi, "get_organization", lambda: "organization")
     monkeypatch.setattr(pulumi, "get_project", lambda: "slipway")
     monkeypatch.setattr(pulumi, "get_stack", lambda: "lab")
@@ -77,10 +81,18 @@ def test_a_new_stack_has_nothing(monkeypatch: pytest.MonkeyPatch, answer: Any) -
     assert state.holdings() == {}
 
 
+def test_a_state_that_is_just_being_written_is_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = Exception("invoke failed: failed to load checkpoint: EOF")
+    asked = answers(monkeypatch, broken, broken, {"outputs": resources()})
+    assert state.holdings() == state.held_in(resources())
+    assert len(asked) == 3
+
+
 def test_a_state_that_cannot_be_read_stops_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
     """Else models would be moved about because of a backend that was away for a moment."""
-    answers(monkeypatch, Exception("invoke failed: no such host"))
+    asked = answers(monkeypatch, Exception("invoke failed: no such host"))
     with pytest.raises(
         pulumi.RunError, match="organization/slipway/lab could not be read: invoke failed: no such host; where"
     ):
         state.holdings()
+    assert len(asked) == len(state.AGAIN_AFTER_S) + 1
