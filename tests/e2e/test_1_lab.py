@@ -272,6 +272,7 @@ def test_no_drift_right_after_an_up(lab: Stack) -> None:
     print(f"refresh of one host: {time.monotonic() - start:.2f} s")
 
 
+@pytest.mark.rare
 def test_a_deep_look_runs_every_layer_in_check_mode(lab: Stack) -> None:
     before = len(lab.runs())
     done = lab.shell("slipway drift lab --deep")
@@ -284,6 +285,7 @@ def test_a_deep_look_runs_every_layer_in_check_mode(lab: Stack) -> None:
     assert sum(run["changed"] for run in checks) == 0
 
 
+@pytest.mark.rare
 def test_drift_is_named_and_mended(lab: Stack, bare_host: HostSpec, workspace: Workspace) -> None:
     ssh(
         bare_host.address,
@@ -597,6 +599,7 @@ def test_machines_whose_addresses_come_with_the_up(lab: Stack, bare_host: HostSp
     assert set(ssh(bare_host.address, LISTING).splitlines()) - bare_listing == set()
 
 
+@pytest.mark.rare
 def test_killed_up_converges(lab: Stack, bare_host: HostSpec, workspace: Workspace) -> None:
     start = len(lab.runs())
     lab.up_killed_when(lambda: any(run["instance"] == "base" for run in lab.runs()[start:]))

@@ -260,6 +260,7 @@ def test_another_model_comes_changes_and_goes_under_load(platform: Platform) -> 
     assert ssh(FIRST.address, "systemctl list-units --all --no-legend 'slipway-another*'").strip() == ""
 
 
+@pytest.mark.rare
 def test_one_takes_the_place_of_another_and_back_while_the_others_stay(platform: Platform) -> None:
     """The new one has the port of the one that goes, and stands before all others in the file."""
     stack = platform.stack
@@ -363,6 +364,7 @@ def locally_answered(platform: Platform) -> bool:
     return status == 0 and "choices" in body
 
 
+@pytest.mark.rare
 def test_models_and_providers_come_and_go_in_any_order(platform: Platform) -> None:
     stack = platform.stack
     whole = stack.read()

@@ -146,6 +146,7 @@ def test_drift_is_named_and_mended(host: RoleHost, one: Instance, two: Instance)
     assert two.trace() == other
 
 
+@pytest.mark.rare
 def test_whoever_is_in_the_way_makes_room(host: RoleHost, one: Instance, two: Instance) -> None:
     """A third instance gets the port of the first; the second is in nobody's way."""
 
@@ -760,28 +761,31 @@ def test_a_model_that_does_not_answer_is_named(host: RoleHost, front: dict[str, 
 # And away
 
 
-def test_removed_in_every_order(host: RoleHost, one: Instance, two: Instance) -> None:
-    for first, last in ((one, two), (two, one)):
-        host.run(
-            ("service", one.variables("new", service_egress=[])), ("service", two.variables("new", service_egress=[]))
+@pytest.mark.parametrize("first_is_one", [True, pytest.param(False, marks=pytest.mark.rare)])
+def test_removed_in_every_order(host: RoleHost, one: Instance, two: Instance, first_is_one: bool) -> None:
+    first, last = (one, two) if first_is_one else (two, one)
+    host.run(("service", one.variables("new", service_egress=[])), ("service", two.variables("new", service_egress=[])))
+    other = last.trace()
+    gone = {**first.variables("new", service_egress=[]), "service_state": "absent"}
+    assert host.run(("service", gone), check=True).changed != []
+    assert last.trace() == other
+    host.run(("service", gone))
+    assert last.trace() == other
+    assert (
+        host.ssh(
+            f"sudo find / -xdev -name '*slipway-{first.name}*' -not -path '/proc/*'; getent passwd slipway-{first.name}",
+            check=False,
         )
-        other = last.trace()
-        gone = {**first.variables("new", service_egress=[]), "service_state": "absent"}
-        assert host.run(("service", gone), check=True).changed != []
-        assert last.trace() == other
-        host.run(("service", gone))
-        assert last.trace() == other
-        assert (
-            host.ssh(
-                f"sudo find / -xdev -name '*slipway-{first.name}*' -not -path '/proc/*'; getent passwd slipway-{first.name}",
-                check=False,
-            )
-            == ""
-        )
-        assert f"table inet slipway-{first.name}" not in host.ssh("sudo nft list tables")
-        assert host.run(("service", gone)).changed == []
-        assert host.run(("service", last.variables("new", service_egress=[])), check=True).changed == []
-    host.run(("service", {**one.variables("new"), "service_state": "absent"}))
+        == ""
+    )
+    assert f"table inet slipway-{first.name}" not in host.ssh("sudo nft list tables")
+    assert host.run(("service", gone)).changed == []
+    assert host.run(("service", last.variables("new", service_egress=[])), check=True).changed == []
+
+
+def test_the_last_limit_takes_its_package_along(host: RoleHost, one: Instance, two: Instance) -> None:
+    for each in (one, two):
+        host.run(("service", {**each.variables("new"), "service_state": "absent"}))
     assert host.ssh("ls /usr/sbin/nft", check=False) == ""
 
 
