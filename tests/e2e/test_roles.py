@@ -590,7 +590,7 @@ def front_variables(first: Variables, private: Variables | None) -> Variables:
         "nginx_routes": {
             "models": {name: {**model, "task": task, "backends": backends} for name, task in MODELS.items()},
             "aliases": {},
-            "gateways": {"open": [first], "private": private and [private]},
+            "through": {"open": [first], "private": private and [private]},
             "fast_path": True,
             "timeout_s": 60,
             "extra_fields": {},
