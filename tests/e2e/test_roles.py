@@ -736,7 +736,7 @@ def test_private_teams_gateway_is_asked_as_well(host: RoleHost, front: dict[str,
     assert {name: sorted(of) for name, of in said.items()} == {name: sorted(of) for name, of in figures.items()}
 
     # One that is gone: the other teams notice nothing.
-    host.run(("nginx", front_variables(front["peers"]["open"], {"address": GATEWAY, "port": 9})))
+    host.run(("nginx", front_variables(front["peers"]["open"], {**front["peers"]["private"], "port": 9})))
     try:
         host.run(("acceptance", plain))
         failed = host.run(("acceptance", both), fails=True).output
