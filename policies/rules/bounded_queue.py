@@ -1,6 +1,7 @@
 """Engines let few requests wait, and tell the others at once that they are full.
 
-Looked at are the models of Slipway's platform. Not judged: engines whose queue nothing bounds; there limits of the teams do.
+Looked at are the models of Slipway's platform. Not judged: engines whose queue nothing bounds; there limits of the teams do. Nor
+engines of embeddings and ranks: they count each text of a list, and a list of thousands is done in seconds.
 """
 
 from collections.abc import Iterator
@@ -20,6 +21,8 @@ def items(resource: Resource) -> Iterator[Node | UnknownValueError]:
 
 def check(launch: PlatformLaunch, about: About) -> Iterator[Violation]:
     """As many wait as are worked off in a time that callers have."""
+    if launch.get("task", default=None) in {"embedding", "rerank"}:
+        return
     queue = launch.number("engine", "queue", default=0)
     slots = launch.number("engine", "slots", default=1) * launch.number("engine", "dataParallel", default=1)
     if queue > about.parameters["perSlot"] * slots:

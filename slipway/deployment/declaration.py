@@ -183,6 +183,7 @@ def _source(source: ModelSource) -> dict[str, Any]:
 def _engine(deployment: Deployment, served: Served) -> dict[str, Any]:
     options, program = served.settings.engine, served.program
     need = needs(options.engine, program.release) if served.on_gpus else None
+    queued = options.queued(lists=served.settings.task.lists)
     return {
         "name": options.engine,
         "release": program.release or None,
@@ -196,7 +197,7 @@ def _engine(deployment: Deployment, served: Served) -> dict[str, Any]:
         "slots": options.slots,
         "slotsGiven": options.slots_given,
         # Of all copies; None where nothing bounds it.
-        "queue": None if options.queued is None else options.queued * served.parallelism.data,
+        "queue": None if queued is None else queued * served.parallelism.data,
         # From where it may fetch what requests name; None where it has no such setting.
         "mediaDomains": _domains(options),
         # What the stack says itself; the rest are the adapter's defaults.

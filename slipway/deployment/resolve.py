@@ -100,7 +100,10 @@ def _gateways(settings: Settings, machine: Machine, fronts: list[Machine]) -> tu
     """One gateway, or a second one for private teams (`Settings.has_private_gateway`)."""
     gateway = settings.gateway
     address = listen_address(machine, *fronts)
-    key = None if address == LOOPBACK else gateway.engine_key
+    # What engines know as well is the second choice.
+    floating = settings.front.floating
+    known = gateway.engine_key if floating is None else floating.secret
+    key = None if address == LOOPBACK else known
 
     def instance(name: str, port: int, *, private_only: bool) -> GatewayInstance:
         return GatewayInstance(

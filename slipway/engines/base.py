@@ -133,6 +133,10 @@ class EngineAdapter(Protocol):
         """Whether it refuses requests beyond its slots and its queue by itself; else the front counts for it."""
 
     @property
+    def counts_texts(self) -> bool:
+        """Whether each answer that a request asks for, and each text of a list, takes a place of its slots and its queue."""
+
+    @property
     def health_path(self) -> str:
         """What a GET of it tells of the engine's health, at no cost and without a key."""
 

@@ -60,7 +60,10 @@ class EngineOptions(Section):
         """Requests that it works on at once."""
         return 1
 
-    @property
-    def queued(self) -> int | None:
-        """Requests that may wait for each copy of the model; None where it has no bound."""
+    def queued(self, *, lists: bool) -> int | None:  # noqa: ARG002 -- of use to some
+        """Requests that may wait for each copy of the model; None where it has no bound.
+
+        Args:
+            lists: whether they hold many texts each (`Task.lists`), for engines that count each of those.
+        """
         return None

@@ -38,8 +38,8 @@ class Floating(Section):
     address: FloatingAddress
     """The address with the length of its network's prefix, such as `10.0.0.100/24`; free in the network of both hosts."""
     secret: StrongSecret
-    """From it follow the private CA, the password of the counters and the one of keepalived: `openssl rand -hex 32` makes
-    one. Another secret is another CA, which clients have to be given."""
+    """From it follow the private CA, the key that fronts show gateways, the password of the counters and the one of keepalived:
+    `openssl rand -hex 32` makes one. Another secret is another CA, which clients have to be given."""
     interface: InterfaceName | None = None
     """The network interface of both hosts that gets the address. Default: the one that has their private address."""
     router_id: RouterId = 51

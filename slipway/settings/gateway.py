@@ -126,8 +126,8 @@ class Gateway(Section):
     filters: dict[KindName, FilterPattern] = Field(default_factory=dict)
     """Patterns of the site's own, which teams' filters may name beside the kinds that are known."""
     engine_key: StrongSecret | None = None
-    """The key with which the gateway calls the engines. What fronts show a gateway
-    on another machine follows from it. Needed as soon as one of those called is on another machine than who calls it."""
+    """The key with which the gateway calls the engines. What a front shows a gateway on another machine follows from it, unless
+    there are two fronts. Needed as soon as an engine or a front is on another machine than the gateway."""
     request_timeout_s: PositiveCount = 600
     """How long one request may take, in seconds. An engine that is stopped has as long to end what it has begun."""
     fast_path: bool = True

@@ -44,6 +44,11 @@ class Task(StrEnum):
         """Whether the answer is text, token by token."""
         return self in {Task.CHAT, Task.COMPLETION}
 
+    @property
+    def lists(self) -> bool:
+        """Whether a request usually holds many texts, each of which is read by itself."""
+        return self in {Task.EMBEDDING, Task.RERANK}
+
 
 class ModelSource(Section):
     """Exactly one of `path`, `host_path`, `mirror` and `hub`. A GGUF file is a file of that name or folder."""

@@ -348,7 +348,7 @@ def _floating(settings: Settings) -> Iterator[Problem]:
         yield (
             ("front", "pool"),
             (
-                f"the gateway is in the pool {pool}; with a floating address each front asks the gateway beside it: remove "
+                f"the gateway is in the pool {pool}; with a floating address each front is on a gateway's machine: remove "
                 "front.pool, or give gateway.pool the same"
             ),
         )
@@ -385,17 +385,18 @@ def _addresses(settings: Settings) -> Iterator[Problem]:
                     "the internet: set its private_address"
                 ),
             )
-    if not called or settings.gateway.engine_key is not None:
+    # Two fronts have a secret of their own for their gateways.
+    if settings.gateway.engine_key is not None or not (engines or (called and settings.front.floating is None)):
         return
-    names = ", ".join(engines or gateways)
+    hosts = ", ".join(engines or gateways)
     if engines:
         open_to_all = (
-            f"{names} and the gateway are different hosts; anyone in the private network could use the engines"
+            f"{hosts} and the gateway are different hosts; anyone in the private network could use the engines"
         )
     else:
         # The key that fronts show gateways follows from it.
         open_to_all = (
-            f"the gateway on {names} is called by a front on another host; anyone in the private network who has a "
+            f"the gateway on {hosts} is called by a front on another host; anyone in the private network who has a "
             "team's key could use it past the front's limits"
         )
     yield ("gateway", "engine_key"), f"missing, while {open_to_all}: set it, for example to {{env: SLIPWAY_ENGINE_KEY}}"

@@ -20,7 +20,7 @@ from tests.documents import console_lines
 from tests.e2e.conftest import LISTING, UNUSED_ADDRESS, Workspace, arrivals_of, client, curl, write_ca
 from tests.e2e.stack import KEY_FILE, Stack, processes, ssh, wait_for
 from tests.e2e.sweep import NAMED, PLAIN, fill_and_leave, generated, started, sweep
-from tests.unit.settings.documents import REMOVED, able, changed
+from tests.unit.settings.documents import REMOVED, able, changed, with_changes
 from tools.lab import HostSpec, Lab
 
 UNITS = ("tiny-llama", "litellm", "nginx")
@@ -501,18 +501,31 @@ def test_max_model_len_restarts_the_engine_only(lab: Stack, bare_host: HostSpec)
     assert changed_units(pids, main_pids(bare_host)) == {"tiny-llama"}
 
 
-def test_key_list_restarts_nothing(lab: Stack, bare_host: HostSpec, workspace: Workspace) -> None:
+def test_another_team_and_another_path_restart_nothing(lab: Stack, bare_host: HostSpec, workspace: Workspace) -> None:
+    """From here on every request passes LiteLLM: those of the tests below too."""
     import secrets
 
     second = secrets.token_hex(32)
     lab.environment["SLIPWAY_KEY_SECOND"] = second
-    lab.write(changed(lab.read(), "gateway.teams.second", {"key": {"env": "SLIPWAY_KEY_SECOND"}}))
+    lab.write(
+        with_changes(
+            lab.read(),
+            ("gateway.teams.second", {"key": {"env": "SLIPWAY_KEY_SECOND"}}),
+            ("gateway.fast_path", False),
+        )
+    )
     pids = main_pids(bare_host)
     runs = lab.runs_of(lab.up)
     assert sorted(instance for _, instance in runs) == ["acceptance", "litellm", "nginx"]
     assert changed_units(pids, main_pids(bare_host)) == set()
     with client(lab, write_ca(lab), second) as api:
         assert api.models.list().data[0].id == "tiny-llama"
+        answer = api.completions.create(model="tiny-llama", prompt="x", max_tokens=4)
+    assert answer.usage is not None
+    assert answer.usage.completion_tokens == 4
+    records = ssh(bare_host.address, "sudo sh -c 'cat /var/lib/slipway/nginx/usage/*.jsonl'").splitlines()
+    last = [json.loads(line) for line in records if '"second"' in line][-1]
+    assert (last["backend"], last["out"]) == (f"litellm@{bare_host.name}", 4)
 
 
 def main_pids(host: HostSpec) -> dict[str, str]:

@@ -591,7 +591,7 @@ def front_variables(first: Variables, private: Variables | None) -> Variables:
         "nginx_routes": {
             "models": {name: {**model, "task": task, "backends": backends} for name, task in MODELS.items()},
             "aliases": {},
-            "gateways": {"open": [first], "private": private and [private]},
+            "through": {"open": [first], "private": private and [private]},
             "fast_path": True,
             "timeout_s": 60,
             "extra_fields": {},
@@ -737,7 +737,7 @@ def test_private_teams_gateway_is_asked_as_well(host: RoleHost, front: dict[str,
     assert {name: sorted(of) for name, of in said.items()} == {name: sorted(of) for name, of in figures.items()}
 
     # One that is gone: the other teams notice nothing.
-    host.run(("nginx", front_variables(front["peers"]["open"], {"address": GATEWAY, "port": 9})))
+    host.run(("nginx", front_variables(front["peers"]["open"], {**front["peers"]["private"], "port": 9})))
     try:
         host.run(("acceptance", plain))
         failed = host.run(("acceptance", both), fails=True).output

@@ -231,7 +231,7 @@ class Front:
         routes = {
             "models": models,
             "aliases": {},
-            "gateways": {"open": gateways, "private": gateways},
+            "through": {"open": gateways, "private": gateways},
             "currency": "EUR",
             "fast_path": True,
             "timeout_s": 30,

@@ -118,7 +118,7 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Front, Gat
         through = [peer("127.0.0.1", gateway.port, health="/health/liveliness")]
         fast = backend("fast", engines[0].url, native=FAMILIES)
         models = {"fast": model(fast), "slow": model(backend("slow", engines[0].url)), "cloud": model(provided=True)}
-        front.serve(team("open"), models=models, gateways={"open": through, "private": None})
+        front.serve(team("open"), models=models, through={"open": through, "private": None})
         yield front, gateway, engines
     finally:
         front.close()

@@ -674,6 +674,25 @@ def test_an_engine_that_several_use_is_not_lost_by_the_one_request_on_it(
     assert second.asked
 
 
+@pytest.mark.parametrize("fast", [True, False])
+def test_more_than_an_engine_ever_takes_is_the_callers_mistake(
+    front: Front, make: Callable[..., Double], fast: bool
+) -> None:
+    small, large, gateway = make("small"), make("large"), make("gateway")
+    held = [backend("tiny", small.url, native=ALL, places=4), backend("tiny", large.url, native=ALL, places=8)]
+    models = {"tiny": model(*held), "free": model(held[0], backend("free", large.url, native=ALL))}
+    front.serve(models=models, through=through(gateway), fast_path=fast)
+    asked = lambda model, **more: front.ask("/v1/completions", model=model, max_tokens=1, **more)  # noqa: E731
+    for more in ({"prompt": ["x"] * 9}, {"prompt": "x", "n": 9}, {"prompt": ["x"] * 3, "n": 3}):
+        response = asked("tiny", **more)
+        assert (response.status_code, error(response)["code"]) == (400, "too_many_answers")
+        assert "'tiny' takes 8 answers" in error(response)["message"]
+        assert asked("free", **more).is_success
+    before = len(small.asked) + len(large.asked) + len(gateway.asked)
+    assert asked("tiny", prompt=["x"] * 2, n=4).is_success
+    assert len(small.asked) + len(large.asked) + len(gateway.asked) == before + 1
+
+
 def test_a_full_engine_says_so_at_once(front: Front, engine: Double) -> None:
     engine.mode = "503"
     response = front.chat("tiny")
@@ -833,7 +852,7 @@ def through(*doubles: Double, **more: Any) -> dict[str, Any]:
 
 
 def test_the_model_of_a_form_is_the_gateways_to_name(front: Front, gateway: Double) -> None:
-    front.serve(models={"hears": model(task="transcription")}, gateways=through(gateway))
+    front.serve(models={"hears": model(task="transcription")}, through=through(gateway))
     headers = {"authorization": f"Bearer {KEYS['open']}"}
     answer = front.client.post(
         front.url + "/v1/audio/transcriptions", data={"model": "hears"}, files={"file": b"RIFF"}, headers=headers
@@ -856,7 +875,7 @@ def test_what_the_front_cannot_ask_goes_to_the_gateway_as_it_came(
         "tiny": {},
     }
     for asked, more in cases.items():
-        front.serve(models=models, aliases=aliases, gateways=through(gateway), **more)
+        front.serve(models=models, aliases=aliases, through=through(gateway), **more)
         body = {"model": asked, "stream": stream, **GENERATING[path]}
         response = front.ask(path, **body)
         assert response.status_code == 200, response.text
@@ -870,9 +889,9 @@ def test_what_the_front_cannot_ask_goes_to_the_gateway_as_it_came(
 
 def test_without_the_fast_path_all_goes_to_the_gateway(front: Front, engine: Double, gateway: Double) -> None:
     models = {"tiny": model(backend("tiny", engine.url, native=ALL))}
-    front.serve(models=models, gateways=through(gateway), fast_path=False)
+    front.serve(models=models, through=through(gateway), fast_path=False)
     assert front.chat("tiny").is_success
-    front.serve(team("open", filtered=True), models=models, gateways=through(gateway))
+    front.serve(team("open", filtered=True), models=models, through=through(gateway))
     assert front.chat("tiny").is_success
     assert len(gateway.asked) == 2
     assert not engine.asked
@@ -884,21 +903,21 @@ def test_a_private_team_goes_to_no_open_gateway(front: Front, engine: Double, ga
         "cloud": model(provided=True),
     }
     teams = [team("open"), team("private", private=True)]
-    front.serve(*teams, models=models, gateways=through(gateway))
+    front.serve(*teams, models=models, through=through(gateway))
     assert front.chat("tiny", "private").is_success
     engine.kill()
     assert front.chat("tiny", "open").is_success
     response = front.chat("tiny", "private")
     assert response.status_code == 503
     assert error(response)["code"] == "backend_unavailable"
-    front.serve(*teams, models=models, gateways=through(gateway), fast_path=False)
+    front.serve(*teams, models=models, through=through(gateway), fast_path=False)
     response = front.chat("tiny", "private")
     assert (response.status_code, error(response)["code"]) == (503, "no_private_backend")
     assert len(gateway.asked) == 1
 
 
 def test_errors_of_the_gateway_keep_their_words(front: Front, gateway: Double) -> None:
-    front.serve(models={"cloud": model(provided=True)}, gateways=through(gateway))
+    front.serve(models={"cloud": model(provided=True)}, through=through(gateway))
     gateway.mode = "403"
     response = front.chat("cloud")
     assert (response.status_code, error(response)["message"]) == (403, "told to say 403")
@@ -908,7 +927,7 @@ def test_errors_of_the_gateway_keep_their_words(front: Front, gateway: Double) -
 
 
 def test_a_gateway_on_another_host_is_shown_the_fronts_own_key(front: Front, gateway: Double) -> None:
-    front.serve(models={"cloud": model(provided=True)}, gateways=through(gateway, key="sk-front-0123456789"))
+    front.serve(models={"cloud": model(provided=True)}, through=through(gateway, key="sk-front-0123456789"))
     headers = {"authorization": f"Bearer {KEYS['open']}", "x-slipway-team": "narrow"}
     body = {"model": "cloud", "messages": HELLO}
     assert front.client.post(front.url + "/v1/chat/completions", json=body, headers=headers).is_success
@@ -923,7 +942,7 @@ def state_of_gateway(front: Front, double: Double) -> str:
 
 def test_another_gateway_answers_for_one_that_is_killed(front: Front, make: Callable[..., Double]) -> None:
     first, second = make("first"), make("second")
-    front.serve(models={"cloud": model(provided=True)}, gateways=through(first, second))
+    front.serve(models={"cloud": model(provided=True)}, through=through(first, second))
     statuses: list[int] = []
     with ThreadPoolExecutor(4) as pool:
         asked = [pool.submit(lambda: [front.chat("cloud").status_code for _ in range(50)]) for _ in range(4)]
@@ -939,7 +958,7 @@ def test_another_gateway_answers_for_one_that_is_killed(front: Front, make: Call
 
 def test_a_silent_gateway_is_left_for_another(front: Front, make: Callable[..., Double]) -> None:
     first, second = make("first"), make("second")
-    front.serve(models={"cloud": model(provided=True)}, gateways=through(first, second))
+    front.serve(models={"cloud": model(provided=True)}, through=through(first, second))
     first.mode = "silent"
     began = time.monotonic()
     with ThreadPoolExecutor(8) as pool:
@@ -955,12 +974,65 @@ def test_a_silent_gateway_is_left_for_another(front: Front, make: Callable[..., 
 
 def test_a_request_that_takes_its_gateway_down_is_not_given_another(front: Front, make: Callable[..., Double]) -> None:
     first, second = make("first"), make("second")
-    front.serve(models={"cloud": model(provided=True)}, gateways=through(first, second))
+    front.serve(models={"cloud": model(provided=True)}, through=through(first, second))
+    # As it comes in a day's work: on connections that were kept.
+    assert all(front.chat("cloud").is_success for _ in range(8))
+    before = len(first.asked) + len(second.asked)
+    time.sleep(1.1)  # what was answered a second ago is known to be to blame for nothing
     for double in (first, second):
         double.mode = "fall"
     response = front.chat("cloud", user="takes it down")
     assert (response.status_code, error(response)["code"]) == (503, "gateway_unavailable")
-    assert len(first.asked) + len(second.asked) == 1
+    assert len(first.asked) + len(second.asked) == before + 1
+
+
+def test_a_gateway_that_does_not_know_the_fronts_key_is_left_for_another(
+    front: Front, make: Callable[..., Double]
+) -> None:
+    """As while their keys change, or where one host's `up` has failed."""
+    first, second = make("first"), make("second")
+    front.serve(models={"cloud": model(provided=True)}, through=through(first, second, key="sk-front-0123456789"))
+    first.mode = "401"
+    assert [front.chat("cloud").status_code for _ in range(20)] == [200] * 20
+    # It rests meanwhile.
+    assert len(first.asked) <= 2
+    second.mode = "401"
+    response = front.chat("cloud")
+    assert (response.status_code, error(response)["code"]) == (503, "gateway_unavailable")
+    # Where teams' own keys are passed on, the caller is told.
+    front.serve(models={"cloud": model(provided=True)}, through=through(first))
+    assert front.chat("cloud").status_code == 401
+
+
+def test_a_stream_of_one_gateway_is_not_judged_by_what_it_was_beside_another(
+    front: Front, make: Callable[..., Double]
+) -> None:
+    """Nobody looks after one gateway alone."""
+    first, second = make("first"), make("second")
+    front.serve(models={"cloud": model(provided=True)}, through=through(first, second))
+    first.mode = "silent"
+    until(lambda: state_of_gateway(front, first) == "silent")
+    front.serve(models={"cloud": model(provided=True)}, through=through(first))
+    first.mode = "well"
+    first.left.set()
+    first.pace_s = 2
+    time.sleep(5)
+    assert "[DONE]" in front.chat("cloud", stream=True).text
+
+
+def test_private_teams_have_two_gateways_as_well(front: Front, make: Callable[..., Double]) -> None:
+    doubles = [make(name) for name in ("open", "other", "private", "hidden")]
+    peers = [peer("127.0.0.1", double.port, name=double.name) for double in doubles]
+    models = {"tiny": model(backend("tiny", make("engine").url))}
+    teams = [team("open"), team("private", private=True)]
+    front.serve(*teams, models=models, through={"open": peers[:2], "private": peers[2:]})
+    assert all(front.chat("tiny", "private").is_success for _ in range(10))
+    doubles[2].kill()
+    assert all(front.chat("tiny", "private").is_success for _ in range(10))
+    doubles[3].kill()
+    assert front.chat("tiny", "private").status_code == 503
+    assert not doubles[0].asked + doubles[1].asked
+    assert front.chat("tiny", "open").is_success
 
 
 # Limits

@@ -97,7 +97,7 @@ def test_every_answer_has_its_cost_on_both_paths(
         team(name),
         models={**models(engine), "vectors": {**models(engine)["tiny"], "task": "embedding"}},
         fast_path=fast,
-        gateways={"open": gateways, "private": gateways},
+        through={"open": gateways, "private": gateways},
         aliases={"t": "tiny"},
     )
     assert ask(running, name).status_code == 200

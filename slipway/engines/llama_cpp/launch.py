@@ -60,6 +60,7 @@ class LlamaCpp:
     metrics_path: str = "/metrics"
     progress_counter: str = "llamacpp:n_decode_total"
     bounds_queue: bool = False
+    counts_texts: bool = False
     health_path: str = "/health"
     native: frozenset[str] = frozenset({"chat", "completions", "embeddings", "rerank", "responses", "messages"})
 

@@ -48,6 +48,7 @@ class Ollama:
     metrics_path: str | None = None
     progress_counter: str | None = None
     bounds_queue: bool = True
+    counts_texts: bool = False
     health_path: str = "/"
     native: frozenset[str] = frozenset({"chat", "completions", "embeddings", "responses", "messages"})
 
@@ -93,7 +94,7 @@ class Ollama:
             "OLLAMA_NUM_PARALLEL": str(options.parallel),
             # Beyond them it answers with status 503 and {"error":"server busy, please try again.  maximum pending requests
             # exceeded"} (server/sched.go); it counts only requests that wait for the model to be had.
-            "OLLAMA_MAX_QUEUE": str(options.queued),
+            "OLLAMA_MAX_QUEUE": str(options.queued(lists=served.settings.task.lists)),
             "OLLAMA_CONTEXT_LENGTH": str(served.settings.max_model_len),
             "OLLAMA_MAX_LOADED_MODELS": "1",
             "OLLAMA_KEEP_ALIVE": "-1",

@@ -38,7 +38,6 @@ class Options(EngineOptions):
         """Requests that it works on at once."""
         return self.parallel
 
-    @property
-    def queued(self) -> int:
+    def queued(self, *, lists: bool) -> int:  # noqa: ARG002 -- a list is one request to it
         """Requests that may wait."""
         return 4 * self.parallel if self.queue is None else self.queue

@@ -121,6 +121,7 @@ class Vllm:
     metrics_path: str = "/metrics"
     progress_counter: str = "vllm:iteration_tokens_total_count"
     bounds_queue: bool = True
+    counts_texts: bool = True
     health_path: str = "/health"
     native: frozenset[str] = frozenset(
         {"chat", "completions", "embeddings", "rerank", "responses", "messages", "tokenize", "transcriptions"}
@@ -239,7 +240,7 @@ def queue(served: Served) -> int:
     ``{"error": {"message": …, "type": "Service Unavailable", "param": null, "code": 503}}``; a request for n answers counts n
     times. The flag is exact for one copy, and approximate over several, as its documentation says (vLLM 0.32.0).
     """
-    return _options(served).queued * served.parallelism.data
+    return _options(served).queued(lists=served.settings.task.lists) * served.parallelism.data
 
 
 def _parsers(served: Served, options: Options) -> dict[str, str | bool]:

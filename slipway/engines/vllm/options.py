@@ -5,6 +5,11 @@ from typing import ClassVar, Literal
 from slipway.engines.options import EngineOptions
 from slipway.settings.types import Address, Count, Fraction, GiB, Method, PositiveCount
 
+LONGEST_LIST = 2048
+"""Texts of one request for embeddings, at most: https://platform.openai.com/docs/api-reference/embeddings, 2026-11."""
+LISTS = 2
+"""Such requests that an engine lets wait unless it is told otherwise."""
+
 
 class Options(EngineOptions):
     """vLLM. Every knob has a default; `flags` reaches the ones not named here."""
@@ -37,8 +42,9 @@ class Options(EngineOptions):
     max_num_seqs: PositiveCount = 256
     """Requests that each copy of the model works on at once."""
     queue: Count | None = None
-    """Requests that may wait for each copy of the model; a further one is refused at once, with 503. Default: 4 times
-    `max_num_seqs`."""
+    """Requests that may wait for each copy of the model; a further one is refused at once, with 503. Each answer
+    of a request counts, and each text of a list. Default: 4 times `max_num_seqs`, and for embeddings and ranks, which take
+    milliseconds each, at least 4096."""
     media_domains: tuple[Address, ...] = ()
     """Hosts from which the engine may fetch what requests name by an address: images, audio, video. Default: none, so that
     nobody can have it look around in its network; `data:` URLs always work."""
@@ -52,7 +58,8 @@ class Options(EngineOptions):
         """Requests that each copy of the model works on at once."""
         return self.max_num_seqs
 
-    @property
-    def queued(self) -> int:
+    def queued(self, *, lists: bool) -> int:
         """Requests that may wait for each copy of the model."""
-        return 4 * self.max_num_seqs if self.queue is None else self.queue
+        if self.queue is not None:
+            return self.queue
+        return max(4 * self.max_num_seqs, LISTS * LONGEST_LIST if lists else 0)

@@ -7,8 +7,9 @@ The form, as `routes.lua` of role nginx reads it::
                        "backends": [{"id", "group", "address", "port", "model", "key", "native": [FAMILY], "weight",
                                      "health": PATH, "probe": {"path", "body"} or null,
                                      "progress": {"path", "counter"} or null,
-                                     "most": REQUESTS at once, or null where the engine itself refuses more}]}},
-     "aliases": {ALIAS: NAME}, "gateways": {"open": [GATEWAY], "private": [GATEWAY] or null},
+                                     "most": REQUESTS at once, or null where the engine itself refuses more,
+                                     "places": ANSWERS and texts at once, or null where it counts requests}]}},
+     "aliases": {ALIAS: NAME}, "through": {"open": [GATEWAY], "private": [GATEWAY] or null},
      "currency": CODE or null, "fast_path": BOOL, "timeout_s": SECONDS, "extra_fields": {PATH: [FIELD]},
      "allowed_origins": [ORIGIN]}
 
@@ -39,7 +40,7 @@ def routes(deployment: Deployment, machine: Machine) -> dict[str, Any]:
     return {
         "models": {route.name: _model(deployment, route, machine) for route in deployment.routes.values()},
         "aliases": {alias: route.name for route in deployment.routes.values() for alias in route.aliases},
-        "gateways": {
+        "through": {
             "open": _peers(deployment, lambda each: each.name == first.name),
             # Those that know no provider; where there is none, no team is private.
             "private": _peers(deployment, lambda each: each.private_only) or None,
@@ -111,6 +112,7 @@ def _backend(route: Route, instance: Instance, machine: Machine, weight: int) ->
         "probe": None if probe is None else {"path": probe[0], "body": {"model": served.name, **probe[1]}},
         "progress": _progress(served.adapter),
         "most": _most(instance),
+        "places": _places(instance),
     }
 
 
@@ -123,10 +125,19 @@ def _progress(adapter: EngineAdapter) -> dict[str, str] | None:
 
 def _most(instance: Instance) -> int | None:
     """Requests that the engine may have at once, where only the front refuses more."""
-    options = instance.served.settings.engine
-    if instance.served.adapter.bounds_queue or options.queued is None:
-        return None
-    return options.slots + options.queued
+    return None if instance.served.adapter.bounds_queue else _held(instance)
+
+
+def _places(instance: Instance) -> int | None:
+    """Answers and texts that the engine takes at once, where it counts each of them: a request for more never gets in."""
+    return _held(instance) if instance.served.adapter.counts_texts else None
+
+
+def _held(instance: Instance) -> int | None:
+    """What it works on and what may wait, of all its copies; None where there is no bound."""
+    options, settings = instance.served.settings.engine, instance.served.settings
+    queued = options.queued(lists=settings.task.lists)
+    return None if queued is None else (options.slots + queued) * instance.served.parallelism.data
 
 
 def _reached(machine: Machine, instance: Instance) -> bool:

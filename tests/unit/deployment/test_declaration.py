@@ -467,7 +467,7 @@ def upstream(key: str) -> Reader:
     """Where the front finds the gateway."""
 
     def read(told: Told, node: Node) -> Iterator[Any]:
-        peers = told.front["nginx_routes"]["gateways"]["open" if node[-1]["name"] == "litellm" else "private"]
+        peers = told.front["nginx_routes"]["through"]["open" if node[-1]["name"] == "litellm" else "private"]
         id_ = f"{node[-1]['name']}@{node[-1]['machine']}"
         yield next(peer[key] for peer in peers if peer["id"] == id_)
 

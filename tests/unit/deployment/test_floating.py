@@ -47,7 +47,7 @@ def test_each_front_asks_both_gateways_and_all_engines() -> None:
     keys = set()
     for machine in ("gpu-1", "gpu-2"):
         routes = told[f"{machine}/nginx"]["nginx_routes"]
-        peers = routes["gateways"]["open"]
+        peers = routes["through"]["open"]
         assert [(each["id"], each["address"], each["port"], each["health"]) for each in peers] == [
             ("litellm@gpu-1", "10.0.0.11", 4000, "/health/liveliness"),
             ("litellm@gpu-2", "10.0.0.12", 4000, "/health/liveliness"),
@@ -73,7 +73,7 @@ def test_private_teams_have_a_gateway_of_their_own_on_both() -> None:
         *(("edge-2", name) for name in ("litellm", "litellm-private")),
     ]
     told = roles(of)
-    private = told["edge-2/nginx"]["nginx_routes"]["gateways"]["private"]
+    private = told["edge-2/nginx"]["nginx_routes"]["through"]["private"]
     assert [(each["id"], each["address"], each["port"]) for each in private] == [
         ("litellm-private@edge-1", "10.0.0.31", 4001),
         ("litellm-private@edge-2", "10.0.0.32", 4001),
@@ -188,7 +188,7 @@ def test_another_pool_of_the_front_is_refused() -> None:
     )
     with pytest.raises(SettingsError) as refused:
         parse(document, "s")
-    assert "each front asks the gateway beside it" in str(refused.value.problems)
+    assert "each front is on a gateway's machine" in str(refused.value.problems)
 
 
 def test_a_model_may_not_be_called_like_a_part() -> None:

@@ -557,11 +557,13 @@ def test_on_one_machine_nothing_has_the_port_or_name_of_another(
         assert all(max(each.gpus, default=0) < machine.gpus for each in here)
 
 
-def test_a_changed_option_shows_in_its_own_step_alone() -> None:
-    """The same of one stack with everything, step by step."""
+def test_a_changed_option_shows_in_few_steps() -> None:
+    """The same of one stack with everything, step by step. The front knows how many texts an engine takes at once."""
     before = roles(deployment(many()))
     after = roles(deployment(changed(many(), ("models", "embedder", "engine"), {"max_num_seqs": 5})))
-    assert {key for key in before if before[key] != after[key]} == {"cpu-1/embedder", "cpu-1/embedder-2"}
+    assert {key for key in before if before[key] != after[key]} == {
+        *("cpu-1/embedder", "cpu-1/embedder-2", "edge-1/nginx"),
+    }
     without = with_changes(many(), (("models", "embedder"), REMOVED), ("gateway.teams.legal.models", ["llama"]))
     less = roles(deployment(without))
     gone = {"cpu-1/embedder", "cpu-1/embedder-2", "cpu-1/model-embedder", "cpu-1/program-vllm-cpu", "cpu-1/vacate"}

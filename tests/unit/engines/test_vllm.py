@@ -227,6 +227,22 @@ def test_the_queue_has_an_end(engine: dict[str, Any], bound: int) -> None:
     assert flags(EIGHT, ("models.m.engine", engine))["max-num-queued-reqs"] == bound
 
 
+@pytest.mark.parametrize(
+    ("task", "engine", "bound"),
+    [
+        # Two lists of 2,048 texts, the longest that OpenAI takes, find room beside what it works on.
+        ("embedding", {"max_num_seqs": 16}, 16 + 4096),
+        ("rerank", {"max_num_seqs": 16}, 16 + 4096),
+        ("embedding", {"max_num_seqs": 2048}, 2048 + 8192),
+        ("embedding", {"max_num_seqs": 16, "queue": 3}, 16 + 3),
+        ("transcription", {"max_num_seqs": 16}, 16 + 64),
+    ],
+)
+def test_lists_of_texts_find_room(task: str, engine: dict[str, Any], bound: int) -> None:
+    """The engine counts each text."""
+    assert flags(EIGHT, ("models.m.task", task), ("models.m.engine", engine))["max-num-queued-reqs"] == bound
+
+
 def test_nothing_is_fetched_from_an_address_that_a_request_names() -> None:
     found = launch()
     assert domains(found) == (NO_DOMAIN,)

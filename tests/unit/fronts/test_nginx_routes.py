@@ -36,6 +36,7 @@ def test_an_engine_that_the_front_asks() -> None:
         "probe": {"path": "/v1/embeddings", "body": {"model": "embedder", "input": "Hello"}},
         "progress": {"path": "/metrics", "counter": "vllm:iteration_tokens_total_count"},
         "most": None,
+        "places": 256 + 4096,
     }
 
 
@@ -44,7 +45,7 @@ def test_the_front_counts_for_an_engine_that_refuses_nothing() -> None:
     for engine, most in (("llama_cpp", 20), (options, 8)):
         changes = ("models.m", {"source": {"host_path": "/srv/b.gguf"}, "engine": engine})
         (backend,) = told(deployment(with_changes(good(), changes)))["models"]["m"]["backends"]
-        assert backend["most"] == most
+        assert (backend["most"], backend["places"]) == (most, None)
 
 
 def test_keys_stay_secrets() -> None:
@@ -95,7 +96,7 @@ def test_an_engine_on_another_machines_loopback_is_not_asked() -> None:
 def test_a_private_team_has_a_gateway_that_knows_no_provider_or_none(
     document: dict[str, Any], private: int | None
 ) -> None:
-    peers = told(deployment(document))["gateways"]
+    peers = told(deployment(document))["through"]
     assert [each["port"] for each in peers["open"]] == [4000]
     assert (peers["private"] and peers["private"][0]["port"]) == private
     # On the same machine a team's own key is passed on.

@@ -275,7 +275,7 @@ def test_which_gateways_there_are(document: dict[str, Any], names: list[str], pr
     limited = {key for key, variables in roles(of).items() if "service_egress" in variables}
     assert limited == {f"{each.machine.name}/{each.name}" for each in of.gateways if each.private_only}
     front = next(variables for key, variables in roles(of).items() if key.endswith("/nginx"))
-    peers = front["nginx_routes"]["gateways"]
+    peers = front["nginx_routes"]["through"]
     assert [each["port"] for each in peers["open"]] == [of.gateways[0].port]
     # A private team has one that knows no provider, or there is none that it may be sent to.
     there = [each.port for each in of.gateways if each.private_only]
@@ -564,7 +564,7 @@ def test_where_each_gateway_listens() -> None:
     of = deployment(with_changes(many(), ("front.pool", "cpu")))
     assert {each.address for each in of.gateways} == {private("edge-1")}
     front = roles(of)["cpu-1/nginx"]
-    found = front["nginx_routes"]["gateways"]
+    found = front["nginx_routes"]["through"]
     assert {kind: [(each["address"], each["port"]) for each in peers] for kind, peers in found.items()} == {
         "open": [("10.0.0.31", 4000)],
         "private": [("10.0.0.31", 4001)],

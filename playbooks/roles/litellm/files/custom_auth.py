@@ -38,7 +38,7 @@ def door(app: object) -> Door:
         teams=Watched(FOLDER / "teams.json", teams.parse, ()),
         routes=Watched(FOLDER / "routes.json", routes.parse, routes.Routes()),
         filters=Watched(FOLDER / "filters.json", file.parse, file.UNREAD),
-        front_key=os.environ.pop("SLIPWAY_FRONT_KEY", ""),
+        front_key=os.environ.get("SLIPWAY_FRONT_KEY", ""),
         translated=through_litellm,
         serving=Serving(Native(), through_litellm, Balance()),
         router=lambda: proxy_server.llm_router,

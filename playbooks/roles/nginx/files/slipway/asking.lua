@@ -116,7 +116,7 @@ local function try(request, backend, name, through)
     end
     local text = request.fields and for_backend(request, through and request.asked or backend.model) or request.raw
     local id = backend.id
-    local begun, tried = false, ctx.tried
+    local begun, tried, looked_after = false, ctx.tried, ctx.routes.backends[id]
     local function heard()
         balance.heard(id, ngx.now(), connection)
     end
@@ -129,7 +129,7 @@ local function try(request, backend, name, through)
             return "left"
         end
         -- Nobody else can go on with what has begun; a pause of the network is no reason to end it.
-        if begun and balance.silent_for(id, BEGUN_SILENT_S) then
+        if begun and looked_after and balance.silent_for(id, BEGUN_SILENT_S) then
             return "left"
         end
     end
@@ -157,7 +157,10 @@ local function try(request, backend, name, through)
             return broken == "left" and "left" or "lost", lost(name)
         end
         local found = answers.refusal(answer.status, words)
-        if through then
+        if through and backend.key and answer.status == 401 then
+            -- It has another key, or does not know the team yet: that is nothing that the caller could mend.
+            return "failed"
+        elseif through then
             -- The gateway speaks for its backends; its words are ours, in the caller's form.
             found.status = answer.status
             found.headers["Retry-After"] = answer:header("retry-after")
@@ -282,7 +285,7 @@ function M.answer(request, steps)
                 -- A request that takes its backend down is not to take the next one as well.
                 if balance.lost(chosen.id, others, connection()) then
                     balance.suspect(files.sha256(request.raw))
-                    return found
+                    return told
                 end
             end
         end

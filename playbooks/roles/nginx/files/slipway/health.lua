@@ -37,7 +37,8 @@ end
 
 local function headers(backend)
     local found = {["accept"] = "application/json", ["connection"] = "close", ["user-agent"] = "slipway-probe"}
-    if backend.key then
+    -- A gateway asks for no key here.
+    if backend.key and not backend.gateway then
         found["authorization"] = "Bearer " .. backend.key
     end
     return found

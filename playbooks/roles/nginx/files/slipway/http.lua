@@ -227,10 +227,13 @@ function M.ask(peer, request, patience)
     else
         question[at + 1] = "\r\n\r\n"
     end
-    -- A connection that was kept may be closed just now: that says nothing about who is there.
-    for _ = 1, 5 do
+    -- A connection that was kept may be closed just now: that says nothing about who is there. But who then takes no other
+    -- may have ended by this very request.
+    for number = 1, 5 do
         local answer, kind, fault = once(peer, question, patience)
-        if kind ~= "stale" then
+        if kind == "connect" and number > 1 then
+            return nil, "broken", fault
+        elseif kind ~= "stale" then
             return answer, kind, fault
         end
     end

@@ -8,11 +8,11 @@ local M = {}
 -- Check routes.json and index it. Form: see slipway/fronts/nginx/routes.py.
 function M.take(data)
     local routes = {
-        models = data.models, aliases = data.aliases, gateways = data.gateways, fast_path = data.fast_path,
+        models = data.models, aliases = data.aliases, through = data.through, fast_path = data.fast_path,
         timeout_s = data.timeout_s, extra_fields = data.extra_fields or {}, allowed_origins = {}, backends = {},
     }
     assert(type(data.models) == "table" and type(data.aliases) == "table", "models or aliases are missing")
-    assert(type(data.gateways) == "table" and type(data.gateways.open) == "table" and #data.gateways.open > 0,
+    assert(type(data.through) == "table" and type(data.through.open) == "table" and #data.through.open > 0,
         "there is no gateway")
     assert(type(data.timeout_s) == "number", "timeout_s is no number")
     for _, origin in ipairs(data.allowed_origins or {}) do
@@ -34,6 +34,8 @@ function M.take(data)
             assert(progress == nil or (progress.path and progress.counter), "the progress of a backend of " .. name
                 .. " has no path or counter")
             assert(backend.most == nil or type(backend.most) == "number", "the most of a backend of " .. name .. " is no number")
+            assert(backend.places == nil or type(backend.places) == "number", "the places of a backend of " .. name
+                .. " are no number")
             -- An engine may be a backend of several names.
             backend.place = backend.most and "engine|" .. backend.address .. ":" .. backend.port
             backend.name = name
@@ -47,7 +49,14 @@ function M.take(data)
             assert(data.models[other], "a fall-back of " .. name .. " does not exist")
         end
     end
-    for _, gateways in pairs(data.gateways) do
+    for _, model in pairs(data.models) do
+        local most = not model.provided and #model.backends > 0 and 0 or math.huge
+        for _, backend in ipairs(model.backends) do
+            most = math.max(most, backend.places or math.huge)
+        end
+        model.places = most
+    end
+    for _, gateways in pairs(data.through) do
         for _, gateway in ipairs(gateways) do
             assert(gateway.id and gateway.address and gateway.port and gateway.health,
                 "a gateway has no id, address, port or health")
@@ -133,9 +142,9 @@ end
 
 -- The gateways that a team's requests may pass, as a step of `M.plan`; nil where there is none.
 function M.through(routes, team)
-    local gateways = routes.gateways.open
+    local gateways = routes.through.open
     if team.private then
-        gateways = routes.gateways.private
+        gateways = routes.through.private
     end
     return gateways and {backends = gateways, gateway = true}
 end

@@ -104,12 +104,18 @@ local function serve(request, routes)
         end
         ctx.model = model.name
     end
+    local texts, choices = request.texts or 1, request.choices or 1
+    if model and texts * choices > model.places then
+        -- To say that it is full would have the client ask again for ever.
+        return refusal(400, "too_many_answers", ("The request has %d texts for %d answers each; the model '%s' takes %d answers "
+            .. "at once. Send them in several requests."):format(texts, choices, request.asked, model.places))
+    end
     local now = ngx.now()
     local counts_only = request.family == "tokenize" or request.path:find("count_tokens", 1, true)
     request.costs = not counts_only
     local held, limit = quota.admit(team, {
         model = model and model.name or request.asked, bytes = request.bytes or #request.raw, max_tokens = request.max_tokens,
-        texts = request.texts or 1, choices = request.choices or 1,
+        texts = texts, choices = choices,
         context = model and model.context_window, generates = GENERATES[request.family] and not counts_only,
         told = request.costs and model ~= nil, price = request.costs and model and model.price or nil,
     }, now)

@@ -24,7 +24,7 @@ from slipway_gateway.filters.file import Filters
 from slipway_gateway.listing import entries, resolve
 from slipway_gateway.routes import Routes
 from slipway_gateway.serving import Caller, Serving
-from slipway_gateway.teams import Team, find
+from slipway_gateway.teams import Team, find, named
 from slipway_gateway.translated import Translated
 from slipway_gateway.watched import Watched
 
@@ -175,7 +175,7 @@ class Door:
         # It listens for fronts on other machines: a team's own key opens nothing here, past the limits that they count.
         if not hmac.compare_digest(key.encode("latin-1", "replace"), self._front_key.encode()):
             return None
-        return next((team for team in self._teams.content if team.name == headers.get(TEAM_HEADER)), None)
+        return named(self._teams.content, headers.get(TEAM_HEADER))
 
     def _call(self, path: str, headers: dict[str, str], body: bodies.Body, team: Team) -> Call:
         return Call(

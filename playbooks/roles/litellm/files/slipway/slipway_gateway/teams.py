@@ -61,6 +61,11 @@ class Team:
         return self.models is None or not self.models.isdisjoint(names)
 
 
+def named(teams: Iterable[Team], name: str | None) -> Team | None:
+    """The team of this name; None too where it has ended."""
+    return next((team for team in teams if team.name == name and _valid(team.not_after, time.time())), None)
+
+
 def find(teams: Iterable[Team], key: str, now: float | None = None) -> Team | None:
     """The team that has this key; None too where the key or the team has ended by `now` (seconds since 1970).
 
