@@ -371,8 +371,9 @@ def test_one_way_is_fast_and_the_other_is_not(both: Both, doubles: dict[str, Dou
         return {entry["backend"] for entry in front.usage if entry.get("model") == "tiny" and entry["status"] == 200}
 
     until(lambda: bool(asked(both.fast) and asked(both.slow)))
-    assert asked(both.slow) == {"gateway"}
-    assert "gateway" not in asked(both.fast)
+    gateway = f"gateway@{both.slow.gateway[1]}"
+    assert asked(both.slow) == {gateway}
+    assert gateway not in asked(both.fast)
 
 
 def test_requests_at_once_are_limited_alike(both: Both, doubles: dict[str, Double]) -> None:
