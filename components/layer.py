@@ -24,10 +24,13 @@ class LayerComponent(pulumi.ComponentResource):
     ) -> None:
         """Run each of `steps` once the steps that it comes after have succeeded, and again when it has to.
 
-        `below` holds the playbooks of the layers below, by the keys of their steps.
+        `below` holds the playbooks of the layers below, by the keys of their steps. A step may come after earlier ones of
+        `steps` as well.
         """
         super().__init__(f"slipway:layers:{layer.title}", layer.name, {}, opts)
-        self.playbooks = {step.key: self._playbook(step, below, wiring) for step in steps}
+        self.playbooks: dict[str, Playbook] = {}
+        for step in steps:
+            self.playbooks[step.key] = self._playbook(step, {**below, **self.playbooks}, wiring)
         self.register_outputs({})
 
     def _playbook(self, step: Step, below: Mapping[str, Playbook], wiring: Wiring) -> Playbook:

@@ -1,4 +1,7 @@
-"""The front: TLS on the machine that clients reach, or on both that share an address, worded by the front's adapter."""
+"""The front: TLS on the machine that clients reach, or on both that share an address, worded by the front's adapter.
+
+The second one changes once the first one answers again.
+"""
 
 from slipway.deployment.types import Deployment
 from slipway.fronts import adapter
@@ -16,7 +19,11 @@ def steps(deployment: Deployment) -> list[Step]:
             instance=front.name,
             role=role,
             variables=adapter(role).variables(deployment, machine),
-            after=(step_key(machine, base.NAME), *shared),
+            after=(
+                step_key(machine, base.NAME),
+                *shared,
+                *(step_key(other, front.name) for other in front.machines[:number]),
+            ),
         )
-        for machine in front.machines
+        for number, machine in enumerate(front.machines)
     ]

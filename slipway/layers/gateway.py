@@ -1,4 +1,7 @@
-"""The gateway: one unit, or a second one for private teams."""
+"""The gateway: one unit, or a second one for private teams; and the same on a second machine beside another front.
+
+Those of the second machine change once those of the first answer again, so that one of them always does.
+"""
 
 from slipway.deployment.references import LOOPBACK, private
 from slipway.deployment.types import Deployment, GatewayInstance
@@ -13,6 +16,7 @@ def steps(deployment: Deployment) -> list[Step]:
     """One step per gateway process."""
     gateway = adapter(deployment.settings.gateway.name)
     program = gateway.program()
+    first = deployment.gateways_on(deployment.gateways[0].machine)
     return [
         service_step(
             each.machine,
@@ -24,7 +28,10 @@ def steps(deployment: Deployment) -> list[Step]:
             drain_s=deployment.settings.gateway.request_timeout_s,
             start_timeout_s=START_TIMEOUT_S,
             claims=each.claims,
-            after=(step_key(each.machine, program_name(program)),),
+            after=(
+                step_key(each.machine, program_name(program)),
+                *(step_key(other.machine, other.name) for other in first if each not in first),
+            ),
             # A gateway without providers has nothing to look for outside.
             egress=engine_ports(deployment) if each.private_only else None,
             ingress=callers(deployment, each) if each.private_only else None,
