@@ -680,7 +680,12 @@ def test_more_than_an_engine_ever_takes_is_the_callers_mistake(
 ) -> None:
     small, large, gateway = make("small"), make("large"), make("gateway")
     held = [backend("tiny", small.url, native=ALL, places=4), backend("tiny", large.url, native=ALL, places=8)]
-    models = {"tiny": model(*held), "free": model(held[0], backend("free", large.url, native=ALL))}
+    models = {
+        "tiny": model(*held),
+        "free": model(held[0], backend("free", large.url, native=ALL)),
+        # What it falls back to may take it.
+        "spare": model(held[0], fallbacks=["free"]),
+    }
     front.serve(models=models, through=through(gateway), fast_path=fast)
     asked = lambda model, **more: front.ask("/v1/completions", model=model, max_tokens=1, **more)  # noqa: E731
     for more in ({"prompt": ["x"] * 9}, {"prompt": "x", "n": 9}, {"prompt": ["x"] * 3, "n": 3}):
@@ -688,6 +693,7 @@ def test_more_than_an_engine_ever_takes_is_the_callers_mistake(
         assert (response.status_code, error(response)["code"]) == (400, "too_many_answers")
         assert "'tiny' takes 8 answers" in error(response)["message"]
         assert asked("free", **more).is_success
+        assert asked("spare", **more).is_success
     before = len(small.asked) + len(large.asked) + len(gateway.asked)
     assert asked("tiny", prompt=["x"] * 2, n=4).is_success
     assert len(small.asked) + len(large.asked) + len(gateway.asked) == before + 1

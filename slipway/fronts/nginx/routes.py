@@ -135,9 +135,9 @@ def _places(instance: Instance) -> int | None:
 
 def _held(instance: Instance) -> int | None:
     """What it works on and what may wait, of all its copies; None where there is no bound."""
-    options, settings = instance.served.settings.engine, instance.served.settings
-    queued = options.queued(lists=settings.task.lists)
-    return None if queued is None else (options.slots + queued) * instance.served.parallelism.data
+    settings = instance.served.settings
+    queued = settings.engine.queued(lists=settings.task.lists)
+    return None if queued is None else (settings.engine.slots + queued) * instance.served.parallelism.data
 
 
 def _reached(machine: Machine, instance: Instance) -> bool:

@@ -100,9 +100,9 @@ function M.leave(ctx)
     return left
 end
 
--- Ask one backend, or a gateway (through). Returns "answered", or a verdict and what to tell the caller if nobody else answers: "wrong" (nobody will
--- take it), "unreached", "lost" (it may have died of it), "left" (it fell silent), "failed", "erred" (by itself or by the
--- request: it does not say) or "full".
+-- Ask one backend, or a gateway (through). Returns "answered", or a verdict and what to tell the caller if nobody else answers:
+-- "wrong" (nobody will take it), "unreached", "lost" (it may have died of it), "left" (it fell silent), "failed", "erred" (by
+-- itself or by the request: it does not say) or "full".
 local function try(request, backend, name, through)
     local ctx = request.ctx
     local headers = passed_headers(request)
@@ -263,8 +263,8 @@ function M.answer(request, steps)
             elseif verdict == "wrong" then
                 return found
             end
-            found = step.gateway and unavailable() or found
-            told = (not step.gateway or not told) and found or told
+            -- Of a gateway less is known than what an engine's failure has told already.
+            told = step.gateway and (told or unavailable()) or found
             if verdict ~= "unreached" then
                 reached = reached + 1
             end

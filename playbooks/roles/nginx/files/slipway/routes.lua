@@ -26,6 +26,9 @@ function M.take(data)
             model.price.currency = data.currency
         end
         assert(paths.known(model.task), "the task of " .. name .. " is not known")
+        -- A provider or a fall-back may take what no engine of its own does.
+        local elsewhere = model.provided or #model.fallbacks > 0 or #model.backends == 0
+        model.places = elsewhere and math.huge or 0
         for _, backend in ipairs(model.backends) do
             assert(backend.id and backend.address and backend.port and backend.model, "a backend of " .. name
                 .. " has no id, address, port or model")
@@ -36,6 +39,7 @@ function M.take(data)
             assert(backend.most == nil or type(backend.most) == "number", "the most of a backend of " .. name .. " is no number")
             assert(backend.places == nil or type(backend.places) == "number", "the places of a backend of " .. name
                 .. " are no number")
+            model.places = math.max(model.places, backend.places or math.huge)
             -- An engine may be a backend of several names.
             backend.place = backend.most and "engine|" .. backend.address .. ":" .. backend.port
             backend.name = name
@@ -48,13 +52,6 @@ function M.take(data)
         for _, other in ipairs(model.fallbacks) do
             assert(data.models[other], "a fall-back of " .. name .. " does not exist")
         end
-    end
-    for _, model in pairs(data.models) do
-        local most = not model.provided and #model.backends > 0 and 0 or math.huge
-        for _, backend in ipairs(model.backends) do
-            most = math.max(most, backend.places or math.huge)
-        end
-        model.places = most
     end
     for _, gateways in pairs(data.through) do
         for _, gateway in ipairs(gateways) do
@@ -150,7 +147,7 @@ function M.through(routes, team)
 end
 
 -- What is to be asked for an answer, in order: {{backends = {…}, model = NAME}, …, {backends = {…}, gateway = true}}, or
--- nil and a refusal. The gateways come last: it knows the providers, and tries by itself what comes after.
+-- nil and a refusal. The gateways come last: they know the providers, and try by themselves what comes after.
 function M.plan(routes, team, model, family, path)
     if not paths.serves(model.task, family) then
         return nil, errors.refusal(404, "unsupported_path", "The model '" .. model.name .. "' does not serve " .. path .. ".",
