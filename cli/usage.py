@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
-import subprocess
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -14,8 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from cli.errors import UserError
-from provider.paths import known_hosts
-from slipway.deployment.references import public
+from cli.remote import RemoteError, on_machine
 from slipway.deployment.resolve import catalog_of, resolve
 from slipway.deployment.types import Deployment, Machine
 from slipway.paths import ROOT
@@ -87,36 +85,11 @@ def _lines(deployment: Deployment, first: str) -> Iterable[str]:
 
 
 def _lines_of(deployment: Deployment, machine: Machine, first: str) -> list[str]:
-    address = deployment.known(public(machine.name))
-    if address is None:
-        raise UserError(f"{machine.name} is made by the `up`; ask again once it is there")
     script = f'cd {FOLDER} 2>/dev/null && for f in *.jsonl; do [ "$f" \\< {first} ] || cat -- "$f"; done; true'
-    command = ["ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "-p", str(machine.port)]
-    if machine.key_file is not None:
-        command += ["-i", str(machine.key_file)]
-    if machine.host_key is None:
-        # Where an `up` keeps them: a person's own file may have another key of a host that was made anew since.
-        command += ["-o", "StrictHostKeyChecking=accept-new", "-o", f'UserKnownHostsFile="{known_hosts()}"']
-    else:
-        # As the stack names it, and no other.
-        command += ["-o", f"KnownHostsCommand=/bin/echo {address} {machine.host_key}", "-o", "UserKnownHostsFile=none"]
-    target = f"{machine.user}@{address}" if machine.user else address
     try:
-        done = subprocess.run(
-            [*command, target, f"sudo -n sh -c '{script}'"],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=_TIMEOUT_S,
-        )
-    except subprocess.TimeoutExpired:
-        raise UserError(
-            f"{machine.name} ({address}) did not answer within {_TIMEOUT_S} s; ask for fewer days"
-        ) from None
-    if done.returncode != 0:
-        reason = done.stderr.strip().splitlines()[-1:] or ["no reason given"]
-        raise UserError(f"{machine.name} ({address}) can't be asked for its records: {reason[0]}")
-    return done.stdout.splitlines()
+        return on_machine(deployment, machine, f"sh -c '{script}'", timeout_s=_TIMEOUT_S).splitlines()
+    except RemoteError as error:
+        raise UserError(f"{error}; its records are not counted: ask again, for fewer days where it takes long") from None
 
 
 def table(found: list[Sum]) -> None:

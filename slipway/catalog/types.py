@@ -89,6 +89,13 @@ class Interconnect(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     """To all the others together, one direction, per GPU."""
 
 
+class Pcie(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """PCI Express as the card has it."""
+
+    generation: PositiveInt
+    lanes: PositiveInt
+
+
 class Gpu(Entry, frozen=True, kw_only=True):
     """A GPU as it is sold: form factor and memory size make it another entry."""
 
@@ -96,6 +103,10 @@ class Gpu(Entry, frozen=True, kw_only=True):
     vendor: Literal["nvidia", "amd"]
     architecture: Literal["volta", "turing", "ampere", "ada", "hopper", "blackwell", "cdna3", "cdna4"]
     compute_capability: Annotated[str, Meta(pattern=r"^(\d+\.\d|gfx[0-9a-f]+)$")]
+    pcie: Pcie | None = None
+    """None where it is not attached by PCI Express."""
+    pci_ids: list[Annotated[str, Meta(pattern=r"^[0-9a-f]{4}$")]] = field(default_factory=list)
+    """PCI device ids under which it is seen on the bus, as far as they were looked up."""
     memory_gb: Positive
     """As the vendor prints it."""
     driver_mib: PositiveInt
@@ -247,6 +258,51 @@ class Engine(Entry, frozen=True, kw_only=True):
     hardware: list[Literal["nvidia", "amd", "cpu"]]
     api: str
     home: str
+
+
+class Check(Entry, frozen=True, kw_only=True):
+    """A check of a GPU host. What it does is a function of the same name in playbooks/module_utils/gpu_host/checks.py."""
+
+    what: str
+    """What is so where it passes."""
+    severity: Literal["critical", "warning"]
+    """Critical: engines can't run on this host, or on this GPU. Warning: they run, and disappoint."""
+    moments: Annotated[list[Literal["preflight", "proof", "watch"]], Meta(min_length=1)]
+    """When it is made: before anything is changed; before engines are started; every minute. `slipway doctor` makes all."""
+    consequence: str
+    """What follows where it fails; a clause without a full stop."""
+    mend: str
+    """What to do then; a clause without a full stop."""
+    unit: str | None = None
+    """Of the limits; None where there is none."""
+    limit: float | None = None
+    """For every GPU that `limits` does not name."""
+    limits: dict[str, float] = field(default_factory=dict)
+    """By a GPU's id."""
+    codes: list[int] = field(default_factory=list)
+    """Of the driver's errors (Xid), those that it looks for."""
+    share_of: Literal["bandwidth_gb_s"] | None = None
+    """A figure of the GPU in the catalogue, of which `limit` is a share."""
+
+    words = Entry.words | {"what", "severity", "moments", "consequence", "mend", "unit", "share_of"}
+
+    def check(self) -> None:
+        """Limits have a unit.
+
+        Raises:
+            ValueError: as `Entry`, and where they have none.
+        """
+        super().check()
+        if (self.limit is not None or bool(self.limits)) != (self.unit is not None):
+            raise ValueError("unit: goes with a limit, and a limit needs one; give both or neither")
+
+    def limit_for(self, gpu: Gpu | None) -> float | None:
+        """The limit that goes for a kind of GPU; None where there is none."""
+        own = self.limits.get(gpu.id) if gpu is not None else None
+        if own is not None or self.limit is None or self.share_of is None:
+            return self.limit if own is None else own
+        figure = None if gpu is None else getattr(gpu, self.share_of)
+        return None if figure is None else self.limit * float(figure)
 
 
 def _between(name: str, value: float, least: float, most: float, unit: str) -> None:

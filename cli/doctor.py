@@ -1,0 +1,111 @@
+"""`slipway doctor`: all checks of a stack's GPU hosts, made now."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import sys
+import zipfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from cli.errors import UserError
+from cli.remote import RemoteError, on_machine
+from slipway.deployment.resolve import catalog_of, resolve
+from slipway.deployment.types import Deployment, Machine
+from slipway.doctor.order import order
+from slipway.doctor.report import HostReport, lines, read
+from slipway.paths import ROOT
+from slipway.settings.load import read_public, stack_file
+
+_AT_ONCE = 16
+"""Hosts that are asked at the same time."""
+_TIMEOUT_S = 300
+_MARK = "slipway-doctor:"
+_PROGRAM = """\
+import base64, json, os, sys, tempfile
+with tempfile.TemporaryDirectory(prefix=".slipway-") as folder:
+    program = os.path.join(folder, "program.zip")
+    with open(program, "wb") as file:
+        file.write(base64.b64decode({program!r}))
+    sys.path.insert(0, program)
+    from gpu_host.examine import examine
+    print({mark!r} + json.dumps(examine(json.loads({order!r}))))
+"""
+
+
+def examine_stack(stack: str, *, hosts: Sequence[str], as_json: bool, root: Path = ROOT) -> bool:
+    """Examine the GPU hosts of `stack` and print what was found.
+
+    Args:
+        stack: its name.
+        hosts: of these alone; all where it is empty.
+        as_json: print one object instead of tables.
+        root: the project's folder.
+
+    Returns:
+        Whether all of them can serve what the stack asks of them.
+
+    Raises:
+        SettingsError: no such stack, or its settings were refused.
+        UserError: no such host.
+    """
+    settings = read_public(stack, root)
+    deployment = resolve(settings, catalog_of(settings, root), str(stack_file(stack, root).relative_to(root)))
+    machines = _chosen(deployment, stack, hosts)
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        reports = list(pool.map(lambda machine: examined(deployment, machine, root), machines))
+    well = all(report.well for report in reports)
+    if as_json:
+        print(json.dumps({"stack": stack, "well": well, "hosts": [report.data() for report in reports]}, indent=2))
+    else:
+        print("\n\n".join("\n".join(lines(report)) for report in reports))
+    return well
+
+
+def examined(deployment: Deployment, machine: Machine, root: Path) -> HostReport:
+    """What one host answers; why it does not, where it doesn't."""
+    try:
+        said = on_machine(
+            deployment,
+            machine,
+            "/usr/bin/python3 -I -B -",
+            given=program({**order(deployment, machine, None), "ptx": ptx(root)}, root),
+            timeout_s=_TIMEOUT_S,
+        )
+    except RemoteError as error:
+        return HostReport(host=machine.name, error=str(error))
+    answer = next((line for line in said.splitlines() if line.startswith(_MARK)), None)
+    if answer is None:
+        return HostReport(host=machine.name, error=f"{machine.name} answered nothing that could be read")
+    return read(machine.name, json.loads(answer.removeprefix(_MARK)))
+
+
+def program(what: dict[str, Any], root: Path) -> str:
+    """A text for the host's Python: it carries the checks, makes those of the order, and leaves nothing behind."""
+    package = root / "playbooks" / "module_utils"
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in sorted((package / "gpu_host").glob("*.py")):
+            archive.write(file, file.relative_to(package))
+    return _PROGRAM.format(program=base64.b64encode(packed.getvalue()), mark=_MARK, order=json.dumps(what))
+
+
+def ptx(root: Path) -> str:
+    """The kernel of the proof."""
+    return (root / "playbooks" / "roles" / "gpu_watch" / "files" / "proof.ptx").read_text(encoding="utf-8")
+
+
+def _chosen(deployment: Deployment, stack: str, names: Sequence[str]) -> list[Machine]:
+    """The machines with GPUs, or those of the names."""
+    unknown = next((name for name in names if name not in deployment.machines), None)
+    if unknown is not None:
+        raise UserError(f"stack {stack} has no host {unknown!r}; its hosts: {', '.join(deployment.machines)}")
+    asked = [machine for name, machine in deployment.machines.items() if not names or name in names]
+    for machine in asked:
+        if not machine.gpus:
+            print(f"{machine.name}: no GPUs are promised, so there is nothing to check", file=sys.stderr)
+    return [machine for machine in asked if machine.gpus]

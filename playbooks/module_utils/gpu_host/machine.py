@@ -1,0 +1,148 @@
+"""What a host's own files say of its GPUs, without any program of the vendor: PCI bus, driver, device nodes, kernel log.
+
+`root` is the folder that all paths are below: tests give another.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+NVIDIA, AMD = "0x10de", "0x1002"
+_DISPLAY = ("0x0300", "0x0302", "0x0380", "0x1200")
+"""PCI classes of GPUs: VGA, 3D, other display controllers, processing accelerators."""
+_BRIDGE = "0x0680"
+_UNITS = ("/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
+_XID = re.compile(r"NVRM: Xid \(PCI:(?P<bus>[0-9a-fA-F:.]+)\): (?P<code>\d+)(?:, (?P<text>.*))?$")
+_ISO = re.compile(r"^\d{4}-\d\d-\d\dT\S+")
+
+
+@dataclass(frozen=True)
+class Pci:
+    """A device on the PCI bus."""
+
+    bus_id: str
+    vendor: str
+    device: str
+    kind: str
+
+
+@dataclass(frozen=True)
+class Xid:
+    """One of the driver's errors in the kernel log."""
+
+    time: float
+    """Seconds since 1970."""
+    bus_id: str
+    code: int
+    text: str
+
+
+class Machine:
+    """The host as its files show it."""
+
+    def __init__(self, root: Path = Path("/")) -> None:
+        self.root = root
+
+    def text(self, path: str) -> str:
+        """Content of a file; empty where it can't be read."""
+        try:
+            return (self.root / path.lstrip("/")).read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return ""
+
+    def exists(self, path: str) -> bool:
+        """Whether there is something at a path."""
+        return (self.root / path.lstrip("/")).exists()
+
+    def pci(self) -> Iterator[Pci]:
+        """All devices of the two vendors of GPUs."""
+        for folder in sorted((self.root / "sys/bus/pci/devices").glob("*")):
+            vendor = self.text(f"/sys/bus/pci/devices/{folder.name}/vendor").strip()
+            if vendor in (NVIDIA, AMD):
+                device = self.text(f"/sys/bus/pci/devices/{folder.name}/device").strip()
+                kind = self.text(f"/sys/bus/pci/devices/{folder.name}/class").strip()
+                yield Pci(folder.name, vendor, device.replace("0x", "", 1), kind)
+
+    def gpus(self, vendor: str = NVIDIA) -> list[Pci]:
+        """GPUs of a vendor on the PCI bus, in the order of their addresses."""
+        return [each for each in self.pci() if each.vendor == vendor and each.kind.startswith(_DISPLAY)]
+
+    def switches(self) -> list[Pci]:
+        """NVSwitches on the PCI bus. Those of B200 systems are not there."""
+        return [each for each in self.pci() if each.vendor == NVIDIA and each.kind.startswith(_BRIDGE)]
+
+    def module(self) -> str:
+        """Version of the kernel module that is loaded, such as ``580.173.02``; empty without one."""
+        found = re.search(r"Kernel Module(?: for \S+)?\s+(\d+\.\d+(?:\.\d+)?)", self.text("/proc/driver/nvidia/version"))
+        return found.group(1) if found else ""
+
+    def nodes(self, gpus: int) -> list[str]:
+        """Device nodes that CUDA needs and that are not there."""
+        wanted = ["nvidiactl", "nvidia-uvm", *(f"nvidia{number}" for number in range(gpus))]
+        return [f"/dev/{name}" for name in wanted if not self.exists(f"/dev/{name}")]
+
+    @property
+    def virtual(self) -> bool:
+        """Whether this is a virtual machine, as the processor says."""
+        return bool(re.search(r"^flags\s.*\bhypervisor\b", self.text("/proc/cpuinfo"), re.MULTILINE))
+
+    def running(self, unit: str) -> bool:
+        """Whether a system service has processes; by its control group, in either version of them."""
+        groups = (f"/sys/fs/cgroup/{version}system.slice/{unit}/cgroup.procs" for version in ("", "systemd/"))
+        return any(self.text(group).strip() for group in groups)
+
+    def installed(self, unit: str) -> bool:
+        """Whether there is such a unit."""
+        return any(self.exists(f"{folder}/{unit}") for folder in _UNITS)
+
+    def enabled(self, unit: str) -> bool:
+        """Whether a unit starts at boot."""
+        return any((self.root / "etc/systemd/system").glob(f"*.wants/{unit}"))
+
+    def xids(self, since: float) -> list[Xid] | None:
+        """The driver's errors since this boot that are not older than `since` (seconds since 1970); None without a kernel log."""
+        lines = self._journal() or self._syslog()
+        found = [xid for time, line in lines if time >= since for xid in _xids(time, line)]
+        return found if lines else None
+
+    def _journal(self) -> list[tuple[float, str]]:
+        if self.root != Path("/"):
+            return []
+        said = _said("journalctl", "--dmesg", "--boot", "--output=short-unix", "--no-pager")
+        entries = [line.partition(" ") for line in said.splitlines()]
+        return [(float(time), rest) for time, _, rest in entries if time.replace(".", "", 1).isdigit()]
+
+    def _syslog(self) -> list[tuple[float, str]]:
+        """The kernel's lines since this boot, where a syslog daemon keeps them and the journal has none."""
+        booted = self._booted()
+        stamped = [(_ISO.match(line), line) for line in self.text("/var/log/kern.log").splitlines()]
+        timed = [(_seconds(stamp.group()), line) for stamp, line in stamped if stamp]
+        return [(time, line) for time, line in timed if time >= booted]
+
+    def _booted(self) -> float:
+        found = re.search(r"^btime (\d+)", self.text("/proc/stat"), re.MULTILINE)
+        return float(found.group(1)) if found else 0.0
+
+
+def _xids(time: float, line: str) -> Iterator[Xid]:
+    found = _XID.search(line)
+    if found:
+        bus = found.group("bus").lower()
+        yield Xid(time, bus if "." in bus else f"{bus}.0", int(found.group("code")), found.group("text") or "")
+
+
+def _seconds(stamp: str) -> float:
+    # Before Python 3.11, fromisoformat knows no Z.
+    return dt.datetime.fromisoformat(stamp.replace("Z", "+00:00")).timestamp()
+
+
+def _said(*command: str) -> str:
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=30).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return ""

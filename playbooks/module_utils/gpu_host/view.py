@@ -1,0 +1,117 @@
+"""What the checks look at: the promise, the host's files, NVML's answers, the proof. Each is asked once, when it is first needed."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from .cuda import prove
+from .machine import Machine
+from .nvml import Broken, Device, Nvml, NvmlError
+
+
+class NotKnown(Exception):
+    """A check should say, and can't: why."""
+
+
+class NotNeeded(Exception):
+    """There is nothing to check here: why."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What one check found wrong."""
+
+    text: str
+    """The evidence, in words."""
+    gpu: int | None = None
+    """Whose fault it is, by NVML's index; None where it is the host's."""
+
+
+@dataclass(frozen=True)
+class Driver:
+    """What NVML said, or why it said nothing."""
+
+    version: str = ""
+    cuda: str = ""
+    devices: tuple[Device | Broken, ...] = ()
+    error: NvmlError | None = None
+
+
+class View:
+    """One look at a host.
+
+    `promise` is what the stack says of it (`slipway.doctor.promise` has the keys); `driver_due` is whether a driver has to be
+    there, which it need not be before Slipway has installed it.
+    """
+
+    def __init__(
+        self, promise: dict[str, Any], machine: Machine, *, driver_due: bool, ptx: str = "", bandwidth: bool = True
+    ) -> None:
+        self.promise, self.machine, self.driver_due = promise, machine, driver_due
+        self.now = time.time()
+        self._ptx, self._bandwidth = ptx, bandwidth
+
+    @cached_property
+    def module(self) -> str:
+        """Version of the kernel module; empty without one."""
+        return self.machine.module()
+
+    @cached_property
+    def driver(self) -> Driver:
+        """NVML's answers."""
+        try:
+            with Nvml() as nvml:
+                return Driver(nvml.driver(), nvml.cuda(), tuple(nvml.devices()))
+        except NvmlError as error:
+            return Driver(error=error)
+
+    @property
+    def devices(self) -> list[Device]:
+        """The GPUs that NVML can tell of.
+
+        Raises:
+            NotKnown: NVML can't be asked.
+            NotNeeded: there is no driver yet.
+        """
+        self.expect_nvml()
+        return [each for each in self.driver.devices if isinstance(each, Device)]
+
+    def expect_driver(self) -> None:
+        """Nothing can be asked of a driver that is still to be installed.
+
+        Raises:
+            NotNeeded: it is so.
+        """
+        if not self.module and not self.driver_due:
+            raise NotNeeded("no driver is loaded yet")
+
+    def expect_nvml(self) -> None:
+        """Nothing can be asked of an NVML that does not open.
+
+        Raises:
+            NotKnown: it is so.
+            NotNeeded: there is no driver yet.
+        """
+        self.expect_driver()
+        if self.driver.error is not None:
+            raise NotKnown("NVML can't be asked: see driver.library and driver.module")
+
+    @cached_property
+    def proof(self) -> dict[str, Any]:
+        """What came of the kernel.
+
+        Raises:
+            NotNeeded: no driver yet, or it was not asked for.
+        """
+        self.expect_driver()
+        if not self._ptx:
+            raise NotNeeded("the kernel is not run at this moment")
+        return prove(self._ptx, bandwidth=self._bandwidth)
+
+    def index(self, bus_id: str) -> int | None:
+        """NVML's index of the GPU at a PCI address, without regard to its function; None where it is unknown."""
+        known = {} if self.driver.error else {d.bus_id[:10]: d.index for d in self.driver.devices if isinstance(d, Device)}
+        return known.get(bus_id[:10])

@@ -1,0 +1,112 @@
+"""How the examination of a stack's hosts reads: a table of checks for each host, and one exit status for all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class State(StrEnum):
+    """How a check ended."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+    """It could not be seen."""
+    SKIPPED = "skipped"
+    """There was nothing to check on this host."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """One check on one host."""
+
+    id: str
+    what: str
+    severity: str
+    state: State
+    evidence: tuple[str, ...]
+    gpus: tuple[int, ...]
+    consequence: str
+    mend: str
+
+    @property
+    def weighs(self) -> bool:
+        """Whether the host is not to be used for it."""
+        return self.state is State.FAILED and self.severity == "critical"
+
+
+@dataclass(frozen=True, kw_only=True)
+class HostReport:
+    """What one host answered."""
+
+    host: str
+    results: tuple[Result, ...] = ()
+    gpus: tuple[Mapping[str, Any], ...] = ()
+    """Of each: index, name, uuid, bus_id, memory_mib, h2d_gb_s and copy_gb_s where they were measured."""
+    driver: str = ""
+    cuda: str = ""
+    watch: Mapping[str, Any] = field(default_factory=dict)
+    """What the host's own watch last found: since when and why engines are out of service."""
+    error: str | None = None
+    """Why it answered nothing."""
+
+    @property
+    def well(self) -> bool:
+        """Whether it can serve what the stack asks of it."""
+        return self.error is None and not any(result.weighs for result in self.results) and not self.watch.get("out")
+
+    def data(self) -> dict[str, Any]:
+        """For JSON."""
+        return {**asdict(self), "well": self.well}
+
+
+def read(host: str, answer: Mapping[str, Any]) -> HostReport:
+    """From what `gpu_host.examine` returned."""
+    return HostReport(
+        host=host,
+        results=tuple(
+            Result(
+                id=each["id"],
+                what=each["what"],
+                severity=each["severity"],
+                state=State(each["state"]),
+                evidence=tuple(each["evidence"]),
+                gpus=tuple(each["gpus"]),
+                consequence=each["consequence"],
+                mend=each["mend"],
+            )
+            for each in answer["results"]
+        ),
+        gpus=tuple(answer["gpus"]),
+        driver=answer["driver"],
+        cuda=answer["cuda"],
+        watch=answer.get("watch", {}),
+    )
+
+
+def lines(report: HostReport) -> Iterator[str]:
+    """For people: what the host is, each check in one line, and of each that did not pass what follows and what to do."""
+    if report.error is not None:
+        yield f"{report.host}: {report.error}"
+        return
+    driver = f"driver {report.driver}, CUDA up to {report.cuda}" if report.driver else "no driver"
+    yield f"{report.host}: {_kinds(report)}; {driver}"
+    width = max((len(result.id) for result in report.results), default=0)
+    for result in report.results:
+        mark = result.state.value
+        if result.state is State.FAILED:
+            mark = "FAILED" if result.severity == "critical" else "warning"
+        said = "; ".join(result.evidence) if result.state is not State.PASSED else result.what
+        yield f"  {mark:8}{result.id:{width}}  {said}"
+        if result.state is State.FAILED:
+            yield f"  {'':8}{'':{width}}  {result.consequence}: {result.mend}"
+    for instance, why in report.watch.get("out", {}).items():
+        yield f"  out of service: {instance} since {why['since']}: {why['reason']}"
+
+
+def _kinds(report: HostReport) -> str:
+    names = [str(gpu["name"]) for gpu in report.gpus]
+    return ", ".join(f"{names.count(name)} x {name}" for name in dict.fromkeys(names)) or "no GPU that the driver knows"

@@ -1,0 +1,52 @@
+"""Simulated hosts and what they are asked, for one kind of GPU or another."""
+
+from pathlib import Path
+from typing import Any
+
+from slipway.catalog import Catalog, load
+from slipway.deployment.types import Deployment
+from slipway.doctor.order import Moment, order
+from tests.fixtures.gpu_simulator.asking import examine
+from tests.fixtures.gpu_simulator.simulator import GpuHost
+from tests.unit.deployment.stacks import deployment
+from tests.unit.settings.documents import good
+
+SERVER, CARD = "h100-sxm-80gb", "rtx-4090"
+
+
+def catalog() -> Catalog:
+    """Ours."""
+    return load()
+
+
+def promised(gpu: str | None, gpus: int) -> Deployment:
+    """A stack whose pool promises so many GPUs of a kind on its only host."""
+    document = good()
+    pool = next(iter(document["pools"].values()))
+    pool.update({"gpus": gpus} if gpu is None else {"gpu": gpu, "gpus": gpus})
+    return deployment(document)
+
+
+def server(root: Path, count: int = 8) -> GpuHost:
+    """A host with SXM GPUs and NVSwitches."""
+    return GpuHost(root, load().gpus[SERVER], count, switches=4)
+
+
+def card(root: Path, count: int = 1) -> GpuHost:
+    """A host with cards."""
+    return GpuHost(root, load().gpus[CARD], count)
+
+
+def asked(stack: Deployment, moment: Moment | None = None) -> dict[str, Any]:
+    """What its only machine is asked."""
+    return order(stack, next(iter(stack.machines.values())), moment)
+
+
+def results(host: GpuHost, wanted: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """What came of each check, by its id."""
+    return {each["id"]: each for each in examine(host, wanted)["results"]}
+
+
+def failed(found: dict[str, dict[str, Any]]) -> dict[str, str]:
+    """What failed, with the evidence in one line."""
+    return {name: "; ".join(each["evidence"]) for name, each in found.items() if each["state"] == "failed"}

@@ -1,0 +1,223 @@
+"""Each fault of the simulator gives its own message, and a host without one passes every check."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from slipway.catalog import load
+from slipway.doctor.order import Moment
+from tests.fixtures.gpu_simulator.simulator import FABRIC_MANAGER, GpuHost
+from tests.unit.doctor.hosts import CARD, SERVER, asked, card, catalog, failed, promised, results, server
+
+CRITICAL_XIDS = (48, 63, 64, 74, 79, 94, 95)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something wrong, the check whose fault it is, and words of what is said."""
+
+    check: str
+    words: str
+    make: Callable[[GpuHost], None]
+    also: frozenset[str] = field(default_factory=frozenset)
+    """Checks that the same fault fails too."""
+    on_card: bool = False
+
+
+def _fell_off(host: GpuHost) -> None:
+    host.say_of(2, error=15)
+
+
+def _gone(host: GpuHost) -> None:
+    host.take(f"/sys/bus/pci/devices/{host.bus(7)}")
+    host.take("/dev/nvidia7")
+    host.say(count=7)
+
+
+def _one_more(host: GpuHost) -> None:
+    host.plug(1)
+    host.put("/dev/nvidia1", "")
+    host.say(count=2)
+
+
+def _amd(host: GpuHost) -> None:
+    host.take(f"/sys/bus/pci/devices/{host.bus(0)}")
+    for name, content in (("vendor", "0x1002"), ("device", "0x74a1"), ("class", "0x120000")):
+        host.put(f"/sys/bus/pci/devices/0000:43:00.0/{name}", content)
+    host.take("/proc/driver/nvidia/version")
+    host.say(nvml_error=9, cuda_error=100)
+
+
+def _no_module(host: GpuHost) -> None:
+    host.take("/proc/driver/nvidia/version")
+    host.say(nvml_error=9, cuda_error=100)
+
+
+def _no_switches(host: GpuHost) -> None:
+    for number in range(4):
+        host.take(f"/sys/bus/pci/devices/0000:{0xC0 + number:02x}:00.0")
+
+
+FAULTS = {
+    "a GPU less on the bus": Fault(
+        "gpu.on-bus", "7 NVIDIA GPUs on the PCI bus, 8 promised", _gone, frozenset({"gpu.count"})
+    ),
+    "AMD's GPU": Fault(
+        "gpu.vendor", "1 AMD GPU on the PCI bus", _amd, frozenset({"driver.module"}), on_card=True
+    ),
+    "no NVSwitch": Fault("gpu.nvswitch", "is sold with them", _no_switches),
+    "no kernel module": Fault("driver.module", "nvidia is not loaded", _no_module),
+    "another library": Fault(
+        "driver.library",
+        "of another version than the kernel module, which is 580.173.02",
+        lambda host: host.say(nvml_error=18, cuda_error=803),
+    ),
+    "a library that opens nonetheless": Fault(
+        "driver.library", "the library is 595.91.07, the kernel module 580.173.02", lambda host: host.say(driver="595.91.07")
+    ),
+    "no uvm nodes": Fault("driver.device-nodes", "/dev/nvidia-uvm is not there", lambda host: host.take("/dev/nvidia-uvm")),
+    "GPUs that nobody promised": Fault(
+        "gpu.surplus", "the driver has 2 NVIDIA GPUs, 1 promised", _one_more, on_card=True
+    ),
+    "off the bus": Fault("gpu.lost", "GPU 2 has fallen off the bus", _fell_off, frozenset({"gpu.count"})),
+    "another kind": Fault(
+        "gpu.model", "GPU 3 is NVIDIA A10G", lambda host: host.say_of(3, name="NVIDIA A10G", pci_id="2237")
+    ),
+    "less memory": Fault("gpu.memory", "GPU 1 has 40,000 MiB", lambda host: host.say_of(1, memory_mib=40_000)),
+    "cut": Fault("gpu.mig", "MIG is on for GPU 4", lambda host: host.say_of(4, mig=1)),
+    "rows wait": Fault("gpu.memory-pending", "GPU 5: rows wait for a reset", lambda host: host.say_of(5, rows_pending=1)),
+    "pages wait": Fault(
+        "gpu.memory-pending", "GPU 0: pages wait for a reboot", lambda host: host.say_of(0, pages_pending=1), on_card=True
+    ),
+    "row not remapped": Fault("gpu.memory-unmended", "GPU 6: a row could not", lambda host: host.say_of(6, rows_failed=1)),
+    "worn": Fault("gpu.memory-worn", "513 rows remapped, 512", lambda host: host.say_of(6, rows_uncorrectable=513)),
+    "uncorrected": Fault("gpu.ecc-uncorrected", "GPU 0: 3 since", lambda host: host.say_of(0, uncorrected=3)),
+    "minor Xid": Fault("gpu.xid-other", "Xid 119", lambda host: host.xid(1, 119, "pid=1, GSP timed out")),
+    "hot": Fault("gpu.slowed", "GPU 0 is slowed at 91 °C: heat", lambda host: host.say_of(0, slowed=0x41, temperature_c=91)),
+    "lanes": Fault("gpu.pcie-width", "GPU 0 uses 8 of 16 lanes", lambda host: host.say_of(0, link_width=8)),
+    "slot": Fault("gpu.pcie-generation", "GPU 0 has PCIe 3", lambda host: host.say_of(0, link_generation_most=3)),
+    "link": Fault("gpu.nvlink", "GPU 7: NVLink 2 of 4 inactive", lambda host: host.say_of(7, **{"nvlink.2": 0})),
+    "no fabric manager": Fault(
+        "fabric.manager", "does not run", lambda host: host.take(f"/sys/fs/cgroup/system.slice/{FABRIC_MANAGER}")
+    ),
+    "not registered": Fault("fabric.manager", "GPU 1 is not registered", lambda host: host.say_of(1, fabric=2)),
+    "needless fabric manager": Fault(
+        "fabric.needless",
+        "is enabled",
+        lambda host: host.put(f"/etc/systemd/system/multi-user.target.wants/{FABRIC_MANAGER}", ""),
+        on_card=True,
+    ),
+    "not persistent": Fault("driver.persistence", "off for GPU 0", lambda host: host.say_of(0, persistent=0)),
+    "wrong numbers": Fault("cuda.kernel", "computed 5 of 262,144 numbers wrong", lambda host: host.say_of(0, wrong_numbers=5)),
+    "wrong checksum": Fault("cuda.kernel", "a wrong checksum", lambda host: host.say_of(0, wrong_checksum=1)),
+    "not ready": Fault("cuda.kernel", "802: the system is not ready", lambda host: host.say(cuda_error=802)),
+    "a kernel that fails": Fault("cuda.kernel", "719: the kernel failed", lambda host: host.say_of(3, kernel_error=719)),
+    "no kernel for it": Fault("cuda.kernel", "209: there is no kernel", lambda host: host.say_of(3, module_error=209)),
+    "CUDA without a GPU": Fault("cuda.kernel", "CUDA has 7 NVIDIA GPUs, 8 promised", lambda host: host.say(cuda_count=7)),
+    "slow from the host": Fault("cuda.bandwidth-host", "40.0 GB/s from the host", lambda host: host.say_of(0, h2d_gb_s=40)),
+    "slow memory": Fault("cuda.bandwidth-memory", "1000.0 GB/s within", lambda host: host.say_of(0, copy_gb_s=1000)),
+} | {
+    f"Xid {code}": Fault("gpu.xid", f"Xid {code} of the GPU at", lambda host, code=code: host.xid(2, code, "pid=7"))  # type: ignore[misc]
+    for code in CRITICAL_XIDS
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_each_fault_fails_its_own_check_and_says_what_it_is(name: str, tmp_path: Path) -> None:
+    fault = FAULTS[name]
+    host = card(tmp_path) if fault.on_card else server(tmp_path)
+    fault.make(host)
+
+    wanted = asked(promised(CARD, 1) if fault.on_card else promised(SERVER, 8))
+    if not fault.check.startswith("cuda."):
+        # Running kernels takes long without GPUs.
+        wanted["checks"] = [check for check in wanted["checks"] if not check["id"].startswith("cuda.")]
+
+    found = results(host, wanted)
+
+    assert fault.words in failed(found)[fault.check]
+    assert set(failed(found)) == {fault.check} | fault.also
+    assert found[fault.check]["mend"]
+
+
+def test_every_check_has_a_fault_that_fails_it() -> None:
+    assert {fault.check for fault in FAULTS.values()} | {"gpu.count"} == set(catalog().checks)
+
+
+@pytest.mark.parametrize("make", [server, card])
+def test_a_host_without_a_fault_passes_everything(make: Callable[[Path], GpuHost], tmp_path: Path) -> None:
+    found = results(make(tmp_path), asked(promised(SERVER, 8) if make is server else promised(CARD, 1)))
+
+    assert failed(found) == {}
+    assert {name for name, each in found.items() if each["state"] == "unknown"} == set()
+
+
+@pytest.mark.parametrize("gpu", [gpu.id for gpu in load().gpus.values() if gpu.vendor == "nvidia"])
+def test_every_kind_of_gpu_is_known_by_the_name_that_the_driver_gives_it(gpu: str, tmp_path: Path) -> None:
+    kind = load().gpus[gpu]
+    host = GpuHost(tmp_path, kind, 2, switches=2 if kind.interconnect.kind == "nvswitch" else 0)
+
+    found = results(host, asked(promised(gpu, 2), Moment.WATCH) | {"checks": asked(promised(gpu, 2))["checks"][:14]})
+
+    assert failed(found) == {}
+
+
+def test_a_host_without_a_driver_passes_preflight_and_fails_the_proof(tmp_path: Path) -> None:
+    host = card(tmp_path)
+    _no_module(host)
+
+    before = results(host, asked(promised(CARD, 1), Moment.PREFLIGHT))
+    after = results(host, asked(promised(CARD, 1), Moment.PROOF))
+
+    assert failed(before) == {}
+    assert set(failed(after)) == {"driver.module", "cuda.kernel"}
+
+
+def test_an_old_xid_and_one_of_an_earlier_boot_are_passed_over(tmp_path: Path) -> None:
+    host = card(tmp_path)
+    host.xid(0, 79, when="2026-01-01T00:00:00+00:00")
+    assert failed(results(host, asked(promised(CARD, 1), Moment.WATCH))) == {}
+
+    host.put("/proc/stat", "btime 4200000000\n")
+    host.xid(0, 79)
+    found = results(host, asked(promised(CARD, 1), Moment.WATCH))
+    assert failed(found) == {}
+    assert found["gpu.xid"]["state"] == "unknown"
+
+
+def test_a_kernel_log_that_nobody_keeps_is_said_and_is_no_pass(tmp_path: Path) -> None:
+    host = card(tmp_path)
+    host.take("/var/log/kern.log")
+
+    assert results(host, asked(promised(CARD, 1)))["gpu.xid"]["state"] == "unknown"
+
+
+def test_bandwidth_is_not_judged_beside_other_work(tmp_path: Path) -> None:
+    host = card(tmp_path)
+    host.say_of(0, processes=1, copy_gb_s=1)
+
+    assert results(host, asked(promised(CARD, 1)))["cuda.bandwidth-memory"]["state"] == "unknown"
+
+
+def test_a_virtual_machine_that_does_not_see_its_switches_is_known_by_its_links(tmp_path: Path) -> None:
+    host = server(tmp_path)
+    _no_switches(host)
+    host.put("/proc/cpuinfo", "flags\t\t: fpu hypervisor\n")
+    assert failed(results(host, asked(promised(SERVER, 8)))) == {}
+
+    for number in range(8):
+        host.say_of(number, **{f"nvlink.{link}": 0 for link in range(4)})
+    assert "gpu.nvswitch" in failed(results(host, asked(promised(SERVER, 8))))
+
+
+def test_the_gpu_at_fault_is_named(tmp_path: Path) -> None:
+    host = server(tmp_path)
+    host.xid(2, 79)
+    host.say_of(5, rows_pending=1)
+
+    found = results(host, asked(promised(SERVER, 8), Moment.WATCH))
+
+    assert found["gpu.xid"]["gpus"] == [2]
+    assert found["gpu.memory-pending"]["gpus"] == [5]
