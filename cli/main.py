@@ -73,6 +73,19 @@ def drift(
     PulumiStack(stack).drift(deep=deep, mend=mend)
 
 
+@app.command()
+def doctor(
+    stack: Stack,
+    host: Annotated[list[str] | None, typer.Option(help="Of this host only; may be given several times.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Examine a stack's GPU hosts: driver, GPUs, a kernel on each. Status 1 where one can't serve what the stack asks."""
+    from cli.doctor import examine_stack
+
+    if not examine_stack(stack, hosts=host or (), as_json=as_json):
+        raise typer.Exit(1)
+
+
 Of = Annotated[str, typer.Option("--team", help="The team.")]
 Days = Annotated[int | None, typer.Option(min=1, help="It ends after so many days. Default: never.")]
 Until = Annotated[str | None, typer.Option(help="It ends then: a date, such as 2027-03-31, or a time. Default: never.")]

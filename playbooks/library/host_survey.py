@@ -26,7 +26,7 @@ DOCUMENTATION = r"""
 module: host_survey
 short_description: Say what stands in the way of an installation on this host
 description:
-  - Reads the host's system, disk, memory, ports, clock, GPUs and paths in a single call and changes nothing.
+  - Reads the host's system, disk, memory, ports, clock and paths in a single call and changes nothing.
 options:
   min_disk_gib:
     description: Disk space for Slipway, in GiB, what it already uses included.
@@ -42,10 +42,6 @@ options:
     type: list
     elements: dict
     default: []
-  gpus:
-    description: NVIDIA GPUs that the host has to have.
-    type: int
-    default: 0
   paths:
     description: Paths that have to be there, as C(path), C(purpose) and C(setting).
     type: list
@@ -55,10 +51,6 @@ options:
     description: The setting that names the host, for messages.
     type: str
     default: hosts
-  gpus_setting:
-    description: The setting that gives the number of GPUs, for messages; empty where it is the hardware tier's.
-    type: str
-    default: ""
   time:
     description: The controller's clock, in seconds since 1970; 0 for no comparison.
     type: float
@@ -97,7 +89,6 @@ PYTHON = (3, 11)
 MEMORY_TOLERANCE = 0.93
 # Certificates are made some minutes back, and a slow connection takes its seconds too.
 MAX_SKEW = 300
-NVIDIA = "0x10de"
 HOSTS = "hosts"
 LISTENING = "0A"
 FOLDERS = ("/opt/slipway", "/var/lib/slipway")
@@ -140,18 +131,6 @@ class Host:
         """Bytes of memory that the kernel manages."""
         match = re.search(r"^MemTotal:\s+(\d+) kB", self.text("/proc/meminfo"), re.MULTILINE)
         return int(match.group(1)) * 1024 if match else 0
-
-    def gpus(self) -> tuple[int, str]:
-        """NVIDIA GPUs, and who saw them: the driver where one is loaded, else the PCI bus."""
-        if self.text("/proc/driver/nvidia/version"):
-            return len(self.glob("/proc/driver/nvidia/gpus/*")), "the driver"
-        devices = [
-            device
-            for device in self.glob("/sys/bus/pci/devices/*")
-            if self.text(f"/sys/bus/pci/devices/{device.name}/vendor").strip() == NVIDIA
-            and self.text(f"/sys/bus/pci/devices/{device.name}/class").startswith(("0x0300", "0x0302"))
-        ]
-        return len(devices), "the PCI bus"
 
     def sockets(self) -> dict[int, set[str]]:
         """Ports that something listens on, with the inodes of the sockets."""
@@ -276,17 +255,6 @@ def check_clock(there: float, here: float) -> Iterator[str]:
         )
 
 
-def check_gpus(need: int, seen: int, who: str, setting: str = "") -> Iterator[str]:
-    """GPUs promised against GPUs seen."""
-    if seen < need:
-        mend = "look at nvidia-smi and dmesg" if who == "the driver" else "check the hardware (lspci -d 10de:)"
-        choice = f"set {setting} to {seen}" if seen and setting else "choose a hardware tier with fewer GPUs"
-        yield (
-            f"{who} shows {seen} NVIDIA {'GPU' if seen == 1 else 'GPUs'}, the stack promises {need}: "
-            f"{mend} or {choice} in the stack"
-        )
-
-
 def check_ports(host: Host, ports: list[dict[str, Any]], main_pid: dict[str, int]) -> Iterator[str]:
     """Ports that something else than our own units listens on."""
     sockets, instances = host.sockets(), host.instances()
@@ -394,17 +362,14 @@ def main() -> None:
             "min_disk_gib": {"type": "float", "default": 0},
             "min_memory_gib": {"type": "float", "default": 0},
             "ports": {"type": "list", "elements": "dict", "default": []},
-            "gpus": {"type": "int", "default": 0},
             "paths": {"type": "list", "elements": "dict", "default": []},
             "hosts_setting": {"type": "str", "default": HOSTS},
-            "gpus_setting": {"type": "str", "default": ""},
             "time": {"type": "float", "default": 0},
         },
         supports_check_mode=True,
     )
     arguments: dict[str, Any] = module.params
     host, hosts = Host(), arguments["hosts_setting"]
-    seen, who = host.gpus()
     problems = [
         *check_system(host, hosts),
         *check_python(python_version(), venv=venv_possible(), hosts=hosts),
@@ -416,7 +381,6 @@ def main() -> None:
             main_pids({str(wanted["unit"]) for wanted in arguments["ports"]} | host.instances()),
         ),
         *check_clock(time.time(), arguments["time"]),
-        *check_gpus(arguments["gpus"], seen, who, arguments["gpus_setting"]),
         *check_paths(host, arguments["paths"]),
     ]
     if os.geteuid() != 0:
@@ -429,7 +393,6 @@ def main() -> None:
         "system": host.release().get("PRETTY_NAME", ""),
         "processors": os.cpu_count() or 0,
         "memory_gib": round(host.memory() / GIB, 1),
-        "gpus": seen,
     }
     module.exit_json(changed=False, manages=[], problems=problems, host=facts)
 

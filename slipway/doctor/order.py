@@ -19,6 +19,8 @@ class Moment(StrEnum):
     """Every minute, beside running engines."""
 
 
+OUT = "/var/lib/slipway/gpu-watch/out"
+"""The folder on a machine in which its watch marks engines that are out of service."""
 _ON_BUS = frozenset({"ampere", "hopper"})
 """Architectures whose NVSwitches are devices on the PCI bus; B200's are behind a network card."""
 
@@ -36,6 +38,11 @@ def order(deployment: Deployment, machine: Machine, moment: Moment | None) -> di
         "checks": _checks(deployment.catalog, machine, moment),
         "driver_due": moment is not Moment.PREFLIGHT,
     }
+
+
+def out_mark(instance: str) -> str:
+    """The file beside which the engine `instance` does not start."""
+    return f"{OUT}/{instance}"
 
 
 def promise(machine: Machine) -> dict[str, Any]:

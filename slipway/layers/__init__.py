@@ -12,6 +12,7 @@ from slipway.layers import (
     floating,
     front,
     gateway,
+    gpus,
     models,
     preflight,
     programs,
@@ -35,6 +36,7 @@ class Layer:
 LAYERS = (
     Layer("preflight", "Preflight", preflight.steps),
     Layer("base", "Base", base.steps),
+    Layer("gpus", "Gpus", gpus.steps, optional=True),
     Layer("programs", "Programs", programs.steps),
     Layer("models", "Models", models.steps),
     Layer("vacate", "Vacate", vacate.steps),

@@ -3,7 +3,8 @@
 import hashlib
 
 from slipway.deployment.types import Deployment, Instance
-from slipway.layers import models, vacate
+from slipway.doctor.order import out_mark
+from slipway.layers import gpus, models, vacate
 from slipway.layers.service import program_name, service_step
 from slipway.layers.step import Step, step_key
 
@@ -29,7 +30,13 @@ def _step(instance: Instance) -> Step:
         drain_s=served.drain_s,
         start_timeout_s=options.start_timeout_s,
         claims=instance.claims,
-        after=(step_key(machine, program_name(program)), step_key(machine, models.name(served)), vacate.key(machine)),
+        after=(
+            step_key(machine, program_name(program)),
+            step_key(machine, models.name(served)),
+            vacate.key(machine),
+            *(gpus.after(machine) if instance.gpus else ()),
+        ),
+        out_mark=out_mark(instance.name) if instance.gpus else None,
         reads={} if files.record is None else {files.mark: hashlib.sha256(files.record.encode()).hexdigest()},
         read_only_paths=(files.path,) if f"{files.path}/".startswith(_HOMES) else (),
     )

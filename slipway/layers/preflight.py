@@ -2,6 +2,7 @@
 
 from slipway.deployment.names import COUNTERS, UNIT
 from slipway.deployment.types import Deployment, Machine
+from slipway.doctor.order import Moment, order
 from slipway.layers.step import Step
 from slipway.settings.errors import path
 from slipway.settings.models import ServedModel
@@ -22,10 +23,9 @@ def steps(deployment: Deployment) -> list[Step]:
                 "preflight_min_disk_gib": disk_gib(deployment, machine),
                 "preflight_min_memory_gib": machine.min_memory_gib,
                 "preflight_ports": ports(deployment, machine),
-                "preflight_gpus": machine.gpus,
+                "preflight_gpu_order": order(deployment, machine, Moment.PREFLIGHT) if machine.gpus else {},
                 "preflight_paths": _paths(deployment, machine),
                 "preflight_hosts_setting": path(*machine.keys),
-                "preflight_gpus_setting": _gpus_setting(deployment, machine),
             },
             timeout_s=180,
         )
@@ -41,12 +41,6 @@ def _paths(deployment: Deployment, machine: Machine) -> list[dict[str, object]]:
         for name, path in models.items()
         if path is not None
     ]
-
-
-def _gpus_setting(deployment: Deployment, machine: Machine) -> str:
-    """The setting that says how many GPUs there are; empty where its tier does."""
-    given = "gpus" in deployment.settings.pools[machine.pool].model_fields_set
-    return f"pools.{machine.pool}.gpus" if given else ""
 
 
 def ports(deployment: Deployment, machine: Machine) -> list[dict[str, object]]:

@@ -29,6 +29,7 @@ def service_step(
     read_only_paths: tuple[str, ...] = (),
     egress: Mapping[str, Iterable[int]] | None = None,
     ingress: tuple[str, ...] | None = None,
+    out_mark: str | None = None,
 ) -> Step:
     """The step that runs `launch` as `instance` on `machine`.
 
@@ -47,6 +48,7 @@ def service_step(
         read_only_paths: folders that it reads and that lie where services see nothing.
         egress: the ports that it may open connections to, by address; loopback is an address like any other; None for all.
         ingress: addresses that may call one that has such a limit, beside loopback; None for all.
+        out_mark: a file beside which it does not start: somebody on the machine has taken it out of service.
     """
     probe: dict[str, Any] = {"url": url + launch.probe.path}
     if launch.probe.body is not None:
@@ -83,6 +85,8 @@ def service_step(
         variables["service_egress"] = [{"address": address, "ports": list(ports)} for address, ports in egress.items()]
     if ingress is not None:
         variables["service_ingress"] = list(ingress)
+    if out_mark is not None:
+        variables["service_out_mark"] = out_mark
     return Step(
         machine=machine,
         instance=instance,

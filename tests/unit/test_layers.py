@@ -163,7 +163,7 @@ def test_steps_stand_on_steps_before_them(root: Path) -> None:
 def test_what_a_service_stands_on() -> None:
     found = steps(deployment(many()))
     own = {"gpu-2/program-vllm-cuda", "gpu-2/model-qwen-1-5b"}
-    assert set(found["gpu-2/qwen-1-5b"].after) == {*own, "gpu-2/vacate"}
+    assert set(found["gpu-2/qwen-1-5b"].after) == {*own, "gpu-2/vacate", "gpu-2/gpus"}
     assert set(found["gpu-2/vacate"].after) == {*own, "gpu-2/model-llama-3-3-70b", "gpu-2/program-hub"}
     assert found["edge-1/litellm"].after == ("edge-1/program-litellm",)
     assert found["edge-1/nginx"].after == ("edge-1/base",)
@@ -306,7 +306,8 @@ def test_preflight_demands_what_will_be_there() -> None:
         "slipway-llama-3-3-70b.service",
         "slipway-qwen-1-5b.service",
     }
-    assert here["preflight_gpus"] == 8
+    assert here["preflight_gpu_order"]["promise"]["gpus"] == 8
+    assert found["edge-1/preflight"]["preflight_gpu_order"] == {}
     assert here["preflight_min_memory_gib"] == of.machines["gpu-2"].min_memory_gib
     assert here["preflight_paths"] == [
         {

@@ -18,6 +18,8 @@ _DISPLAY = ("0x0300", "0x0302", "0x0380", "0x1200")
 _BRIDGE = "0x0680"
 _UNITS = ("/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
 _XID = re.compile(r"NVRM: Xid \(PCI:(?P<bus>[0-9a-fA-F:.]+)\): (?P<code>\d+)(?:, (?P<text>.*))?$")
+_CLAIMS = re.compile(r"^X-Slipway-Claims=(.*)$", re.MULTILINE)
+_CLAIMED = re.compile(r"\bgpu:(\d+)=")
 _ISO = re.compile(r"^\d{4}-\d\d-\d\dT\S+")
 
 
@@ -103,6 +105,16 @@ class Machine:
     def enabled(self, unit: str) -> bool:
         """Whether a unit starts at boot."""
         return any((self.root / "etc/systemd/system").glob(f"*.wants/{unit}"))
+
+    def engines(self) -> dict[str, list[int]]:
+        """Instances that have GPUs for themselves, with the GPUs' indices: their units say so (role service)."""
+        found = {}
+        for file in sorted((self.root / "etc/systemd/system").glob("slipway-*.service")):
+            claims = _CLAIMS.search(self.text(f"/etc/systemd/system/{file.name}"))
+            gpus = [int(each) for each in _CLAIMED.findall(claims.group(1))] if claims else []
+            if gpus:
+                found[file.name[len("slipway-") : -len(".service")]] = gpus
+        return found
 
     def xids(self, since: float) -> list[Xid] | None:
         """The driver's errors since this boot that are not older than `since` (seconds since 1970); None without a kernel log."""

@@ -544,7 +544,8 @@ FIGURES: dict[str, Reader | str] = {
     "pools[].tier": NOT_TOLD,
     "pools[].gpu": NOT_TOLD,
     "pools[].gpus": lambda told, node: (
-        told.on(machine, "preflight")["preflight_gpus"] for machine in node[-1]["machines"]
+        told.on(machine, "preflight")["preflight_gpu_order"].get("promise", {"gpus": 0})["gpus"]
+        for machine in node[-1]["machines"]
     ),
     "pools[].machines": machines_of_pool,
     "machines[].name": lambda told, node: (

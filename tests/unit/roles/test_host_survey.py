@@ -112,42 +112,6 @@ def test_clock_says_which_way() -> None:
     assert not list(survey.check_clock(0, 0))
 
 
-def pci(root: Path, *devices: tuple[str, str]) -> object:
-    for number, (vendor, kind) in enumerate(devices):
-        folder = root / f"sys/bus/pci/devices/0000:0{number}:00.0"
-        folder.mkdir(parents=True)
-        (folder / "vendor").write_text(f"{vendor}\n")
-        (folder / "class").write_text(f"{kind}\n")
-    return survey.Host(root)
-
-
-def test_gpus_on_the_bus(tmp_path: Path) -> None:
-    # A display, a 3D controller, the sound of the first, and another vendor's display.
-    host = pci(tmp_path, ("0x10de", "0x030000"), ("0x10de", "0x030200"), ("0x10de", "0x040300"), ("0x1002", "0x030000"))
-    assert host.gpus() == (2, "the PCI bus")
-    assert not list(survey.check_gpus(2, *host.gpus()))
-    assert list(survey.check_gpus(4, *host.gpus(), "pools.gpu.gpus")) == [
-        "the PCI bus shows 2 NVIDIA GPUs, the stack promises 4: "
-        "check the hardware (lspci -d 10de:) or set pools.gpu.gpus to 2 in the stack"
-    ]
-
-
-def test_a_gpu_that_the_driver_lost(tmp_path: Path) -> None:
-    host = pci(tmp_path, ("0x10de", "0x030000"), ("0x10de", "0x030200"))
-    (tmp_path / "proc/driver/nvidia/gpus/0000:00:00.0").mkdir(parents=True)
-    (tmp_path / "proc/driver/nvidia/version").write_text("NVRM\n")
-    assert list(survey.check_gpus(2, *host.gpus())) == [
-        "the driver shows 1 NVIDIA GPU, the stack promises 2: "
-        "look at nvidia-smi and dmesg or choose a hardware tier with fewer GPUs in the stack"
-    ]
-
-
-def test_no_gpu_at_all(tmp_path: Path) -> None:
-    assert next(survey.check_gpus(1, *survey.Host(tmp_path).gpus(), "pools.gpu.gpus")).endswith(
-        "choose a hardware tier with fewer GPUs in the stack"
-    )
-
-
 PORTS = [
     {"port": 443, "unit": "slipway-nginx.service", "purpose": "the front", "setting": "front.port"},
     {"port": 4000, "unit": "slipway-litellm.service", "purpose": "the gateway"},
