@@ -89,7 +89,9 @@ def _lines_of(deployment: Deployment, machine: Machine, first: str) -> list[str]
     try:
         return on_machine(deployment, machine, f"sh -c '{script}'", timeout_s=_TIMEOUT_S).splitlines()
     except RemoteError as error:
-        raise UserError(f"{error}; its records are not counted: ask again, for fewer days where it takes long") from None
+        raise UserError(
+            f"{error}; its records are not counted: ask again, for fewer days where it takes long"
+        ) from None
 
 
 def table(found: list[Sum]) -> None:

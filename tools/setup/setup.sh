@@ -29,8 +29,8 @@ fi
 if [ "${1:-}" = test ]; then
   [ "$(id -u)" -eq 0 ] || fail "the tests need root" "they make hosts of their own; run make test as root (make up needs sudo only)"
   # What only the tests need: the lab's other driver, a client with which to look at TLS from outside, a browser for the
-  # pages that plans are written to, and a linter for the scripts of the review.
-  packages+=([podman]=podman [runc]=runc [curl]=curl [chromium]=chromium [shellcheck]=shellcheck)
+  # pages that plans are written to, a linter for the scripts of the review, and a compiler for the double of a GPU.
+  packages+=([podman]=podman [runc]=runc [curl]=curl [chromium]=chromium [shellcheck]=shellcheck [g++]=g++)
 fi
 missing=()
 for command in "${!packages[@]}"; do
@@ -90,9 +90,10 @@ fi
 if [ "${1:-}" = test ]; then
   # Environments apart from .venv, by the folder that has their lock: the genuine SDKs of AWS and Kubernetes, for a program
   # of somebody else's (an SDK that is installed beside a program asks the engine for its plugin), clients of the endpoint (aider
-  # wants other releases of the same libraries), and what looks at the front's TLS and makes requests of an engine's OpenAPI.
+  # wants other releases of the same libraries), what looks at the front's TLS and makes requests of an engine's OpenAPI, and
+  # NVIDIA's compiler for the kernel that proves GPUs.
   for environment in sdks:tests/integration/fixtures/foreign clients:tests/e2e/clients \
-    aider:tests/integration/clients/aider security:tests/integration/security; do
+    aider:tests/integration/clients/aider security:tests/integration/security cuda:tests/integration/cuda; do
     lock=${environment#*:}/requirements.txt
     home=$cache/${environment%%:*}-$(sha256sum "$lock" | cut -c1-12)
     if [ ! -x "$home/bin/python" ]; then

@@ -1,20 +1,20 @@
 """The checks themselves: each a function from a view and its limit to what is wrong.
 
-What a check is called, what it means, its limit, its weight and its mend are data: slipway/catalog/data/checks has an entry of the
-same name for each. To add one: a function here, in `CHECKS`, and its entry there.
+What a check is called, what it means, its limit, its weight and its mend are data: slipway/catalog/data/checks has an entry of
+the same name for each. To add one: a function here, in `CHECKS`, and its entry there.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from typing import Any, Callable, Dict
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from .machine import AMD
 from .nvml import LOST, MISMATCH, NOT_LOADED, Broken
-from .view import Fault, NotKnown, NotNeeded, View
+from .view import Fault, NeedlessError, UnknownError, View
 
-Entry = Dict[str, Any]
+Entry = dict[str, Any]
 """The order's entry of a check; ``limit`` is None where none is known for this kind of GPU."""
 Check = Callable[[View, Entry], Iterator[Fault]]
 
@@ -43,7 +43,7 @@ def vendor(view: View, _: Entry) -> Iterator[Fault]:
 def switched(view: View, _: Entry) -> Iterator[Fault]:
     """A kind whose GPUs meet in NVSwitches, on a host that has none. A virtual machine may not see them: its NVLinks tell."""
     if not view.promise["nvswitch_on_bus"]:
-        raise NotNeeded("this kind of GPU is not sold with NVSwitches that the bus shows")
+        raise NeedlessError("this kind of GPU is not sold with NVSwitches that the bus shows")
     if view.machine.switches():
         return
     if view.machine.virtual and not any(any(each.nvlinks) for each in view.devices):
@@ -106,7 +106,7 @@ def lost(view: View, _: Entry) -> Iterator[Fault]:
 def model(view: View, _: Entry) -> Iterator[Fault]:
     """The kind of GPU: by its name, or by its PCI id where names differ."""
     if not view.promise["names"]:
-        raise NotNeeded("the stack names no kind of GPU")
+        raise NeedlessError("the stack names no kind of GPU")
     names = {_plain(name) for name in view.promise["names"]}
     for each in view.devices:
         if _plain(each.name) not in names and each.pci_id not in view.promise["pci_ids"]:
@@ -117,7 +117,7 @@ def memory(view: View, check: Entry) -> Iterator[Fault]:
     """Memory of each GPU, as a share of what its kind reports."""
     promised = view.promise["memory_mib"]
     if promised is None:
-        raise NotNeeded("the stack names no kind of GPU")
+        raise NeedlessError("the stack names no kind of GPU")
     for each in view.devices:
         if each.memory_mib < check["limit"] * promised:
             yield Fault(f"GPU {each.index} has {each.memory_mib:,} MiB, its kind has {promised:,}", each.index)
@@ -134,7 +134,9 @@ def pending(view: View, _: Entry) -> Iterator[Fault]:
     """Memory that waits to be taken out of use."""
     for each in view.devices:
         if each.rows_pending or each.pages_pending:
-            what = "rows wait for a reset to be remapped" if each.rows_pending else "pages wait for a reboot to be retired"
+            what = (
+                "rows wait for a reset to be remapped" if each.rows_pending else "pages wait for a reboot to be retired"
+            )
             yield Fault(f"GPU {each.index}: {what}", each.index)
 
 
@@ -164,7 +166,7 @@ def xids(view: View, check: Entry) -> Iterator[Fault]:
     """The driver's errors in the kernel log, of the codes and not older than the entry says."""
     found = view.machine.xids(view.now - check["limit"])
     if found is None:
-        raise NotKnown("neither the journal nor /var/log/kern.log has a line of the kernel's")
+        raise UnknownError("neither the journal nor /var/log/kern.log has a line of the kernel's")
     for each in found:
         if each.code in check["codes"]:
             told = f": {each.text}" if each.text else ""
@@ -191,7 +193,7 @@ def generation(view: View, _: Entry) -> Iterator[Fault]:
     """PCI Express' generation that GPU and slot allow."""
     promised = view.promise["pcie_generation"]
     if promised is None:
-        raise NotNeeded("no generation is known for this kind of GPU")
+        raise NeedlessError("no generation is known for this kind of GPU")
     for each in view.devices:
         if each.link_generation_most is not None and each.link_generation_most < promised:
             yield Fault(f"GPU {each.index} has PCIe {each.link_generation_most}, its kind has {promised}", each.index)
@@ -200,7 +202,7 @@ def generation(view: View, _: Entry) -> Iterator[Fault]:
 def links(view: View, _: Entry) -> Iterator[Fault]:
     """NVLinks of kinds that are sold with them."""
     if not view.promise["nvlink"] or view.promise["gpus"] < 2:
-        raise NotNeeded("these GPUs are not joined by NVLink")
+        raise NeedlessError("these GPUs are not joined by NVLink")
     for each in view.devices:
         off = [number for number, active in enumerate(each.nvlinks) if not active]
         if off or not each.nvlinks:
@@ -213,7 +215,7 @@ def fabric_manager(view: View, _: Entry) -> Iterator[Fault]:
     devices, switches = view.devices, view.machine.switches()
     registered = [each for each in devices if each.fabric is not None]
     if not switches and not registered:
-        raise NotNeeded("no NVSwitch on the PCI bus")
+        raise NeedlessError("no NVSwitch on the PCI bus")
     if switches and not view.machine.running(FABRIC_MANAGER):
         known = view.machine.installed(FABRIC_MANAGER)
         yield Fault(f"{FABRIC_MANAGER} {'does not run' if known else 'is not installed'}")
@@ -226,7 +228,7 @@ def no_fabric_manager(view: View, _: Entry) -> Iterator[Fault]:
     """Fabric manager where there is nothing for it to manage."""
     view.expect_driver()
     if view.machine.switches() or view.promise["nvswitch"]:
-        raise NotNeeded("there are NVSwitches")
+        raise NeedlessError("there are NVSwitches")
     if view.machine.enabled(FABRIC_MANAGER):
         yield Fault(f"{FABRIC_MANAGER} is enabled, and there is no NVSwitch")
 
@@ -296,14 +298,17 @@ CHECKS: dict[str, Check] = {
 
 def _slow(view: View, key: str, least: float | None, what: str) -> Iterator[Fault]:
     if least is None:
-        raise NotNeeded("no floor is known for this kind of GPU")
+        raise NeedlessError("no floor is known for this kind of GPU")
     busy = [each.index for each in view.devices if each.processes]
     if busy:
-        raise NotKnown(f"GPU {', '.join(map(str, busy))} is in use, and a figure beside other work means nothing")
+        raise UnknownError(f"GPU {', '.join(map(str, busy))} is in use, and a figure beside other work means nothing")
     for each in view.proof["gpus"]:
         rate: Any = each[key]
         if rate is not None and rate < least:
-            yield Fault(f"GPU at {each['bus_id']}: {rate:.1f} GB/s {what}, at least {least:g} expected", view.index(each["bus_id"]))
+            yield Fault(
+                f"GPU at {each['bus_id']}: {rate:.1f} GB/s {what}, at least {least:g} expected",
+                view.index(each["bus_id"]),
+            )
 
 
 def _gpus(number: int, maker: str = "NVIDIA") -> str:

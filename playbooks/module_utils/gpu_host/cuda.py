@@ -1,8 +1,8 @@
-"""Proof that a GPU computes: a kernel is loaded through the driver's own interface, run, and its results are compared one by one.
+"""Proof that a GPU computes: a kernel is loaded through the driver's own interface, and each of its results is compared.
 
-`nvidia-smi` and NVML answer on hosts on which no program can use CUDA: without the uvm device nodes, without a fabric manager, with
-a broken GPU. So this is the only proof. It needs libcuda, which comes with the driver, and no compiler: the kernel is PTX of 2 KB
-(role gpu_watch, files/proof.cu and proof.ptx), which the driver translates for whatever GPU is there.
+`nvidia-smi` and NVML answer on hosts on which no program can use CUDA: without the uvm device nodes, without a fabric manager,
+with a broken GPU. So this is the only proof. It needs libcuda, which comes with the driver, and no compiler: the kernel is PTX
+of 2 KB (role gpu_watch, files/proof.cu and proof.ptx), which the driver translates for whatever GPU is there.
 
 A hung GPU hangs whoever asks it. `prove` therefore asks in a process of its own, which it leaves after a while.
 """
@@ -94,7 +94,8 @@ def _everything(ptx: str, *, bandwidth: bool) -> dict[str, Any]:
         return {"gpus": [], "error": str(error)}
     first = array.array("I", ((index * 2246822519 + 1) & _MASK for index in range(COUNT)))
     second = array.array("I", ((index * 3266489917 + 7) & _MASK for index in range(COUNT)))
-    expected = array.array("I", (mixed(a, b, index) for index, (a, b) in enumerate(zip(first, second))))
+    pairs = enumerate(zip(first, second))  # noqa: B905 -- strict came with Python 3.10
+    expected = array.array("I", (mixed(a, b, index) for index, (a, b) in pairs))
     gpus = []
     for number in range(driver.count()):
         found = {"bus_id": driver.bus_id(number), "error": None, "h2d_gb_s": None, "copy_gb_s": None}
@@ -114,16 +115,16 @@ class _Driver:
 
     def __init__(self) -> None:
         self._library = ctypes.CDLL(LIBRARY)
-        self._call("cuInit", 0)
+        self.call("cuInit", 0)
 
     def count(self) -> int:
         count = ctypes.c_int()
-        self._call("cuDeviceGetCount", ctypes.byref(count))
+        self.call("cuDeviceGetCount", ctypes.byref(count))
         return count.value
 
     def bus_id(self, number: int) -> str:
         text = ctypes.create_string_buffer(32)
-        self._call("cuDeviceGetPCIBusId", text, 32, self._device(number))
+        self.call("cuDeviceGetPCIBusId", text, 32, self._device(number))
         # sysfs has four digits of the domain, some drivers write eight.
         domain, _, rest = text.value.decode().lower().partition(":")
         return f"{domain[-4:]}:{rest}"
@@ -134,19 +135,19 @@ class _Driver:
     def computes(self, ptx: bytes, first: Any, second: Any, expected: Any) -> str | None:
         """None, or what is wrong with what the GPU computed."""
         module, function = ctypes.c_void_p(), ctypes.c_void_p()
-        self._call("cuModuleLoadData", ctypes.byref(module), ptx)
-        self._call("cuModuleGetFunction", ctypes.byref(function), module, KERNEL)
+        self.call("cuModuleLoadData", ctypes.byref(module), ptx)
+        self.call("cuModuleGetFunction", ctypes.byref(function), module, KERNEL)
         inputs = [self._copied(first), self._copied(second)]
         out, total = self._room(len(first) * 4), self._copied(array.array("I", [0]))
         arguments: list[Any] = [*inputs, out, total, ctypes.c_uint(len(first))]
         addresses = (ctypes.c_void_p * len(arguments))(*(ctypes.addressof(each) for each in arguments))
-        self._call("cuLaunchKernel", function, _BLOCKS, 1, 1, _BLOCK, 1, 1, 0, None, addresses, None)
-        self._call("cuCtxSynchronize")
+        self.call("cuLaunchKernel", function, _BLOCKS, 1, 1, _BLOCK, 1, 1, 0, None, addresses, None)
+        self.call("cuCtxSynchronize")
         found, checksum = self._read(out, len(first)), self._read(total, 1)[0]
         for each in (*inputs, out, total):
-            self._call("cuMemFree_v2", each)
-        self._call("cuModuleUnload", module)
-        wrong = sum(a != b for a, b in zip(found, expected))
+            self.call("cuMemFree_v2", each)
+        self.call("cuModuleUnload", module)
+        wrong = sum(a != b for a, b in zip(found, expected))  # noqa: B905 -- as above
         if wrong:
             return f"computed {wrong:,} of {len(expected):,} numbers wrong"
         if checksum != sum(expected) & _MASK:
@@ -156,53 +157,58 @@ class _Driver:
     def bandwidths(self) -> tuple[float, float]:
         """From pinned memory of the host to the GPU, and within the GPU's memory, in 10^9 bytes a second."""
         host = ctypes.c_void_p()
-        self._call("cuMemAllocHost_v2", ctypes.byref(host), ctypes.c_size_t(_COPY))
+        self.call("cuMemAllocHost_v2", ctypes.byref(host), ctypes.c_size_t(_COPY))
         source, target = self._room(_COPY), self._room(_COPY)
         size = ctypes.c_size_t(_COPY)
         to_gpu = self._rate("cuMemcpyHtoDAsync_v2", source, host, size, None)
         within = self._rate("cuMemcpyDtoDAsync_v2", target, source, size, None)
-        self._call("cuMemFree_v2", source)
-        self._call("cuMemFree_v2", target)
-        self._call("cuMemFreeHost", host)
+        self.call("cuMemFree_v2", source)
+        self.call("cuMemFree_v2", target)
+        self.call("cuMemFreeHost", host)
         return to_gpu, 2 * within
 
     def _rate(self, name: str, *arguments: Any) -> float:
         begin, end, took = ctypes.c_void_p(), ctypes.c_void_p(), ctypes.c_float()
         for event in (begin, end):
-            self._call("cuEventCreate", ctypes.byref(event), 0)
-        self._call(name, *arguments)
-        self._call("cuEventRecord", begin, None)
+            self.call("cuEventCreate", ctypes.byref(event), 0)
+        self.call(name, *arguments)
+        self.call("cuEventRecord", begin, None)
         for _ in range(_COPIES):
-            self._call(name, *arguments)
-        self._call("cuEventRecord", end, None)
-        self._call("cuEventSynchronize", end)
-        self._call("cuEventElapsedTime", ctypes.byref(took), begin, end)
+            self.call(name, *arguments)
+        self.call("cuEventRecord", end, None)
+        self.call("cuEventSynchronize", end)
+        self.call("cuEventElapsedTime", ctypes.byref(took), begin, end)
         for event in (begin, end):
-            self._call("cuEventDestroy_v2", event)
+            self.call("cuEventDestroy_v2", event)
         return _COPY * _COPIES / (took.value / 1e3) / 1e9 if took.value > 0 else 0.0
 
     def _device(self, number: int) -> ctypes.c_int:
         device = ctypes.c_int()
-        self._call("cuDeviceGet", ctypes.byref(device), number)
+        self.call("cuDeviceGet", ctypes.byref(device), number)
         return device
 
     def _room(self, size: int) -> ctypes.c_uint64:
         address = ctypes.c_uint64()
-        self._call("cuMemAlloc_v2", ctypes.byref(address), ctypes.c_size_t(size))
+        self.call("cuMemAlloc_v2", ctypes.byref(address), ctypes.c_size_t(size))
         return address
 
     def _copied(self, numbers: Any) -> ctypes.c_uint64:
         address = self._room(len(numbers) * 4)
         begin, _ = numbers.buffer_info()
-        self._call("cuMemcpyHtoD_v2", address, ctypes.c_void_p(begin), ctypes.c_size_t(len(numbers) * 4))
+        self.call("cuMemcpyHtoD_v2", address, ctypes.c_void_p(begin), ctypes.c_size_t(len(numbers) * 4))
         return address
 
     def _read(self, address: ctypes.c_uint64, count: int) -> Any:
         found = array.array("I", bytes(count * 4))
-        self._call("cuMemcpyDtoH_v2", ctypes.c_void_p(found.buffer_info()[0]), address, ctypes.c_size_t(count * 4))
+        self.call("cuMemcpyDtoH_v2", ctypes.c_void_p(found.buffer_info()[0]), address, ctypes.c_size_t(count * 4))
         return found
 
-    def _call(self, name: str, *arguments: Any) -> None:
+    def call(self, name: str, *arguments: Any) -> None:
+        """Calls a function of the library.
+
+        Raises:
+            CudaError: it answered with an error.
+        """
         code = getattr(self._library, name)(*arguments)
         if code:
             raise CudaError(f"{name} answered {code}: {MEANINGS.get(code, 'see CUresult in cuda.h')}")
@@ -216,12 +222,12 @@ class _Context:
 
     def __enter__(self) -> None:
         context = ctypes.c_void_p()
-        self._driver._call("cuDevicePrimaryCtxRetain", ctypes.byref(context), self._device)
-        self._driver._call("cuCtxSetCurrent", context)
+        self._driver.call("cuDevicePrimaryCtxRetain", ctypes.byref(context), self._device)
+        self._driver.call("cuCtxSetCurrent", context)
 
     def __exit__(self, kind: object, *_: object) -> None:
         try:
-            self._driver._call("cuDevicePrimaryCtxRelease_v2", self._device)
+            self._driver.call("cuDevicePrimaryCtxRelease_v2", self._device)
         except CudaError:
             # After a failure the context is gone already, and the failure is what counts.
             if kind is None:

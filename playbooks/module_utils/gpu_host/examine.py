@@ -1,7 +1,7 @@
 """One examination of a host: from an order to results, both plain data.
 
-An order is what `slipway.doctor.order` makes: ``{"promise": {…}, "checks": [{"id", "what", "severity", "consequence", "mend", "limit",
-"codes"}], "driver_due", "ptx"}``. A result is a check's entry with ``state`` (passed, failed, skipped: nothing to check
+An order is what `slipway.doctor.order` makes: ``{"promise": {…}, "checks": [{"id", "what", "severity", "consequence", "mend",
+"limit", "codes"}], "driver_due", "ptx"}``. A result is a check's entry with ``state`` (passed, failed, skipped: nothing to check
 here, unknown: it could not be seen), ``evidence`` (lines) and ``gpus`` (whose fault it is).
 """
 
@@ -14,8 +14,7 @@ from typing import Any
 from .checks import CHECKS
 from .machine import Machine
 from .nvml import Device
-from .view import NotKnown, NotNeeded, View
-
+from .view import NeedlessError, UnknownError, View
 
 WATCH = "/var/lib/slipway/gpu-watch/state.json"
 """Where the watch keeps what it found."""
@@ -64,11 +63,16 @@ def problems(report: dict[str, Any], severity: str) -> list[str]:
 def _result(check: dict[str, Any], view: View) -> dict[str, Any]:
     try:
         faults = list(CHECKS[check["id"]](view, check))
-    except (NotKnown, NotNeeded) as reason:
-        state = "unknown" if isinstance(reason, NotKnown) else "skipped"
+    except (UnknownError, NeedlessError) as reason:
+        state = "unknown" if isinstance(reason, UnknownError) else "skipped"
         return {**check, "state": state, "evidence": [str(reason)], "gpus": []}
     gpus = sorted({fault.gpu for fault in faults if fault.gpu is not None})
-    return {**check, "state": "failed" if faults else "passed", "evidence": [fault.text for fault in faults], "gpus": gpus}
+    return {
+        **check,
+        "state": "failed" if faults else "passed",
+        "evidence": [fault.text for fault in faults],
+        "gpus": gpus,
+    }
 
 
 def _gpu(device: Device, measured: dict[str, Any]) -> dict[str, Any]:

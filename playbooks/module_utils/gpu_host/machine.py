@@ -80,7 +80,9 @@ class Machine:
 
     def module(self) -> str:
         """Version of the kernel module that is loaded, such as ``580.173.02``; empty without one."""
-        found = re.search(r"Kernel Module(?: for \S+)?\s+(\d+\.\d+(?:\.\d+)?)", self.text("/proc/driver/nvidia/version"))
+        found = re.search(
+            r"Kernel Module(?: for \S+)?\s+(\d+\.\d+(?:\.\d+)?)", self.text("/proc/driver/nvidia/version")
+        )
         return found.group(1) if found else ""
 
     def nodes(self, gpus: int) -> list[str]:

@@ -7,9 +7,9 @@ anything can be installed on it. Functions and structures are those of nvml.h, w
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Callable
+from typing import Any
 
 LIBRARY = "libnvidia-ml.so.1"
 NOT_SUPPORTED = 3
@@ -122,7 +122,7 @@ class Nvml:
             raise NvmlError(LIBRARY_NOT_FOUND, str(error)) from error
         self._call("nvmlInit_v2")
 
-    def __enter__(self) -> Nvml:
+    def __enter__(self) -> Nvml:  # noqa: PYI034 -- Self came with Python 3.11
         return self
 
     def __exit__(self, *_: object) -> None:

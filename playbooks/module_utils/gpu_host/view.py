@@ -1,4 +1,4 @@
-"""What the checks look at: the promise, the host's files, NVML's answers, the proof. Each is asked once, when it is first needed."""
+"""What the checks look at: the promise, the host's files, NVML's answers, the proof. Each is asked once, when it is needed."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from .machine import Machine
 from .nvml import Broken, Device, Nvml, NvmlError
 
 
-class NotKnown(Exception):
+class UnknownError(Exception):
     """A check should say, and can't: why."""
 
 
-class NotNeeded(Exception):
+class NeedlessError(Exception):
     """There is nothing to check here: why."""
 
 
@@ -73,8 +73,8 @@ class View:
         """The GPUs that NVML can tell of.
 
         Raises:
-            NotKnown: NVML can't be asked.
-            NotNeeded: there is no driver yet.
+            UnknownError: NVML can't be asked.
+            NeedlessError: there is no driver yet.
         """
         self.expect_nvml()
         return [each for each in self.driver.devices if isinstance(each, Device)]
@@ -83,35 +83,37 @@ class View:
         """Nothing can be asked of a driver that is still to be installed.
 
         Raises:
-            NotNeeded: it is so.
+            NeedlessError: it is so.
         """
         if not self.module and not self.driver_due:
-            raise NotNeeded("no driver is loaded yet")
+            raise NeedlessError("no driver is loaded yet")
 
     def expect_nvml(self) -> None:
         """Nothing can be asked of an NVML that does not open.
 
         Raises:
-            NotKnown: it is so.
-            NotNeeded: there is no driver yet.
+            UnknownError: it is so.
+            NeedlessError: there is no driver yet.
         """
         self.expect_driver()
         if self.driver.error is not None:
-            raise NotKnown("NVML can't be asked: see driver.library and driver.module")
+            raise UnknownError("NVML can't be asked: see driver.library and driver.module")
 
     @cached_property
     def proof(self) -> dict[str, Any]:
         """What came of the kernel.
 
         Raises:
-            NotNeeded: no driver yet, or it was not asked for.
+            NeedlessError: no driver yet, or it was not asked for.
         """
         self.expect_driver()
         if not self._ptx:
-            raise NotNeeded("the kernel is not run at this moment")
+            raise NeedlessError("the kernel is not run at this moment")
         return prove(self._ptx, bandwidth=self._bandwidth)
 
     def index(self, bus_id: str) -> int | None:
         """NVML's index of the GPU at a PCI address, without regard to its function; None where it is unknown."""
-        known = {} if self.driver.error else {d.bus_id[:10]: d.index for d in self.driver.devices if isinstance(d, Device)}
+        known = (
+            {} if self.driver.error else {d.bus_id[:10]: d.index for d in self.driver.devices if isinstance(d, Device)}
+        )
         return known.get(bus_id[:10])

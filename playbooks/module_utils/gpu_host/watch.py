@@ -1,7 +1,7 @@
 """The watch of a GPU host: makes the cheap checks, takes engines out of service whose GPU is at fault, and puts them back.
 
-A timer runs it (role gpu_watch). An engine is taken out by a mark, which its unit does not start beside, and by a stop, in which it
-ends what it has begun; the front sends it nothing from then on. It is put back once the checks have passed several times and a
+A timer runs it (role gpu_watch). An engine is taken out by a mark, which its unit does not start beside, and by a stop, in which
+it ends what it has begun; the front sends it nothing from then on. It is put back once the checks have passed several times and a
 kernel has run on its GPU. The marks are the memory: a watch that is killed anywhere goes on from them.
 
 Usage: ``python -m gpu_host.watch ORDER [--put-back]``. ``--put-back`` is for who has just proved the host: engines start at once.
@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
@@ -48,7 +47,7 @@ def look(order: dict[str, Any], home: Path = HOME, root: Path = Path("/"), *, pu
         What is kept for `slipway doctor`: ``{"out": {instance: {"since", "reason", "passes"}}, "failed": […], "ended"}``.
     """
     report = examine({**order, "ptx": ""}, root)
-    marks = {instance: read for instance, read in _marks(home)}
+    marks = dict(_marks(home))
     engines = Machine(root).engines()
     for instance in set(marks) - set(engines):
         _unmark(home, instance)
@@ -65,7 +64,11 @@ def look(order: dict[str, Any], home: Path = HOME, root: Path = Path("/"), *, pu
             _write(home / OUT / instance, json.dumps(kept))
             _systemctl("stop", "--no-block", unit)
             out[instance] = kept
-    state = {"out": out, "failed": [each for each in report["results"] if each["state"] == "failed"], "ended": report["ended"]}
+    state = {
+        "out": out,
+        "failed": [each for each in report["results"] if each["state"] == "failed"],
+        "ended": report["ended"],
+    }
     _write(home / Path(WATCH).name, json.dumps(state))
     _write(home / METRICS, metrics(report, engines, out))
     exporter = root / order["textfile"].lstrip("/")
@@ -76,13 +79,19 @@ def look(order: dict[str, Any], home: Path = HOME, root: Path = Path("/"), *, pu
 
 def metrics(report: dict[str, Any], engines: Iterable[str], out: dict[str, Any]) -> str:
     """What was found, in Prometheus' text format. The labels' values are names of checks and instances."""
-    lines = ["# HELP slipway_gpu_check_failed Whether a check of the host's GPUs fails.", "# TYPE slipway_gpu_check_failed gauge"]
+    lines = [
+        "# HELP slipway_gpu_check_failed Whether a check of the host's GPUs fails.",
+        "# TYPE slipway_gpu_check_failed gauge",
+    ]
     lines += [
         f'slipway_gpu_check_failed{{check="{each["id"]}",severity="{each["severity"]}"}} {int(each["state"] == "failed")}'
         for each in report["results"]
         if each["state"] in ("passed", "failed")
     ]
-    lines += ["# HELP slipway_gpu_engine_out Whether an engine is out of service for its GPUs.", "# TYPE slipway_gpu_engine_out gauge"]
+    lines += [
+        "# HELP slipway_gpu_engine_out Whether an engine is out of service for its GPUs.",
+        "# TYPE slipway_gpu_engine_out gauge",
+    ]
     lines += [f'slipway_gpu_engine_out{{instance="{name}"}} {int(name in out)}' for name in sorted(engines)]
     lines += [
         "# HELP slipway_gpu_watch_ended_seconds When the checks were last made, in seconds since 1970.",
@@ -97,7 +106,9 @@ def _reason(report: dict[str, Any], gpus: list[int]) -> str | None:
     faults = [
         f"{each['id']}: {'; '.join(each['evidence'])}"
         for each in report["results"]
-        if each["state"] == "failed" and each["severity"] == "critical" and (not each["gpus"] or set(each["gpus"]) & set(gpus))
+        if each["state"] == "failed"
+        and each["severity"] == "critical"
+        and (not each["gpus"] or set(each["gpus"]) & set(gpus))
     ]
     return "; ".join(faults) or None
 
@@ -139,7 +150,7 @@ def _write(file: Path, text: str) -> None:
     part = file.with_name(f".{file.name}.part")
     part.write_text(text, encoding="utf-8")
     part.chmod(0o644)
-    os.replace(part, file)
+    part.replace(file)
 
 
 def _systemctl(*arguments: str) -> None:

@@ -23,7 +23,9 @@ def compiled(source: str) -> str:
     """
     library = ctypes.CDLL(str(_package() / "lib" / "libnvrtc.so.12"))
     program, size = ctypes.c_void_p(), ctypes.c_size_t()
-    _done(library, library.nvrtcCreateProgram(ctypes.byref(program), source.encode(), b"proof.cu", 0, None, None), program)
+    _done(
+        library, library.nvrtcCreateProgram(ctypes.byref(program), source.encode(), b"proof.cu", 0, None, None), program
+    )
     options = (ctypes.c_char_p * 1)(f"--gpu-architecture={TARGET}".encode())
     _done(library, library.nvrtcCompileProgram(program, 1, options), program)
     _done(library, library.nvrtcGetPTXSize(program, ctypes.byref(size)), program)
@@ -31,7 +33,11 @@ def compiled(source: str) -> str:
     _done(library, library.nvrtcGetPTX(program, text), program)
     # The head names the compiler's build; all else is the kernel.
     body = text.value.decode().partition(".version")[2]
-    return "// Made of proof.cu; see tests/integration/cuda/compile.py.\n.version" + re.sub(r"^\s*\d+\.\d+", " 6.0", body).rstrip() + "\n"
+    return (
+        "// Made of proof.cu; see tests/integration/cuda/compile.py.\n.version"
+        + re.sub(r"^\s*\d+\.\d+", " 6.0", body).rstrip()
+        + "\n"
+    )
 
 
 def _package() -> Path:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from cli import usage
+from cli import remote, usage
 from cli.errors import UserError
 from tests.unit.settings.documents import THIRD_KEY, changed, pair
 
@@ -35,7 +35,7 @@ def test_the_records_of_both_fronts_are_summed_up(
     def run(command: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
         return subprocess.CompletedProcess(command, 0, said.pop(command[-2]), "")
 
-    monkeypatch.setattr(usage.subprocess, "run", run)
+    monkeypatch.setattr(remote.subprocess, "run", run)
     show(project)
     (found,) = json.loads(capsys.readouterr().out)["usage"]
     assert (found["requests"], found["tokens_in"], found["tokens_out"]) == (3, 19, 3)
@@ -47,8 +47,8 @@ def test_one_front_alone_is_not_summed_up(project: Path, monkeypatch: pytest.Mon
         lost = command[-2].endswith(".12")
         return subprocess.CompletedProcess(command, 255 if lost else 0, "", "No route to host" if lost else "")
 
-    monkeypatch.setattr(usage.subprocess, "run", run)
-    with pytest.raises(UserError, match=r"gpu-2 .* can't be asked for its records: No route to host"):
+    monkeypatch.setattr(remote.subprocess, "run", run)
+    with pytest.raises(UserError, match=r"gpu-2 .* can't be asked: No route to host; its records are not counted"):
         show(project)
 
 
@@ -60,7 +60,7 @@ def test_hosts_are_known_by_the_keys_that_an_up_met(project: Path, monkeypatch: 
         asked.append(command)
         return subprocess.CompletedProcess(command, 0, "", "")
 
-    monkeypatch.setattr(usage.subprocess, "run", run)
+    monkeypatch.setattr(remote.subprocess, "run", run)
     monkeypatch.setenv("HOME", str(project))
     show(project)
     known = f'UserKnownHostsFile="{project}/.local/state/slipway/known_hosts"'

@@ -64,9 +64,7 @@ FAULTS = {
     "a GPU less on the bus": Fault(
         "gpu.on-bus", "7 NVIDIA GPUs on the PCI bus, 8 promised", _gone, frozenset({"gpu.count"})
     ),
-    "AMD's GPU": Fault(
-        "gpu.vendor", "1 AMD GPU on the PCI bus", _amd, frozenset({"driver.module"}), on_card=True
-    ),
+    "AMD's GPU": Fault("gpu.vendor", "1 AMD GPU on the PCI bus", _amd, frozenset({"driver.module"}), on_card=True),
     "no NVSwitch": Fault("gpu.nvswitch", "is sold with them", _no_switches),
     "no kernel module": Fault("driver.module", "nvidia is not loaded", _no_module),
     "another library": Fault(
@@ -75,9 +73,13 @@ FAULTS = {
         lambda host: host.say(nvml_error=18, cuda_error=803),
     ),
     "a library that opens nonetheless": Fault(
-        "driver.library", "the library is 595.91.07, the kernel module 580.173.02", lambda host: host.say(driver="595.91.07")
+        "driver.library",
+        "the library is 595.91.07, the kernel module 580.173.02",
+        lambda host: host.say(driver="595.91.07"),
     ),
-    "no uvm nodes": Fault("driver.device-nodes", "/dev/nvidia-uvm is not there", lambda host: host.take("/dev/nvidia-uvm")),
+    "no uvm nodes": Fault(
+        "driver.device-nodes", "/dev/nvidia-uvm is not there", lambda host: host.take("/dev/nvidia-uvm")
+    ),
     "GPUs that nobody promised": Fault(
         "gpu.surplus", "the driver has 2 NVIDIA GPUs, 1 promised", _one_more, on_card=True
     ),
@@ -87,15 +89,24 @@ FAULTS = {
     ),
     "less memory": Fault("gpu.memory", "GPU 1 has 40,000 MiB", lambda host: host.say_of(1, memory_mib=40_000)),
     "cut": Fault("gpu.mig", "MIG is on for GPU 4", lambda host: host.say_of(4, mig=1)),
-    "rows wait": Fault("gpu.memory-pending", "GPU 5: rows wait for a reset", lambda host: host.say_of(5, rows_pending=1)),
-    "pages wait": Fault(
-        "gpu.memory-pending", "GPU 0: pages wait for a reboot", lambda host: host.say_of(0, pages_pending=1), on_card=True
+    "rows wait": Fault(
+        "gpu.memory-pending", "GPU 5: rows wait for a reset", lambda host: host.say_of(5, rows_pending=1)
     ),
-    "row not remapped": Fault("gpu.memory-unmended", "GPU 6: a row could not", lambda host: host.say_of(6, rows_failed=1)),
+    "pages wait": Fault(
+        "gpu.memory-pending",
+        "GPU 0: pages wait for a reboot",
+        lambda host: host.say_of(0, pages_pending=1),
+        on_card=True,
+    ),
+    "row not remapped": Fault(
+        "gpu.memory-unmended", "GPU 6: a row could not", lambda host: host.say_of(6, rows_failed=1)
+    ),
     "worn": Fault("gpu.memory-worn", "513 rows remapped, 512", lambda host: host.say_of(6, rows_uncorrectable=513)),
     "uncorrected": Fault("gpu.ecc-uncorrected", "GPU 0: 3 since", lambda host: host.say_of(0, uncorrected=3)),
     "minor Xid": Fault("gpu.xid-other", "Xid 119", lambda host: host.xid(1, 119, "pid=1, GSP timed out")),
-    "hot": Fault("gpu.slowed", "GPU 0 is slowed at 91 °C: heat", lambda host: host.say_of(0, slowed=0x41, temperature_c=91)),
+    "hot": Fault(
+        "gpu.slowed", "GPU 0 is slowed at 91 °C: heat", lambda host: host.say_of(0, slowed=0x41, temperature_c=91)
+    ),
     "lanes": Fault("gpu.pcie-width", "GPU 0 uses 8 of 16 lanes", lambda host: host.say_of(0, link_width=8)),
     "slot": Fault("gpu.pcie-generation", "GPU 0 has PCIe 3", lambda host: host.say_of(0, link_generation_most=3)),
     "link": Fault("gpu.nvlink", "GPU 7: NVLink 2 of 4 inactive", lambda host: host.say_of(7, **{"nvlink.2": 0})),
@@ -110,13 +121,21 @@ FAULTS = {
         on_card=True,
     ),
     "not persistent": Fault("driver.persistence", "off for GPU 0", lambda host: host.say_of(0, persistent=0)),
-    "wrong numbers": Fault("cuda.kernel", "computed 5 of 262,144 numbers wrong", lambda host: host.say_of(0, wrong_numbers=5)),
+    "wrong numbers": Fault(
+        "cuda.kernel", "computed 5 of 262,144 numbers wrong", lambda host: host.say_of(0, wrong_numbers=5)
+    ),
     "wrong checksum": Fault("cuda.kernel", "a wrong checksum", lambda host: host.say_of(0, wrong_checksum=1)),
     "not ready": Fault("cuda.kernel", "802: the system is not ready", lambda host: host.say(cuda_error=802)),
-    "a kernel that fails": Fault("cuda.kernel", "719: the kernel failed", lambda host: host.say_of(3, kernel_error=719)),
+    "a kernel that fails": Fault(
+        "cuda.kernel", "719: the kernel failed", lambda host: host.say_of(3, kernel_error=719)
+    ),
     "no kernel for it": Fault("cuda.kernel", "209: there is no kernel", lambda host: host.say_of(3, module_error=209)),
-    "CUDA without a GPU": Fault("cuda.kernel", "CUDA has 7 NVIDIA GPUs, 8 promised", lambda host: host.say(cuda_count=7)),
-    "slow from the host": Fault("cuda.bandwidth-host", "40.0 GB/s from the host", lambda host: host.say_of(0, h2d_gb_s=40)),
+    "CUDA without a GPU": Fault(
+        "cuda.kernel", "CUDA has 7 NVIDIA GPUs, 8 promised", lambda host: host.say(cuda_count=7)
+    ),
+    "slow from the host": Fault(
+        "cuda.bandwidth-host", "40.0 GB/s from the host", lambda host: host.say_of(0, h2d_gb_s=40)
+    ),
     "slow memory": Fault("cuda.bandwidth-memory", "1000.0 GB/s within", lambda host: host.say_of(0, copy_gb_s=1000)),
 } | {
     f"Xid {code}": Fault("gpu.xid", f"Xid {code} of the GPU at", lambda host, code=code: host.xid(2, code, "pid=7"))  # type: ignore[misc]
@@ -221,3 +240,9 @@ def test_the_gpu_at_fault_is_named(tmp_path: Path) -> None:
 
     assert found["gpu.xid"]["gpus"] == [2]
     assert found["gpu.memory-pending"]["gpus"] == [5]
+
+
+def test_the_documentation_has_every_check(root: Path) -> None:
+    text = (root / "docs/doctor.md").read_text()
+    for check in catalog().checks.values():
+        assert f"| `{check.id}` | {check.what} | {check.severity} | {', '.join(check.moments)} |" in text

@@ -56,7 +56,15 @@ class Watched:
     def round(self, *, put_back: bool = False) -> dict[str, Any]:
         """One round; returns what is out of service."""
         done = subprocess.run(
-            (sys.executable, "-c", _PROGRAM, str(MODULES), str(self.home), str(self.host.root), *(["now"] if put_back else [])),
+            (
+                sys.executable,
+                "-c",
+                _PROGRAM,
+                str(MODULES),
+                str(self.home),
+                str(self.host.root),
+                *(["now"] if put_back else []),
+            ),
             input=json.dumps(self.order),
             env={**os.environ, **self.host.environment, "PATH": self._path},
             capture_output=True,

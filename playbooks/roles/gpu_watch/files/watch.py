@@ -5,6 +5,6 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from gpu_host.watch import main  # noqa: E402
+from gpu_host.watch import main
 
 main(sys.argv[1:])
