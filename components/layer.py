@@ -43,6 +43,7 @@ class LayerComponent(pulumi.ComponentResource):
             variables=wiring.inputs(step.variables),
             timeout=step.timeout_s,
             records=RECORDS,
+            rolling=step.rolling,
             triggers=[below[key].generation for key in step.again_after] or None,
             opts=pulumi.ResourceOptions(parent=self, depends_on=[below[key] for key in step.after]),
         )

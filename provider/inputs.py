@@ -20,7 +20,7 @@ PLAYBOOKS = "playbooks"
 RECORDS = "/var/lib/playbook"
 """Where hosts keep what was applied, unless told otherwise."""
 
-KEYS = ("host", "role", "instance", "playbooks", "variables", "timeout", "removal", "triggers", "records", "deep")
+KEYS = ("host", "role", "instance", "playbooks", "variables", "timeout", "removal", "triggers", "records", "deep", "rolling")
 
 _ROLE = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 _INSTANCE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
@@ -56,6 +56,8 @@ class Inputs:
     records: str = RECORDS
     """The folder on the host; its parent has to be there."""
     deep: bool = False
+    rolling: str = ""
+    """The group of which one at a time is changed; empty for none."""
 
     @property
     def removing(self) -> dict[str, Any]:
@@ -139,6 +141,9 @@ def problems(given: Properties) -> list[Problem]:
     deep = given.get("deep")
     if deep is not None and not is_unknown(deep) and not isinstance(deep.value, bool | None):
         found.append(Problem("deep", "must be true or false"))
+    rolling = given.get("rolling")
+    if rolling is not None and not is_unknown(rolling) and not (plain(rolling) is None or _some_text(plain(rolling))):
+        found.append(Problem("rolling", "must be a name, the same for all of which one at a time is to be changed"))
     return found
 
 
@@ -169,6 +174,7 @@ def parse(given: Properties, *, cwd: Path) -> Inputs:
         timeout=float(plain(given.get("timeout")) or TIMEOUT),
         records=str(plain(given.get("records")) or RECORDS),
         deep=bool(plain(given.get("deep"))),
+        rolling=str(plain(given.get("rolling")) or ""),
         removal={state_variable(role): "absent"} if removal is None else removal,
     )
 

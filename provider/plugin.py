@@ -20,6 +20,7 @@ from provider import digest, inputs
 from provider.changes import compare, same_machine
 from provider.records import Look, Records
 from provider.redaction import Scrubber
+from provider.rolling import Rolling, Stopped
 from provider.run import Mode, Outcome, Progress, Request, Task
 from provider.runner import Runner
 from provider.values import COMPUTED, Properties, is_unknown, plain, secrets, wrap
@@ -56,6 +57,10 @@ NOT_REMOVED = (
 NOT_REMOVED_RENAMED = (
     "{label}: layer {instance} was applied since to the same machine under the name {owner}, "
     "so nothing is removed from the host."
+)
+NOT_CHANGED_ROLLING = (
+    "{label}: layer {instance} was left as it is: {first}, of the same group ({group}), failed, and the others go on serving. "
+    "Mend what it says and repeat, or take the change back and repeat."
 )
 NO_IMPORT = (
     "A Playbook can't be imported: its state is what was applied, not what a host shows. "
@@ -106,6 +111,7 @@ class PlaybookProvider(base.Provider):
         self._records = records
         self._tell = tell
         self._applied: set[tuple[str, int, str]] = set()
+        self._rolling = Rolling()
 
     async def get_schema(self, request: base.GetSchemaRequest) -> base.GetSchemaResponse:  # noqa: ARG002
         """Names the plugin; programs use `provider.resource`, not a generated package."""
@@ -167,9 +173,15 @@ class PlaybookProvider(base.Provider):
         if request.preview:
             unknown = dict.fromkeys(("results", "changed", "generation", "managed"), COMPUTED)
             return base.UpdateResponse({**request.news, "drift": wrap([]), **unknown})
-        return base.UpdateResponse(
-            await self._apply(request.urn, request.resource_id, request.news, request.olds, request.timeout)
-        )
+        parsed = inputs.parse(request.news, cwd=Path.cwd())
+        try:
+            async with self._rolling.turn(parsed.rolling, request.resource_id):
+                return base.UpdateResponse(
+                    await self._apply(request.urn, request.resource_id, request.news, request.olds, request.timeout)
+                )
+        except Stopped as first:
+            words = {"label": parsed.host.label, "instance": parsed.instance}
+            raise Refused(NOT_CHANGED_ROLLING.format(**words, first=first, group=parsed.rolling)) from None
 
     async def read(self, request: base.ReadRequest) -> base.ReadResponse:
         """Looks for drift: where the host doesn't look as recorded, keeps what the role would change in check mode."""

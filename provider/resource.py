@@ -79,6 +79,7 @@ class Playbook(pulumi.CustomResource):
         triggers: pulumi.Input[Sequence[Any]] | None = None,
         records: pulumi.Input[str] | None = None,
         deep: pulumi.Input[bool] | None = None,
+        rolling: pulumi.Input[str] | None = None,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         """Declares the resource.
@@ -98,6 +99,8 @@ class Playbook(pulumi.CustomResource):
             records: the folder on the host in which it is kept what the role manages; /var/lib/playbook unless given. Its
                 parent has to be there.
             deep: whether a refresh runs the role in check mode even where the host looks as recorded.
+            rolling: a name; of all that have the same one, one at a time is changed, and none any more once one has failed.
+                What is made or removed does not wait.
             opts: the usual options.
         """
         properties: dict[str, Any] = {
@@ -111,6 +114,7 @@ class Playbook(pulumi.CustomResource):
             "triggers": triggers,
             "records": records,
             "deep": deep,
+            "rolling": rolling,
             **dict.fromkeys(_COMPUTED),
         }
         super().__init__("playbook:index:Playbook", resource_name, properties, opts)

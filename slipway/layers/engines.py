@@ -30,6 +30,7 @@ def _step(instance: Instance) -> Step:
         drain_s=served.drain_s,
         start_timeout_s=options.start_timeout_s,
         claims=instance.claims,
+        rolling=f"model {served.name}" if served.replicas > 1 else None,
         after=(
             step_key(machine, program_name(program)),
             step_key(machine, models.name(served)),

@@ -29,6 +29,7 @@ def service_step(
     read_only_paths: tuple[str, ...] = (),
     egress: Mapping[str, Iterable[int]] | None = None,
     ingress: tuple[str, ...] | None = None,
+    rolling: str | None = None,
     out_mark: str | None = None,
 ) -> Step:
     """The step that runs `launch` as `instance` on `machine`.
@@ -48,6 +49,7 @@ def service_step(
         read_only_paths: folders that it reads and that lie where services see nothing.
         egress: the ports that it may open connections to, by address; loopback is an address like any other; None for all.
         ingress: addresses that may call one that has such a limit, beside loopback; None for all.
+        rolling: the group of which one at a time is changed; None where nobody else serves the same.
         out_mark: a file beside which it does not start: somebody on the machine has taken it out of service.
     """
     probe: dict[str, Any] = {"url": url + launch.probe.path}
@@ -93,6 +95,7 @@ def service_step(
         role="service",
         variables=variables,
         after=after,
+        rolling=rolling,
         timeout_s=start_timeout_s + drain_s + _STOPPING_S,
     )
 

@@ -27,6 +27,8 @@ class Step:
     """Keys of the steps that must have succeeded before."""
     again_after: tuple[str, ...] = ()
     """Keys of the steps after each of whose runs this one runs again."""
+    rolling: str | None = None
+    """A group's name: of its steps, which serve the same, one at a time is changed."""
     timeout_s: int = 900
     playbooks: str | None = None
     """The folder with ``roles/`` where the role is not one of Slipway's."""
