@@ -11,8 +11,8 @@ from components.wiring import Wiring
 from provider.resource import Playbook
 from slipway import clients
 from slipway.deployment.actual import Comparison, compare, deviation, planned
-from slipway.deployment.types import Deployment, Instance
-from slipway.layers import LAYERS, acceptance
+from slipway.deployment.types import Deployment, Instance, Machine
+from slipway.layers import LAYERS, acceptance, gpus
 from slipway.layers.step import step_key
 
 
@@ -84,10 +84,24 @@ class Platform(pulumi.ComponentResource):
             },
             "acceptance": self._acceptance(),
             "machines": {
-                machine.name: {"address": inputs(self._public(machine.name)), "runs": deployment.runs(machine)}
+                machine.name: {
+                    "address": inputs(self._public(machine.name)),
+                    "runs": deployment.runs(machine),
+                    **({"gpus": self._proved(machine)} if machine.gpus else {}),
+                }
                 for machine in deployment.machines.values()
             },
         }
+
+    def _proved(self, machine: Machine) -> pulumi.Output[Any]:
+        """What the proof found: driver, CUDA, each GPU with its bandwidths. A warning is one in Pulumi's log, too."""
+
+        def told(results: dict[str, Any] | None) -> dict[str, Any]:
+            for warning in (results or {}).get("warnings", []):
+                pulumi.warn(f"{machine.name}: {warning}", resource=self.layers[gpus.NAME])
+            return results or {}
+
+        return self.playbooks[step_key(machine, gpus.NAME)].results.apply(told)
 
     def _public(self, machine: str) -> pulumi.Input[str]:
         return self._wiring.host(self._deployment.machines[machine]).address or ""

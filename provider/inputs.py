@@ -20,7 +20,19 @@ PLAYBOOKS = "playbooks"
 RECORDS = "/var/lib/playbook"
 """Where hosts keep what was applied, unless told otherwise."""
 
-KEYS = ("host", "role", "instance", "playbooks", "variables", "timeout", "removal", "triggers", "records", "deep", "rolling")
+KEYS = (
+    "host",
+    "role",
+    "instance",
+    "playbooks",
+    "variables",
+    "timeout",
+    "removal",
+    "triggers",
+    "records",
+    "deep",
+    "rolling",
+)
 
 _ROLE = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 _INSTANCE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")

@@ -442,6 +442,41 @@ def until_asked(api: openai.OpenAI, host: HostSpec) -> None:
         before = min(before, served_by(host, host.address))  # it counts from 0 when it starts
 
 
+def test_a_changed_engine_rolls_and_no_request_fails(
+    pair: Stack, workspace: Workspace, pair_hosts: tuple[HostSpec, HostSpec], site_certificate: tuple[Path, Path]
+) -> None:
+    """The replicas change one after the other, each ends what it has begun, and the other one takes what comes meanwhile."""
+    key = workspace.secrets["SLIPWAY_KEY_DEMO"]
+    with client(pair, site_certificate[0], key) as api:
+        for host in pair_hosts:
+            until_asked(api, host)
+    settings = pair.read()
+    before = [engine_started(host) for host in pair_hosts]
+    with load(lambda: client(pair, site_certificate[0], key)) as found:
+        time.sleep(2)
+        pair.write(changed(settings, "models.tiny-llama.engine.max_num_seqs", 12))
+        pair.up()
+        time.sleep(3)
+    first, second = sorted(engine_started(host) for host in pair_hosts)
+    assert first > max(before)
+    print(
+        f"{found.answered} requests while both replicas were changed, the second one {second - first:.0f} s after the first"
+    )
+    assert found.lost == []
+    assert found.broken == []
+    # Each takes longer than that to load its model: the second one waited for it.
+    assert second - first > LOADING_S
+
+
+LOADING_S = 5
+"""What vLLM takes at least from its start to its first answer."""
+
+
+def engine_started(host: HostSpec) -> float:
+    """When the engine's unit was last started, in seconds of a clock that all lab hosts share."""
+    return int(ssh(host.address, "systemctl show -p ExecMainStartTimestampMonotonic --value slipway-tiny-llama")) / 1e6
+
+
 def test_secrets_are_found_nowhere(
     pair: Stack, watched: CommandLineWatch, canaries: dict[str, str], pair_hosts: tuple[HostSpec, HostSpec]
 ) -> None:
@@ -452,6 +487,11 @@ def test_secrets_are_found_nowhere(
     pair.write(changed(settings, "models.tiny-llama.engine.flags", {"no-such-flag": True}))
     refused = pair.refused()
     assert "layer tiny-llama" in refused
+    # The first one fails, and the other goes on as it is.
+    assert refused.count("was left as it is") == 1
+    assert [ssh(host.address, "systemctl is-active slipway-tiny-llama", check=False) for host in pair_hosts].count(
+        "active\n"
+    ) == 1
     pair.write(settings)
     assert watched.looks > 100
     assert watched.scratch_modes == {0o700}

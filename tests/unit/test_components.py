@@ -392,3 +392,19 @@ def test_where_models_are_placed_is_said(monkeypatch: pytest.MonkeyPatch) -> Non
         "gpu-1: llama-3-3-70b-2 gets GPU 4, 5, 6, 7",
         "gpu-2: qwen-1-5b gets GPU 4",
     ]
+
+
+@pulumi.runtime.test
+def test_what_was_proved_of_the_gpus_is_an_output_and_a_warning_is_shown() -> pulumi.Output[None]:
+    from components.platform import Platform
+
+    proved = {"driver": "580.173.02", "cuda": "13.0", "gpus": [{"name": "NVIDIA GeForce RTX 4090"}]}
+    SAID.update({**proved, "warnings": ["gpu.slowed: GPU 0 is slowed"]})
+    platform = Platform("platform", deployment=deployment(stack(("pools.main.gpu", "rtx-4090"))))
+
+    def check(outputs: dict[str, Any]) -> None:
+        shown = outputs["machines"]["gpu-1"]["gpus"]
+        assert {key: shown[key] for key in proved} == proved
+        assert WARNED == ["gpu-1: gpu.slowed: GPU 0 is slowed"]
+
+    return pulumi.Output.all(**platform.stack_outputs()).apply(check)

@@ -22,7 +22,7 @@ class Slow:
     def __init__(self, *outcomes: Outcome) -> None:
         self.outcomes, self.now, self.most = list(outcomes), 0, 0
 
-    async def run(self, request: Request, listener: Callable[[Progress], None]) -> Outcome:  # noqa: ARG002 -- as the runner's
+    async def run(self, request: Request, listener: Callable[[Progress], None]) -> Outcome:
         self.now += 1
         self.most = max(self.most, self.now)
         await asyncio.sleep(0.05)
@@ -37,7 +37,9 @@ def changed(runner: Slow, *groups: str | None) -> list[object]:
     news = [checked(triggers=[1], **({} if group is None else {"rolling": group})) for group in groups]
 
     async def all_of_them() -> list[object]:
-        asked = [base.UpdateRequest(URN, f"host-{at}/chat", old, new, 0, [], preview=False) for at, new in enumerate(news)]
+        asked = [
+            base.UpdateRequest(URN, f"host-{at}/chat", old, new, 0, [], preview=False) for at, new in enumerate(news)
+        ]
         return await asyncio.gather(*map(subject.provider.update, asked), return_exceptions=True)
 
     return asyncio.run(all_of_them())
