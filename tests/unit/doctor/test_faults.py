@@ -61,13 +61,13 @@ def _no_switches(host: GpuHost) -> None:
 
 
 FAULTS = {
-    "a GPU less on the bus": Fault(
+    "a GPU less on the bus, dstack#1947": Fault(
         "gpu.on-bus", "7 NVIDIA GPUs on the PCI bus, 8 promised", _gone, frozenset({"gpu.count"})
     ),
     "AMD's GPU": Fault("gpu.vendor", "1 AMD GPU on the PCI bus", _amd, frozenset({"driver.module"}), on_card=True),
     "no NVSwitch": Fault("gpu.nvswitch", "is sold with them", _no_switches),
     "no kernel module": Fault("driver.module", "nvidia is not loaded", _no_module),
-    "another library": Fault(
+    "another library, ubuntu-packaging-nvidia-driver#3": Fault(
         "driver.library",
         "of another version than the kernel module, which is 580.173.02",
         lambda host: host.say(nvml_error=18, cuda_error=803),
@@ -77,7 +77,7 @@ FAULTS = {
         "the library is 595.91.07, the kernel module 580.173.02",
         lambda host: host.say(driver="595.91.07"),
     ),
-    "no uvm nodes": Fault(
+    "no uvm nodes, gpu-operator#2685": Fault(
         "driver.device-nodes", "/dev/nvidia-uvm is not there", lambda host: host.take("/dev/nvidia-uvm")
     ),
     "GPUs that nobody promised": Fault(
@@ -110,7 +110,7 @@ FAULTS = {
     "lanes": Fault("gpu.pcie-width", "GPU 0 uses 8 of 16 lanes", lambda host: host.say_of(0, link_width=8)),
     "slot": Fault("gpu.pcie-generation", "GPU 0 has PCIe 3", lambda host: host.say_of(0, link_generation_most=3)),
     "link": Fault("gpu.nvlink", "GPU 7: NVLink 2 of 4 inactive", lambda host: host.say_of(7, **{"nvlink.2": 0})),
-    "no fabric manager": Fault(
+    "no fabric manager, gpustack#4154": Fault(
         "fabric.manager", "does not run", lambda host: host.take(f"/sys/fs/cgroup/system.slice/{FABRIC_MANAGER}")
     ),
     "not registered": Fault("fabric.manager", "GPU 1 is not registered", lambda host: host.say_of(1, fabric=2)),
@@ -125,7 +125,9 @@ FAULTS = {
         "cuda.kernel", "computed 5 of 262,144 numbers wrong", lambda host: host.say_of(0, wrong_numbers=5)
     ),
     "wrong checksum": Fault("cuda.kernel", "a wrong checksum", lambda host: host.say_of(0, wrong_checksum=1)),
-    "not ready": Fault("cuda.kernel", "802: the system is not ready", lambda host: host.say(cuda_error=802)),
+    "error 802, huggingface_hub#4128 and gpustack#4154": Fault(
+        "cuda.kernel", "802: the system is not ready", lambda host: host.say(cuda_error=802)
+    ),
     "a kernel that fails": Fault(
         "cuda.kernel", "719: the kernel failed", lambda host: host.say_of(3, kernel_error=719)
     ),
