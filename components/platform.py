@@ -11,8 +11,8 @@ from components.wiring import Wiring
 from provider.resource import Playbook
 from slipway import clients
 from slipway.deployment.actual import Comparison, compare, deviation, planned
-from slipway.deployment.types import Deployment, Instance
-from slipway.layers import LAYERS, acceptance
+from slipway.deployment.types import Deployment, Instance, Machine
+from slipway.layers import LAYERS, acceptance, drivers
 from slipway.layers.step import step_key
 
 
@@ -84,10 +84,20 @@ class Platform(pulumi.ComponentResource):
             },
             "acceptance": self._acceptance(),
             "machines": {
-                machine.name: {"address": inputs(self._public(machine.name)), "runs": deployment.runs(machine)}
+                machine.name: {
+                    "address": inputs(self._public(machine.name)),
+                    "runs": deployment.runs(machine),
+                    "driver": self._driver(machine),
+                }
                 for machine in deployment.machines.values()
             },
         }
+
+    def _driver(self, machine: Machine) -> pulumi.Input[Any]:
+        """What is installed, as the role found it in the end; None where the driver is none of Slipway's."""
+        if machine.driver is None:
+            return None
+        return self.playbooks[step_key(machine, drivers.NAME)].results.apply(lambda results: results or {})
 
     def _public(self, machine: str) -> pulumi.Input[str]:
         return self._wiring.host(self._deployment.machines[machine]).address or ""

@@ -11,7 +11,7 @@ import msgspec
 
 from slipway.catalog.cache import remembered
 from slipway.catalog.names import CatalogError, Entries, find, find_gpu, find_or_none
-from slipway.catalog.types import Engine, Entry, Gpu, Instance, Model, Quantization, Tier
+from slipway.catalog.types import DriverBranch, Engine, Entry, Gpu, Instance, Model, Quantization, Tier
 
 __all__ = ["DATA", "KINDS", "Catalog", "CatalogError", "find", "find_gpu", "find_or_none", "load"]
 
@@ -23,6 +23,7 @@ KINDS: dict[str, type[Entry]] = {
     "instances": Instance,
     "quantizations": Quantization,
     "engines": Engine,
+    "drivers": DriverBranch,
 }
 """Folder below data/, and key in a user's own file, with the class of its entries."""
 
@@ -69,6 +70,11 @@ class Catalog:
     def engines(self) -> Entries[Engine]:
         """By id."""
         return self._kind("engines", Engine)
+
+    @cached_property
+    def drivers(self) -> Entries[DriverBranch]:
+        """By id."""
+        return self._kind("drivers", DriverBranch)
 
     def _kind(self, kind: str, entry: type[_Kind]) -> Entries[_Kind]:
         own = Entries[_Kind]()

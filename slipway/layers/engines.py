@@ -3,7 +3,7 @@
 import hashlib
 
 from slipway.deployment.types import Deployment, Instance
-from slipway.layers import models, vacate
+from slipway.layers import drivers, models, vacate
 from slipway.layers.service import program_name, service_step
 from slipway.layers.step import Step, step_key
 
@@ -19,6 +19,7 @@ def steps(deployment: Deployment) -> list[Step]:
 def _step(instance: Instance) -> Step:
     served, machine, options = instance.served, instance.machine, instance.served.settings.engine
     files, program = served.files, served.program
+    driver = (step_key(machine, drivers.NAME),) if machine.driver is not None and instance.gpus else ()
     return service_step(
         machine,
         instance.name,
@@ -29,7 +30,14 @@ def _step(instance: Instance) -> Step:
         drain_s=served.drain_s,
         start_timeout_s=options.start_timeout_s,
         claims=instance.claims,
-        after=(step_key(machine, program_name(program)), step_key(machine, models.name(served)), vacate.key(machine)),
+        after=(
+            *driver,
+            step_key(machine, program_name(program)),
+            step_key(machine, models.name(served)),
+            vacate.key(machine),
+        ),
+        # Another driver may have rebooted the machine: the engine has to be seen answering again.
+        again_after=driver,
         reads={} if files.record is None else {files.mark: hashlib.sha256(files.record.encode()).hexdigest()},
         read_only_paths=(files.path,) if f"{files.path}/".startswith(_HOMES) else (),
     )
