@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from policies.node import Node, UnknownValueError
 from policies.readers.engines.container import ContainerLaunch
-from policies.readers.engines.drivers import numbers
+from slipway.versions import numbers
 from policies.readers.engines.flags import flags_of, is_on, place_of, server_words
 from policies.readers.engines.launch import Launch
 from policies.readers.engines.launches import TYPES, gateways, launches
