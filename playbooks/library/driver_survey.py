@@ -261,9 +261,8 @@ class Host:
                 found |= {name for key in ("packages", "planned", "requested") for name in record.get(key, [])}
         return {name.partition("=")[0].partition(":")[0] for name in found}
 
-    def owned(self, path: Path) -> bool:
+    def owned(self, name: str) -> bool:
         """Whether a package brought a file."""
-        name = "/" + str(path.relative_to(self.root))
         answers = [self.run("dpkg-query", "-S", name)[0], self.run("rpm", "-qf", name)[0]]
         return 0 in answers or answers == [127, 127]
 
@@ -316,7 +315,8 @@ def check_foreign(host: Host, folder: str, setting: str) -> Iterator[str]:
     if host.path(UNINSTALLER).exists():
         yield f"a driver from NVIDIA's .run file is installed ({UNINSTALLER}); remove it with that program, or {stay}"
         return
-    stray = [file for file in host.glob_all(LIBRARIES) if not file.is_symlink() and not host.owned(file)]
+    files = [f"/{file.relative_to(host.root)}" for file in host.glob_all(LIBRARIES) if not file.is_symlink()]
+    stray = [file for file in files if not host.owned(file)]
     if stray:
         yield f"{stray[0]} is of no package, so a driver was copied here by hand; remove it, or {stay}"
     ours = host.ours(folder)
