@@ -149,8 +149,8 @@ def test_a_check_of_a_bare_host_foresees_the_reboot_and_changes_nothing(
         (
             "sudo touch /usr/bin/nvidia-uninstall",
             "sudo rm /usr/bin/nvidia-uninstall",
-            "a driver from NVIDIA's .run file is installed (/usr/bin/nvidia-uninstall); remove it with that program, or to keep it, "
-            "set pools.gpu.driver.source to present",
+            "a driver from NVIDIA's .run file is installed (/usr/bin/nvidia-uninstall); remove it with that program, or to keep "
+            "it, set pools.gpu.driver.source to present",
         ),
         (
             "sudo install -D /dev/null /usr/lib/x86_64-linux-gnu/libcuda.so.999.1.1",
