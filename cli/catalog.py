@@ -1,4 +1,4 @@
-"""`slipway tiers`, `models`, `gpus` and `engines`: what the catalogue has, as tables or JSON."""
+"""`slipway tiers`, `models`, `gpus`, `engines` and `drivers`: what the catalogue has, as tables or JSON."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from slipway.catalog import CatalogError, Engine, Gpu, Model, Tier, load
+from slipway.catalog import CatalogError, DriverBranch, Engine, Gpu, Model, Tier, load
 from slipway.catalog.types import Entry
 
 if TYPE_CHECKING:
@@ -209,6 +209,36 @@ def show_engines(extra: Path | None, *, as_json: bool) -> None:
         for engine in engines
     )
     _show(engines, columns, rows, as_json=as_json)
+
+
+def show_drivers(extra: Path | None, *, as_json: bool) -> None:
+    """Print the branches of NVIDIA's driver, the newest first."""
+    branches: list[DriverBranch] = sorted(load(extra).drivers.values(), key=lambda each: int(each.id), reverse=True)
+    columns = [
+        _Column("branch"),
+        _Column("support"),
+        _Column("until"),
+        _Column("CUDA\nmajor", right=True),
+        _Column("version", spare=1),
+        _Column("open modules for", wraps=True),
+        _Column("proprietary for", wraps=True),
+        _Column("fails on kernels", wraps=True, spare=2),
+    ]
+    rows = (
+        [
+            branch.id + (" (default)" if branch.default else ""),
+            branch.support,
+            branch.ends or "",
+            f"{branch.cuda_major}",
+            branch.tested or "",
+            ", ".join(branch.modules.open),
+            ", ".join(branch.modules.proprietary),
+            "; ".join(f"{each.system} {each.first} to {each.below} ({each.modules})" for each in branch.broken_kernels),
+        ]
+        for branch in branches
+    )
+    note = "version: what the vendor's repository is asked for where a stack names none."
+    _show(branches, columns, rows, as_json=as_json, note=note)
 
 
 def _show(

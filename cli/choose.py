@@ -202,6 +202,14 @@ def engines(catalog: Entries = None, as_json: JsonList = False) -> None:
 
 
 @app.command()
+def drivers(catalog: Entries = None, as_json: JsonList = False) -> None:
+    """List the branches of NVIDIA's driver: until when each is supported, what it runs and which GPUs it drives."""
+    from cli.catalog import show_drivers
+
+    show_drivers(catalog, as_json=as_json)
+
+
+@app.command()
 def init(
     stack: Annotated[str, typer.Argument(help="The new stack: NAME of stacks/Pulumi.NAME.yaml.")],
     from_plan: Annotated[Path | None, typer.Option(help="The answer of `slipway plan --json`, in a file.")] = None,

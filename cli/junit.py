@@ -10,7 +10,7 @@ from policies.registry import rules
 from policies.rule import Level, Rule
 from slipway.findings import Severity
 
-KINDS = ("sizing", "compatibility", "flags", "model")
+KINDS = ("sizing", "compatibility", "driver", "flags", "model")
 """Groups of `slipway.checks`: the first part of a finding's id."""
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 

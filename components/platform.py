@@ -12,7 +12,7 @@ from provider.resource import Playbook
 from slipway import clients
 from slipway.deployment.actual import Comparison, compare, deviation, planned
 from slipway.deployment.types import Deployment, Instance, Machine
-from slipway.layers import LAYERS, acceptance, gpus
+from slipway.layers import LAYERS, acceptance, drivers, gpus
 from slipway.layers.step import step_key
 
 
@@ -87,6 +87,7 @@ class Platform(pulumi.ComponentResource):
                 machine.name: {
                     "address": inputs(self._public(machine.name)),
                     "runs": deployment.runs(machine),
+                    "driver": self._driver(machine),
                     **({"gpus": self._proved(machine)} if machine.gpus else {}),
                 }
                 for machine in deployment.machines.values()
@@ -102,6 +103,12 @@ class Platform(pulumi.ComponentResource):
             return results or {}
 
         return self.playbooks[step_key(machine, gpus.NAME)].results.apply(told)
+
+    def _driver(self, machine: Machine) -> pulumi.Input[Any]:
+        """What is installed, as the role found it in the end; None where the driver is none of Slipway's."""
+        if machine.driver is None:
+            return None
+        return self.playbooks[step_key(machine, drivers.NAME)].results.apply(lambda results: results or {})
 
     def _public(self, machine: str) -> pulumi.Input[str]:
         return self._wiring.host(self._deployment.machines[machine]).address or ""

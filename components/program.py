@@ -7,10 +7,10 @@ from typing import TypeVar
 import pulumi
 
 from components.platform import Platform
-from components.state import holdings
+from components.state import Before, before
 from slipway.checks.rules import findings
-from slipway.deployment.claims import Holdings
 from slipway.deployment.declaration import declaration
+from slipway.deployment.drivers import announcements
 from slipway.deployment.resolve import catalog_of, resolve
 from slipway.deployment.types import Deployment
 from slipway.findings import Finding, Severity
@@ -28,7 +28,7 @@ def main() -> None:
     Raises:
         pulumi.RunError: the settings or the checks refused it; one line per mistake, no traceback, no resource.
     """
-    deployment = _refusing(lambda: checked(_read(), _source(), holdings()))
+    deployment = _refusing(lambda: checked(_read(), _source(), before()))
     platform = _refusing(
         lambda: Platform("platform", deployment=deployment, declaration=declaration(deployment, _raw()))
     )
@@ -36,14 +36,15 @@ def main() -> None:
         pulumi.export(name, value)
 
 
-def checked(settings: Settings, source: str, had: Holdings | None = None) -> Deployment:
-    """What follows from the settings and from what instances had; warnings and where models are placed go to Pulumi's log.
+def checked(settings: Settings, source: str, had: Before | None = None) -> Deployment:
+    """What follows from the settings and from what machines had; Pulumi's log gets warnings, placements and reboots.
 
     Raises:
         SettingsError: a name that is not in the catalogue, or models that find no room.
         pulumi.RunError: what the settings ask for would fail; one line per finding.
     """
-    deployment = resolve(settings, catalog_of(settings), source, had)
+    had = had or Before()
+    deployment = resolve(settings, catalog_of(settings), source, had.holdings)
     found = findings(deployment)
     errors = [finding for finding in found if finding.severity is Severity.ERROR]
     if errors:
@@ -54,6 +55,8 @@ def checked(settings: Settings, source: str, had: Holdings | None = None) -> Dep
     for instance in deployment.instances:
         if instance.gpus:
             pulumi.info(f"{instance.machine.name}: {instance.name} gets GPU {', '.join(map(str, instance.gpus))}")
+    for line in announcements(deployment, had.drivers):
+        pulumi.info(line)
     return deployment
 
 

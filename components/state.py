@@ -1,7 +1,8 @@
 """What the stack's state tells the program before it begins: what each instance was last asked to have."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import pulumi
@@ -16,8 +17,18 @@ AGAIN_AFTER_S = (0.1, 0.2, 0.4, 0.8)
 no state while it is being written ("failed to load checkpoint: EOF")."""
 
 
-def holdings() -> Holdings:
-    """By machine and instance; empty for a stack that was never up.
+@dataclass(frozen=True)
+class Before:
+    """What a stack's machines had when they were last brought up; nothing of a stack that never was."""
+
+    holdings: Holdings = field(default_factory=dict)
+    """By machine and instance."""
+    drivers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """By machine the variables of its NVIDIA driver."""
+
+
+def before() -> Before:
+    """As the stack's state has it.
 
     Raises:
         pulumi.RunError: the state cannot be read.
@@ -34,19 +45,32 @@ def holdings() -> Holdings:
                     "moved: check that the backend answers (`pulumi stack`), then repeat"
                 ) from None
             time.sleep(pause_s)
-    return held_in((read or {}).get("outputs") or {})
+    resources = (read or {}).get("outputs") or {}
+    return Before(held_in(resources), drivers_in(resources))
 
 
 def held_in(resources: Mapping[str, Any]) -> Holdings:
     """What instances hold, of all resources of a stack: ``{urn: {type: TYPE, outputs: {…}}}``."""
     found: dict[tuple[str, str], Claims] = {}
-    for resource in resources.values():
-        outputs = resource["outputs"]
-        if resource["type"] != "playbook:index:Playbook" or outputs.get("role") != "service":
-            continue
-        # One whose first apply was cut off may have less.
-        had = held((outputs.get("variables") or {}).get("service_claims"))
-        machine, instance = (outputs.get("host") or {}).get("name"), outputs.get("instance")
-        if had is not None and machine and instance:
+    for machine, instance, variables in _applied(resources, "service"):
+        had = held(variables.get("service_claims"))
+        if had is not None and instance:
             found[machine, instance] = had
     return found
+
+
+def drivers_in(resources: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """The variables that each machine's driver was last applied with, by the machine's name."""
+    return {machine: variables for machine, _, variables in _applied(resources, "nvidia_driver")}
+
+
+def _applied(resources: Mapping[str, Any], role: str) -> Iterator[tuple[str, str | None, Mapping[str, Any]]]:
+    """Machine, instance and variables of each application of a role."""
+    for resource in resources.values():
+        outputs = resource["outputs"]
+        if resource["type"] != "playbook:index:Playbook" or outputs.get("role") != role:
+            continue
+        # One whose first apply was cut off may have less.
+        machine = (outputs.get("host") or {}).get("name")
+        if machine:
+            yield machine, outputs.get("instance"), outputs.get("variables") or {}

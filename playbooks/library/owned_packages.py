@@ -36,7 +36,13 @@ options:
     type: str
     required: true
   names:
-    description: Real (not virtual) package names.
+    description: Real (not virtual) package names. C(NAME=VERSION), where the version may be a shell pattern, asks for that
+      version, be it older or newer than what is there, held or not.
+    type: list
+    elements: str
+    default: []
+  without:
+    description: Packages that must not be there beside them; they are purged in the same step.
     type: list
     elements: str
     default: []
@@ -180,6 +186,21 @@ def installed() -> set[str]:
         if status[1] not in "nc":
             found.add(name if architecture in (native, "all") else f"{name}:{architecture}")
     return found
+
+
+def versions(names: list[str]) -> dict[str, str]:
+    """The installed versions of packages; without the epoch, which nobody means."""
+    listing = run("dpkg-query", "-W", "-f", "${db:Status-Abbrev}\t${Package}\t${Version}\n", *names, check=False).stdout
+    lines = (line.split("\t") for line in listing.splitlines())
+    return {name: version.rpartition(":")[2] for status, name, version in lines if status[1] not in "nc"}
+
+
+def available(names: list[str]) -> str:
+    """The versions of packages that apt's lists have, for a message."""
+    listing = run("apt-cache", "madison", *names, check=False).stdout
+    words = (line.split("|") for line in listing.splitlines())
+    found = dict.fromkeys(f"{line[0].strip()} {line[1].strip()}" for line in words if len(line) > 2)
+    return ", ".join(found) or "none of them"
 
 
 def unfinished() -> bool:
@@ -336,9 +357,23 @@ class Wish:
     """What an owner asks for."""
 
     names: list[str]
+    """Without versions."""
+    exact: dict[str, str] = field(default_factory=dict)
+    """Versions that are asked for, or patterns of them, by name."""
+    without: list[str] = field(default_factory=list)
     hold: list[str] = field(default_factory=list)
     mask: list[str] = field(default_factory=list)
     leftovers: list[str] = field(default_factory=list)
+
+
+def wish_of(arguments: dict[str, Any]) -> Wish:
+    """What the module's arguments say."""
+    pairs = [name.partition("=") for name in arguments["names"]]
+    return Wish(
+        names=[name for name, _, _ in pairs],
+        exact={name: version for name, _, version in pairs if version},
+        **{name: arguments[name] for name in ("without", "hold", "mask", "leftovers")},
+    )
 
 
 def present(folder: Path, owner: str, wish: Wish, *, dry: bool) -> Outcome:
@@ -348,18 +383,27 @@ def present(folder: Path, owner: str, wish: Wish, *, dry: bool) -> Outcome:
     record = stored or Record()
     outcome = Outcome()
     now = installed()
-    missing = sorted(set(wish.names) - now)
+    have = versions(sorted(set(wish.exact) & now)) if wish.exact else {}
+    others_there = {name for name, version in have.items() if not fnmatch.fnmatchcase(version, wish.exact[name])}
+    missing = sorted((set(wish.names) - now) | others_there)
+    unwanted = sorted(set(wish.without) & now)
+    words = [f"{name}={wish.exact[name]}" if name in wish.exact else name for name in missing]
+    words += [f"{name}-" for name in unwanted]
+    if wish.exact or unwanted:
+        words = ["--allow-change-held-packages", "--allow-downgrades", *words] if words else []
     expect(record, wish, fresh=bool(missing) and not record.planned)
     new_masks = {unit for unit in record.masked if not is_masked(unit)}
     outcome.notes += [f"masked: {unit}" for unit in sorted(new_masks)]
-    if missing or record.planned or unfinished():
+    outcome.notes += [f"another version: {name}" for name in sorted(others_there)]
+    outcome.removed |= set(unwanted)
+    if words or record.planned or unfinished():
         outcome.changed = True
         if dry:
             with contextlib.suppress(AptError):  # without lists apt cannot say more than the names
-                outcome.installed = planned(simulate("install", "--no-install-recommends", *missing), "Inst", now)
-            outcome.installed |= set(missing)
+                outcome.installed = planned(simulate("install", "--no-install-recommends", *words), "Inst", now)
+            outcome.installed |= set(missing) - now
         else:
-            outcome.installed = install(path, record, missing, now)
+            outcome.installed = install(path, record, words, missing, now)
             now = installed()
     if new_masks and not dry:
         set_masks(new_masks, masked=True)
@@ -407,11 +451,14 @@ def settle(
                 run("apt-mark", mark, *sorted(names))
 
 
-def install(path: Path, record: Record, missing: list[str], now: set[str]) -> set[str]:
-    """Run apt with the plan on disk first; returns the packages that are new, an earlier killed run's included."""
-    if missing and lists_are_old():
+def install(path: Path, record: Record, words: list[str], missing: list[str], now: set[str]) -> set[str]:
+    """Run apt with the plan on disk first; returns the packages that are new, an earlier killed run's included.
+
+    `words` are apt's for what is to be done, `missing` the names of what is to be installed.
+    """
+    if words and lists_are_old():
         update_lists()
-    command = ("install", "--no-install-recommends", *missing)
+    command = ("install", "--no-install-recommends", *words)
     if not record.planned:
         record.units = unit_files()
     drop_policy()
@@ -420,17 +467,22 @@ def install(path: Path, record: Record, missing: list[str], now: set[str]) -> se
         for attempt in (1, 2):
             try:
                 complete()
-                plan = planned(simulate(*command), "Inst", before) if missing else set()
+                plan = planned(simulate(*command), "Inst", before) if words else set()
                 record.planned = sorted(set(record.planned) | plan)
                 record.save(path)
-                if missing:
+                if words:
                     apt(*command)
                 break
-            except AptError:
+            except AptError as error:
                 # A mirror drops superseded versions: with fresh lists the second attempt finds the new ones.
-                if attempt == 2:
+                if attempt == 1:
+                    update_lists()
+                elif "Version '" in str(error) and "was not found" in str(error):
+                    raise AptError(
+                        f"{error}; apt's sources have {available(missing)}: ask for a version that is there, or mend the sources"
+                    ) from error
+                else:
                     raise
-                update_lists()
     return (installed() - before) & (set(record.planned) | set(missing))
 
 
@@ -513,7 +565,8 @@ def manages(folder: Path, arguments: dict[str, Any]) -> list[dict[str, Any]]:
     """What shows whether all is as it was left: the packages with their holds, the record and the masks."""
     things: list[dict[str, Any]] = [{"kind": "path", "path": str(folder / f"{arguments['owner']}.json")}]
     if arguments["state"] == "present":
-        things.append({"kind": "packages", "names": sorted({*arguments["names"], *arguments["hold"]})})
+        names = {name.partition("=")[0] for name in arguments["names"]}
+        things.append({"kind": "packages", "names": sorted({*names, *arguments["without"], *arguments["hold"]})})
         things += [{"kind": "path", "path": str(UNITS / unit)} for unit in arguments["mask"]]
     return things
 
@@ -524,6 +577,7 @@ def main() -> None:
         argument_spec={
             "owner": {"type": "str", "required": True},
             "names": {"type": "list", "elements": "str", "default": []},
+            "without": {"type": "list", "elements": "str", "default": []},
             "hold": {"type": "list", "elements": "str", "default": []},
             "mask": {"type": "list", "elements": "str", "default": []},
             "leftovers": {"type": "list", "elements": "path", "default": []},
@@ -541,8 +595,7 @@ def main() -> None:
     try:
         with guard:
             if arguments["state"] == "present":
-                wish = Wish(**{name: arguments[name] for name in Wish.__dataclass_fields__})
-                outcome = present(folder, arguments["owner"], wish, dry=dry)
+                outcome = present(folder, arguments["owner"], wish_of(arguments), dry=dry)
             else:
                 outcome = absent(folder, arguments["owner"], dry=dry)
     except AptError as error:

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 
 from policies.node import Node, UnknownValueError
 from policies.readers.engines.container import ContainerLaunch
-from policies.readers.engines.drivers import numbers
 from policies.readers.engines.flags import flags_of, is_on, place_of, server_words
 from policies.readers.engines.launch import Launch
 from policies.readers.engines.launches import TYPES, gateways, launches
@@ -19,6 +18,7 @@ from policies.readers.kubernetes.pods import Container, environment
 from policies.readers.unknown import Question
 from policies.resources import PLATFORM, Resource
 from policies.rule import About, Group, Rule, Severity, Violation, violation
+from slipway.versions import numbers
 
 BEDROCK = "aws:bedrockmodel/invocationLoggingConfiguration:InvocationLoggingConfiguration"
 DEBUG = {"LITELLM_LOG": "debug", "DETAILED_DEBUG": "true|1|yes|on"}

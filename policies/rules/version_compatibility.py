@@ -8,13 +8,13 @@ from policies.readers.engines.drivers import (
     container_needs,
     in_release_table,
     installed,
-    older,
     selected,
 )
 from policies.readers.engines.launch import Launch
 from policies.readers.engines.launches import SIZED_TYPES, sized_launches
 from policies.readers.engines.sources import called
 from policies.rule import About, Group, Rule, Scope, Severity, Violation, violation
+from slipway.versions import older
 
 
 def _platform(launch: Launch) -> Iterator[Violation]:

@@ -11,7 +11,7 @@ import msgspec
 
 from slipway.catalog.cache import remembered
 from slipway.catalog.names import CatalogError, Entries, find, find_gpu, find_or_none
-from slipway.catalog.types import Check, Engine, Entry, Gpu, Instance, Model, Quantization, Tier
+from slipway.catalog.types import Check, DriverBranch, Engine, Entry, Gpu, Instance, Model, Quantization, Tier
 
 __all__ = ["DATA", "KINDS", "Catalog", "CatalogError", "find", "find_gpu", "find_or_none", "load"]
 
@@ -24,6 +24,7 @@ KINDS: dict[str, type[Entry]] = {
     "quantizations": Quantization,
     "engines": Engine,
     "checks": Check,
+    "drivers": DriverBranch,
 }
 """Folder below data/, and key in a user's own file, with the class of its entries."""
 
@@ -75,6 +76,11 @@ class Catalog:
     def checks(self) -> Entries[Check]:
         """By id."""
         return self._kind("checks", Check)
+
+    @cached_property
+    def drivers(self) -> Entries[DriverBranch]:
+        """By id."""
+        return self._kind("drivers", DriverBranch)
 
     def _kind(self, kind: str, entry: type[_Kind]) -> Entries[_Kind]:
         own = Entries[_Kind]()

@@ -6,6 +6,7 @@ sparsity), `_usd` is money of the date that the source gives. What a unit can't 
 be silent: a GPU's memory, bandwidth and rates.
 """
 
+import datetime as dt
 from typing import Annotated, Any, ClassVar, Literal
 
 from msgspec import Meta, Struct, field
@@ -14,6 +15,7 @@ Positive = Annotated[float, Meta(gt=0)]
 PositiveInt = Annotated[int, Meta(gt=0)]
 NonNegative = Annotated[float, Meta(ge=0)]
 Id = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$")]
+Version = Annotated[str, Meta(pattern=r"^\d+\.\d+(\.\d+)?$")]
 Date = Annotated[str, Meta(pattern=r"^\d{4}-\d{2}(-\d{2})?$")]
 
 
@@ -89,6 +91,10 @@ class Interconnect(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     """To all the others together, one direction, per GPU."""
 
 
+NvidiaArchitecture = Literal["volta", "turing", "ampere", "ada", "hopper", "blackwell"]
+KernelModules = Literal["open", "proprietary"]
+
+
 class Pcie(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """PCI Express as the card has it."""
 
@@ -101,7 +107,7 @@ class Gpu(Entry, frozen=True, kw_only=True):
 
     name: str
     vendor: Literal["nvidia", "amd"]
-    architecture: Literal["volta", "turing", "ampere", "ada", "hopper", "blackwell", "cdna3", "cdna4"]
+    architecture: NvidiaArchitecture | Literal["cdna3", "cdna4"]
     compute_capability: Annotated[str, Meta(pattern=r"^(\d+\.\d|gfx[0-9a-f]+)$")]
     pcie: Pcie | None = None
     """None where it is not attached by PCI Express."""
@@ -303,6 +309,71 @@ class Check(Entry, frozen=True, kw_only=True):
             return self.limit if own is None else own
         figure = None if gpu is None else getattr(gpu, self.share_of)
         return None if figure is None else self.limit * float(figure)
+
+
+class ModulesFor(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The architectures that a driver's kernel modules drive, by the kind of the modules."""
+
+    open: list[NvidiaArchitecture]
+    proprietary: list[NvidiaArchitecture]
+
+    def of(self, kind: KernelModules) -> list[NvidiaArchitecture]:
+        """Those of one kind."""
+        return self.open if kind == "open" else self.proprietary
+
+
+class BrokenKernel(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Kernels that a branch's modules are known not to build for, as `uname -r` names them."""
+
+    modules: KernelModules
+    system: Literal["debian", "ubuntu", "redhat"]
+    first: str
+    """The first of them."""
+    below: str
+    """The first after them: where the kernel's next series begins."""
+
+
+class DriverBranch(Entry, frozen=True, kw_only=True):
+    """A branch of NVIDIA's data-centre driver for Linux; `id` is its number."""
+
+    id: Annotated[str, Meta(pattern=r"^\d{3}$")]
+    name: str
+    support: Literal["lts", "production", "new-feature", "ended"]
+    ends: Date | None
+    """The last month, or day, with updates; null where that is not known."""
+    default: bool = False
+    """Whether it is taken where nothing speaks against it; true of one."""
+    cuda_major: PositiveInt
+    """The highest major version of CUDA whose programs it runs without compatibility libraries."""
+    cuda_floor: Version | None = None
+    """The oldest driver that runs programs of `cuda_major`, at the branch that major version began with."""
+    tested: Version | None = None
+    """The version that is taken from the vendor's repository where the stack names none; null: the stack has to."""
+    modules: ModulesFor
+    broken_kernels: list[BrokenKernel] = field(default_factory=list)
+
+    words = Entry.words | {"default"}
+
+    @property
+    def last_day(self) -> dt.date | None:
+        """The last day with updates."""
+        if self.ends is None:
+            return None
+        year, month, *day = map(int, self.ends.split("-"))
+        if day:
+            return dt.date(year, month, *day)
+        return dt.date(year + month // 12, month % 12 + 1, 1) - dt.timedelta(days=1)
+
+    def check(self) -> None:
+        """Versions are of the branch.
+
+        Raises:
+            ValueError: as `Entry`, and where a version is another branch's.
+        """
+        super().check()
+        for name, version in (("cuda_floor", self.cuda_floor), ("tested", self.tested)):
+            if version is not None and version.partition(".")[0] != self.id:
+                raise ValueError(f"{name}: {version} is no version of branch {self.id}")
 
 
 def _between(name: str, value: float, least: float, most: float, unit: str) -> None:

@@ -1,4 +1,4 @@
-"""Whether engine, GPU, driver and number formats go together."""
+"""Whether engine, GPU and number formats go together. The driver is `slipway.checks.drivers`' matter."""
 
 from collections.abc import Iterator
 
@@ -28,15 +28,15 @@ def vendor(served: Served) -> Iterator[Finding]:
         )
 
 
-def driver(served: Served) -> Iterator[Finding]:
-    """The engine's CUDA, the GPU that it has no kernels for, and the driver that it needs on every host."""
+def release(served: Served) -> Iterator[Finding]:
+    """What the engine's release is known to need, and the GPU that it has no kernels for."""
     if not served.on_gpus:
         return
     # Of what runs: a program that the stack brings is of another release than the adapter's, or nobody knows of which.
-    name, release = served.settings.engine.engine, served.program.release
-    brought = not release and getattr(served.settings.engine, "program", None) is not None
-    engine = f"the stack's own {name}" if brought else f"{name} {release}".rstrip()
-    need = needs(name, release)
+    name, version = served.settings.engine.engine, served.program.release
+    brought = not version and getattr(served.settings.engine, "program", None) is not None
+    engine = f"the stack's own {name}" if brought else f"{name} {version}".rstrip()
+    need = needs(name, version)
     if need is None:
         yield Finding(
             id="compatibility.unknown",
@@ -56,13 +56,6 @@ def driver(served: Served) -> Iterator[Finding]:
             message=f"{gpu.name} has compute capability {has}, and {engine} is built for {need.capability} and later; "
             "the engine would not start: use a newer GPU",
         )
-    yield Finding(
-        id="compatibility.driver",
-        severity=Severity.NOTE,
-        where=place("pools", served.pool, "gpus"),
-        message=f"{engine} is built with CUDA {need.cuda}; with a driver older than {need.driver} it would not start: "
-        "look at nvidia-smi on each host",
-    )
 
 
 def dtype(served: Served) -> Iterator[Finding]:

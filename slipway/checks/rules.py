@@ -1,8 +1,9 @@
 """The rules, in the order in which their findings are shown. To add one: a function here, in the list."""
 
+import datetime as dt
 from collections.abc import Callable, Iterator
 
-from slipway.checks import compatibility, fit, flags, model
+from slipway.checks import compatibility, drivers, fit, flags, model
 from slipway.deployment.types import Deployment, Served
 from slipway.findings import Finding, Severity
 
@@ -15,7 +16,7 @@ RULES: tuple[Rule, ...] = (
     fit.concurrency,
     fit.gaps,
     compatibility.vendor,
-    compatibility.driver,
+    compatibility.release,
     compatibility.dtype,
     compatibility.quantization,
     flags.owned,
@@ -28,8 +29,14 @@ RULES: tuple[Rule, ...] = (
 _ORDER = list(Severity)
 
 
-def findings(deployment: Deployment) -> list[Finding]:
-    """What all rules say of all models, the weighty first; what several replicas or models have in common is said once."""
+def findings(deployment: Deployment, today: dt.date | None = None) -> list[Finding]:
+    """What all rules say of all models and pools, the weighty first; what several have in common is said once.
+
+    Args:
+        deployment: the stack's.
+        today: the day on which support that ends is looked at; by default this one.
+    """
     found = [finding for rule in RULES for served in deployment.served.values() for finding in rule(served)]
+    found += drivers.drivers(deployment, today or dt.datetime.now(dt.UTC).date())
     found += model.files(deployment)
     return sorted(dict.fromkeys(found), key=lambda finding: _ORDER.index(finding.severity))

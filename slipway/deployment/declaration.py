@@ -9,7 +9,7 @@ from typing import Any
 
 from slipway.deployment.files import describe
 from slipway.deployment.references import private, public
-from slipway.deployment.types import Deployment, Instance, Provided, Route, Served
+from slipway.deployment.types import Deployment, DriverPlan, Instance, Provided, Route, Served
 from slipway.engines.options import EngineOptions
 from slipway.engines.program import ProgramSource
 from slipway.engines.releases import needs
@@ -37,6 +37,7 @@ def declaration(deployment: Deployment, raw: object = None) -> dict[str, Any]:
                 "tier": pool.tier,
                 "gpu": None if members[0].gpu is None else members[0].gpu.id,
                 "gpus": members[0].gpus,
+                "driver": _driver(members[0].driver),
                 "machines": [machine.name for machine in members],
             }
             for name, pool in settings.pools.items()
@@ -81,6 +82,21 @@ def declaration(deployment: Deployment, raw: object = None) -> dict[str, Any]:
             **_floating(deployment),
         },
         "clearSecrets": None if raw is None else sorted(clear_secrets(raw)),
+    }
+
+
+def _driver(plan: DriverPlan | None) -> dict[str, Any] | None:
+    """The NVIDIA driver that Slipway installs; None where it installs none."""
+    if plan is None:
+        return None
+    return {
+        "source": plan.settings.source,
+        "branch": plan.branch,
+        # None where the archive's newest of the branch is taken.
+        "version": plan.vendor_version if plan.from_vendor else plan.version,
+        "modules": plan.modules,
+        "ends": None if plan.entry is None else plan.entry.ends,
+        "reboot": plan.settings.reboot,
     }
 
 

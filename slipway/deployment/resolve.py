@@ -9,6 +9,7 @@ from slipway.catalog.load import KINDS
 from slipway.deployment.acceptance import acceptance_teams
 from slipway.deployment.claims import Holdings
 from slipway.deployment.derived import derived
+from slipway.deployment.drivers import with_drivers
 from slipway.deployment.floating import floating_plan
 from slipway.deployment.machines import machines
 from slipway.deployment.models import served_models
@@ -58,6 +59,8 @@ def resolve(settings: Settings, catalog: Catalog, source: str, holdings: Holding
         raise SettingsError(
             [f"{place('catalog')}: {error}; nothing could be looked up in it: mend the file"], source
         ) from None
+    if not problems:
+        hosts = with_drivers(settings, catalog, hosts, served)
     instances, unplaced = place_instances(settings, hosts, served, holdings or {})
     if problems or unplaced:
         raise SettingsError([f"{place(*keys)}: {message}" for keys, message in (*problems, *unplaced)], source)

@@ -7,14 +7,17 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from slipway.catalog import Catalog, Gpu
+from slipway.catalog import Catalog, DriverBranch, Gpu
 from slipway.catalog import Model as Entry
+from slipway.catalog.types import KernelModules
 from slipway.deployment.claims import Claims
 from slipway.deployment.names import COUNTERS, KEEPALIVED
 from slipway.deployment.references import LOOPBACK, Reference, Side, private, resolved
 from slipway.engines.base import EngineAdapter, Figures, Launch, Program
 from slipway.engines.registry import adapter
+from slipway.engines.releases import Needs
 from slipway.findings import Finding
+from slipway.settings.driver import Driver
 from slipway.settings.errors import place
 from slipway.settings.gateway import Team
 from slipway.settings.models import ProvidedModel, RoutedModel, ServedModel, Task
@@ -27,6 +30,40 @@ from slipway.targets.base import PoolMachine
 
 
 @dataclass(frozen=True, kw_only=True)
+class DriverPlan:
+    """The NVIDIA driver that Slipway installs on the machines of one pool."""
+
+    settings: Driver
+    branch: str
+    """Its number."""
+    entry: DriverBranch | None
+    """In the catalogue; None where that has no such branch, which a check refuses."""
+    modules: KernelModules
+    needs: tuple[tuple[str, Needs], ...]
+    """What the engines on the pool need, each with the name of the model that it serves."""
+
+    @property
+    def version(self) -> str | None:
+        """The exact version that is asked for wherever the driver comes from; None where the stack names none."""
+        return self.settings.version
+
+    @property
+    def vendor_version(self) -> str | None:
+        """The exact version that the vendor's repository, or a mirror of it, is asked for; None where none is known."""
+        return self.version or (None if self.entry is None else self.entry.tested)
+
+    @property
+    def from_vendor(self) -> bool:
+        """Whether it comes from NVIDIA's repository, whatever the system."""
+        return self.settings.source in {"vendor", "mirror"}
+
+    @property
+    def shown(self) -> str:
+        """As people say it: `580.173.02`, or `580` where the version is the archive's choice."""
+        return (self.vendor_version if self.from_vendor else self.version) or self.branch
+
+
+@dataclass(frozen=True, kw_only=True)
 class Machine(PoolMachine):
     """One machine of a pool, with what its tier says filled in."""
 
@@ -35,6 +72,8 @@ class Machine(PoolMachine):
     gpus: int
     min_disk_gib: float
     min_memory_gib: float
+    driver: DriverPlan | None = None
+    """None where it has no NVIDIA GPU, or somebody else installs its driver."""
 
 
 @dataclass(frozen=True, kw_only=True)

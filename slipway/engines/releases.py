@@ -3,10 +3,12 @@
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from typing import NamedTuple
 
 import msgspec
 import yaml
 
+from slipway.catalog import load
 from slipway.engines.registry import packages
 
 
@@ -21,13 +23,11 @@ class Release(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     date: str
 
 
-class Driver(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Driver(NamedTuple):
     """The oldest NVIDIA driver for programs of one major version of CUDA."""
 
     cuda_major: int
     driver: str
-    source: str
-    date: str
 
 
 @cache
@@ -43,9 +43,9 @@ def releases(engine: str) -> tuple[Release, ...]:
 
 @cache
 def drivers() -> tuple[Driver, ...]:
-    """By major version of CUDA, newest first."""
-    file = files("slipway.engines") / "data" / "drivers.yaml"
-    return msgspec.convert(yaml.safe_load(file.read_text(encoding="utf-8")), tuple[Driver, ...])
+    """By major version of CUDA, newest first: from the catalogue's branches."""
+    found = (Driver(branch.cuda_major, branch.cuda_floor) for branch in load().drivers.values() if branch.cuda_floor)
+    return tuple(sorted(found, reverse=True))
 
 
 @dataclass(frozen=True)

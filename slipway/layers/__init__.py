@@ -8,6 +8,7 @@ from slipway.layers import (
     acceptance,
     base,
     counters,
+    drivers,
     engines,
     floating,
     front,
@@ -36,6 +37,7 @@ class Layer:
 LAYERS = (
     Layer("preflight", "Preflight", preflight.steps),
     Layer("base", "Base", base.steps),
+    Layer("drivers", "Drivers", drivers.steps, optional=True),
     Layer("gpus", "Gpus", gpus.steps, optional=True),
     Layer("programs", "Programs", programs.steps),
     Layer("models", "Models", models.steps),

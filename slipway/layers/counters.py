@@ -3,8 +3,8 @@
 from slipway.deployment.names import COUNTERS
 from slipway.deployment.references import private
 from slipway.deployment.types import Deployment
-from slipway.layers import base
-from slipway.layers.step import Step, step_key
+from slipway.layers import drivers
+from slipway.layers.step import Step
 
 
 def steps(deployment: Deployment) -> list[Step]:
@@ -22,6 +22,6 @@ def steps(deployment: Deployment) -> list[Step]:
                 "counters_port": floating.counters_port,
                 "counters_password": floating.counters_password,
             },
-            after=(step_key(floating.counters, base.NAME),),
+            after=(drivers.ready(floating.counters),),
         )
     ]

@@ -5,7 +5,7 @@ The second one changes once the first one answers again.
 
 from slipway.deployment.types import Deployment
 from slipway.fronts import adapter
-from slipway.layers import base, counters
+from slipway.layers import counters, drivers
 from slipway.layers.step import Step, step_key
 
 
@@ -20,7 +20,7 @@ def steps(deployment: Deployment) -> list[Step]:
             role=role,
             variables=adapter(role).variables(deployment, machine),
             after=(
-                step_key(machine, base.NAME),
+                drivers.ready(machine),
                 *shared,
                 *(step_key(other, front.name) for other in front.machines[:number]),
             ),

@@ -2,7 +2,7 @@
 
 from slipway.deployment.types import Deployment, Machine
 from slipway.doctor.order import Moment, order
-from slipway.layers import base
+from slipway.layers import drivers
 from slipway.layers.step import Step, step_key
 
 NAME = "gpus"
@@ -19,7 +19,9 @@ def steps(deployment: Deployment) -> list[Step]:
                 "gpu_watch_proof": order(deployment, machine, Moment.PROOF),
                 "gpu_watch_order": order(deployment, machine, Moment.WATCH),
             },
-            after=(step_key(machine, base.NAME),),
+            after=(drivers.ready(machine),),
+            # Another driver has to prove itself.
+            again_after=() if machine.driver is None else (step_key(machine, drivers.NAME),),
             timeout_s=600,
         )
         for machine in deployment.machines.values()

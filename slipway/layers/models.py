@@ -4,7 +4,7 @@ from typing import Any
 
 from slipway.deployment.names import MODEL_PREFIX
 from slipway.deployment.types import Deployment, Instance, Served
-from slipway.layers import base
+from slipway.layers import drivers
 from slipway.layers.hub import PROGRAM as HUB
 from slipway.layers.service import program_name
 from slipway.layers.step import Step, step_key
@@ -34,7 +34,7 @@ def _step(instance: Instance) -> Step:
         variables["model_file"] = files.gguf
     if files.record is not None:
         variables["model_record"] = files.record
-    after = [step_key(machine, base.NAME)]
+    after = [drivers.ready(machine)]
     if served.settings.source.hub is not None:
         variables["model_downloader"] = HUB.folder
         after.append(step_key(machine, program_name(HUB)))

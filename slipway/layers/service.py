@@ -7,6 +7,7 @@ from slipway.deployment.claims import Claims
 from slipway.deployment.names import PROGRAM_PREFIX
 from slipway.deployment.types import Machine
 from slipway.engines.base import Launch, Program
+from slipway.layers import drivers
 from slipway.layers.step import Step
 
 _STOPPING_S = 90
@@ -25,6 +26,7 @@ def service_step(
     start_timeout_s: int,
     claims: Claims,
     after: tuple[str, ...],
+    again_after: tuple[str, ...] = (),
     reads: Mapping[str, str] | None = None,
     read_only_paths: tuple[str, ...] = (),
     egress: Mapping[str, Iterable[int]] | None = None,
@@ -45,6 +47,7 @@ def service_step(
         start_timeout_s: from a start to the first answer.
         claims: what it has of the machine for itself.
         after: keys of the steps before it.
+        again_after: keys of the steps after each of whose runs it runs again.
         reads: files of others that it reads, with the SHA-256 of what ought to be in them.
         read_only_paths: folders that it reads and that lie where services see nothing.
         egress: the ports that it may open connections to, by address; loopback is an address like any other; None for all.
@@ -95,6 +98,7 @@ def service_step(
         role="service",
         variables=variables,
         after=after,
+        again_after=again_after,
         rolling=rolling,
         timeout_s=start_timeout_s + drain_s + _STOPPING_S,
     )
@@ -116,7 +120,7 @@ def program_step(machine: Machine, program: Program) -> Step:
             f"{program.role}_folder": program.folder,
             **program.variables,
         },
-        after=(f"{machine.name}/base",),
+        after=(drivers.ready(machine),),
         timeout_s=program.timeout_s,
         playbooks=None if program.playbooks is None else str(program.playbooks),
     )

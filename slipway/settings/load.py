@@ -65,6 +65,11 @@ def check_files(settings: Settings, source: str) -> None:
                 f"{place(*machine.keys, 'key_file')}: {machine.key_file} does not exist; "
                 f"{machine.name} could not be reached: correct the path, or make the key with ssh-keygen"
             )
+    for pool_name, pool in settings.pools.items():
+        public_key = pool.driver.key_file
+        if public_key is not None and (unreadable := _unreadable(public_key)):
+            mend = "the driver's packages could not be trusted: correct the path"
+            problems.append(f"{place('pools', pool_name, 'driver', 'key_file')}: {public_key} {unreadable}; {mend}")
     for name, model in settings.served.items():
         if (reason := _lacking(model.source)) is not None:
             problems.append(f"{place('models', name, 'source', 'path')}: {model.source.path} {reason}")

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, Self
 from pydantic import Field, create_model, model_validator
 
 from slipway.settings.base import Section
+from slipway.settings.driver import Driver
 from slipway.settings.types import CatalogName, Count, GiB
 from slipway.targets.registry import packages, sections
 
@@ -33,6 +34,8 @@ class Pool(Sources):
     """The kind of GPU, by the catalogue's id or another name of it: what fits is computed from it. Default: the tier's."""
     gpus: Count = 0
     """GPUs of each machine; 0 means that its engines run on the CPU. Default: the tier's; 1 where only `gpu` is given."""
+    driver: Driver = Driver()
+    """The NVIDIA driver of machines with GPUs: which one, and where it comes from. Default: Slipway installs it."""
     min_disk_gib: GiB = 15
     """Free disk that a machine must have under /opt and /var/lib, in GiB. An engine's Python environment takes 6 to 10.
     With a tier the default adds the size of the models that Slipway copies."""
@@ -51,6 +54,16 @@ class Pool(Sources):
             raise ValueError(
                 "gpu is given while there are 0 GPUs; engines would run on the CPU: set gpus, or remove gpu"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _driver_has_gpus(self) -> Self:
+        if (
+            "driver" in self.model_fields_set
+            and self.gpus == 0
+            and (self.tier is None or "gpus" in self.model_fields_set)
+        ):
+            raise ValueError("driver is given while there are 0 GPUs; nothing would use it: set gpus, or remove driver")
         return self
 
     @model_validator(mode="after")

@@ -52,6 +52,8 @@ class RoleHost:
     root: Path
     folder: Path
     """For playbooks and variables; the test's own."""
+    timeout_s: int = 600
+    """Of one run."""
 
     def run(self, *steps: tuple[str, dict[str, Any]], check: bool = False, fails: bool = False) -> Run:
         """Apply roles, one after the other in one run, each with its variables.
@@ -102,7 +104,7 @@ class RoleHost:
             "ANSIBLE_SSH_ARGS": f"-o HostName={self.address} -o User=slipway -o IdentityFile={KEY_FILE} -o ControlMaster=auto "
             f"-o ControlPersist=60s -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR",
         }
-        return {"env": {**os.environ, **settings}, "text": True, "capture_output": True, "timeout": 600}
+        return {"env": {**os.environ, **settings}, "text": True, "capture_output": True, "timeout": self.timeout_s}
 
 
 def _changed(output: str) -> Any:

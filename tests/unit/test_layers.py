@@ -163,11 +163,12 @@ def test_steps_stand_on_steps_before_them(root: Path) -> None:
 def test_what_a_service_stands_on() -> None:
     found = steps(deployment(many()))
     own = {"gpu-2/program-vllm-cuda", "gpu-2/model-qwen-1-5b"}
-    assert set(found["gpu-2/qwen-1-5b"].after) == {*own, "gpu-2/vacate", "gpu-2/gpus"}
+    assert set(found["gpu-2/qwen-1-5b"].after) == {*own, "gpu-2/vacate", "gpu-2/driver", "gpu-2/gpus"}
     assert set(found["gpu-2/vacate"].after) == {*own, "gpu-2/model-llama-3-3-70b", "gpu-2/program-hub"}
     assert found["edge-1/litellm"].after == ("edge-1/program-litellm",)
     assert found["edge-1/nginx"].after == ("edge-1/base",)
-    assert found["gpu-1/program-vllm-cuda"].after == ("gpu-1/base",)
+    assert found["gpu-1/program-vllm-cuda"].after == ("gpu-1/driver",)
+    assert found["cpu-1/program-vllm-cpu"].after == ("cpu-1/base",)
 
 
 def test_a_machine_is_told_what_its_instances_have_of_it() -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from components import state
 from slipway.deployment.claims import Claims
+from slipway.deployment.drivers import announcements
 from slipway.layers import LAYERS
 from tests.unit.deployment.stacks import deployment
 from tests.unit.settings.documents import many
@@ -29,6 +30,15 @@ def test_everybody_is_found_where_it_is() -> None:
     gateways = {(each.machine.name, each.name): Claims((), each.port, 0) for each in of.gateways}
     assert state.held_in(resources()) == engines | gateways
     assert deployment(many(), state.held_in(resources())) == of
+
+
+def test_drivers_are_found_by_their_machines() -> None:
+    of = deployment(many())
+    found = state.drivers_in(resources())
+    assert set(found) == {"gpu-1", "gpu-2"}
+    assert list(announcements(of, found)) == []
+    del found["gpu-2"]
+    assert [line.partition(":")[0] for line in announcements(of, found)] == ["gpu-2"]
 
 
 def test_what_an_earlier_version_kept_is_passed_over() -> None:
@@ -71,20 +81,20 @@ class Answer:
 
 def test_the_states_own_stack_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = answers(monkeypatch, {"name": "organization/slipway/lab", "outputs": resources()})
-    assert state.holdings() == state.held_in(resources())
+    assert state.before().holdings == state.held_in(resources())
     assert asked == [("pulumi:pulumi:readStackResourceOutputs", {"stackName": "organization/slipway/lab"})]
 
 
 @pytest.mark.parametrize("answer", [None, {}, {"outputs": {}}])
 def test_a_new_stack_has_nothing(monkeypatch: pytest.MonkeyPatch, answer: Any) -> None:
     answers(monkeypatch, answer)
-    assert state.holdings() == {}
+    assert state.before().holdings == {}
 
 
 def test_a_state_that_is_just_being_written_is_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
     broken = Exception("invoke failed: failed to load checkpoint: EOF")
     asked = answers(monkeypatch, broken, broken, {"outputs": resources()})
-    assert state.holdings() == state.held_in(resources())
+    assert state.before().holdings == state.held_in(resources())
     assert len(asked) == 3
 
 
@@ -94,5 +104,5 @@ def test_a_state_that_cannot_be_read_stops_the_program(monkeypatch: pytest.Monke
     with pytest.raises(
         pulumi.RunError, match="organization/slipway/lab could not be read: invoke failed: no such host; where"
     ):
-        state.holdings()
+        state.before()
     assert len(asked) == len(state.AGAIN_AFTER_S) + 1

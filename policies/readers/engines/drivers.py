@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from policies.readers.kubernetes.pods import environment, image
 from policies.resources import Stack
+from slipway.versions import numbers
 
 if TYPE_CHECKING:
     from policies.readers.engines.container import ContainerLaunch
@@ -24,17 +25,6 @@ _LABELS = (
 )
 _OTHER_BUILDS = re.compile(r"rocm|cpu|tpu|xpu|hpu|gaudi|neuron|ascend")
 _CUDA_TAG = re.compile(r"cu(\d\d)\d(?!\d)")
-
-
-def older(one: str, other: str) -> bool:
-    """Whether driver or release `one` is older than `other`, as far as both say: 535 is not older than 535.104.05."""
-    pairs = zip(numbers(one), numbers(other), strict=False)
-    return next((mine < theirs for mine, theirs in pairs if mine != theirs), False)
-
-
-def numbers(version: str) -> list[int]:
-    """The numbers of a version: of `580.65.06-ubuntu22.04` the first three."""
-    return [int(number) for number in re.findall(r"\d+", version.partition("-")[0])]
 
 
 def in_release_table(engine: str, release: str) -> bool:

@@ -97,12 +97,14 @@ def test_an_empty_file_adds_nothing(write, content):
         ),
         (
             "- id: x\n",
-            "own.yaml: is no mapping; give lists of entries under gpus, tiers, models, instances, quantizations, engines, checks",
+            "own.yaml: is no mapping; give lists of entries under gpus, tiers, models, instances, quantizations, engines, "
+            "checks, drivers",
         ),
         ("gpu: []\n", "own.yaml: gpu: is no kind of entry; gpus is meant?"),
         (
             "hosts: []\n",
-            "own.yaml: hosts: is no kind of entry; there are gpus, tiers, models, instances, quantizations, engines, checks",
+            "own.yaml: hosts: is no kind of entry; there are gpus, tiers, models, instances, quantizations, engines, checks, "
+            "drivers",
         ),
         ("gpus: {id: x}\n", "own.yaml: gpus: is no list; begin each entry with `- id: …`"),
         ({"gpus": ["x100"]}, "own.yaml: gpus: entry 1: expected `object`, got `str`"),

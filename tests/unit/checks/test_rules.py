@@ -116,10 +116,10 @@ FOUND: dict[str, tuple[str, list[tuple[str, Any]], str, Severity, str, str]] = {
     ),
     "driver": (
         QWEN_1B,
-        [L4],
+        [L4, ("pools.main.driver.source", "present")],
         "compatibility.driver",
         NOTE,
-        "pools.main.gpus",
+        "pools.main.driver.source",
         "vllm 0.32.0 is built with CUDA 13.0; with a driver older than 580.65.06 it would not start: ",
     ),
     "bfloat16 asked for": (
@@ -495,7 +495,7 @@ def test_a_gpu_that_the_release_has_no_kernels_for_is_an_error() -> None:
     looked_at = served(T4, ("models.m.engine.dtype", "float16"))
     assert looked_at.gpu is not None
     volta = structs.replace(looked_at.gpu, name="NVIDIA V100", compute_capability="7.0")
-    (finding,) = [f for f in compatibility.driver(replace(looked_at, gpu=volta)) if f.severity is ERROR]
+    (finding,) = [f for f in compatibility.release(replace(looked_at, gpu=volta)) if f.severity is ERROR]
     assert (finding.id, finding.where) == ("compatibility.capability", "slipway:platform.pools.main.gpu")
     assert finding.message == (
         "NVIDIA V100 has compute capability 7.0, and vllm 0.32.0 is built for 7.5 and later; the engine would not start: "
@@ -515,7 +515,8 @@ def test_a_missing_model_folder_is_said_once() -> None:
 
 
 def test_what_replicas_have_in_common_is_said_once() -> None:
-    document = stack(H100, ("pools.main.gpus", 2), ("models.m.replicas", 2))
+    present = ("pools.main.driver.source", "present")
+    document = stack(H100, present, ("pools.main.gpus", 2), ("models.m.replicas", 2))
     lines = [finding.line for finding in findings(deployment(document))]
     assert len(lines) == len(set(lines))
     assert [line for line in lines if "is built with CUDA" in line]
@@ -534,7 +535,7 @@ def test_every_model_is_looked_at_and_the_path_names_it() -> None:
 
 
 def test_a_program_of_the_stacks_own_is_not_judged_by_the_adapters_release() -> None:
-    (unknown,) = compatibility.driver(served(L4, ("models.m", model_of("llama_cpp", program=PROGRAM)), model=None))
+    (unknown,) = compatibility.release(served(L4, ("models.m", model_of("llama_cpp", program=PROGRAM)), model=None))
     assert unknown.where == "slipway:platform.models.m.engine.program"
     assert unknown.message.startswith(
         "which driver the stack's own llama_cpp needs is not known here, and was not checked; "
@@ -546,9 +547,9 @@ def test_what_is_read_of_a_release_is_said_of_that_alone(release: str) -> None:
     changes = [L4, ("models.m.engine.flags", {"no-such": 1, "tool-call-parser": "no-such"})]
     ours, other = served(*changes), served(*changes)
     other.__dict__["program"] = replace(other.program, release=release)
-    rules = (compatibility.driver, flags.known, flags.parsers)
+    rules = (compatibility.release, flags.known, flags.parsers)
     judged, passed = [{finding.id for rule in rules for finding in rule(each)} for each in (ours, other)]
-    assert judged >= {"compatibility.driver", "flags.unknown", "flags.parser-unknown"}
+    assert judged >= {"flags.unknown", "flags.parser-unknown"}
     assert passed == {"compatibility.unknown"}
 
 

@@ -1,4 +1,4 @@
-"""`slipway tiers`, `models`, `gpus` and `engines` as people and programs meet them."""
+"""`slipway tiers`, `models`, `gpus`, `engines` and `drivers` as people and programs meet them."""
 
 import io
 import json
@@ -13,7 +13,7 @@ from cli import main as cli
 from slipway.catalog import load
 
 CATALOG = load()
-KINDS = ("tiers", "models", "gpus", "engines")
+KINDS = ("tiers", "models", "gpus", "engines", "drivers")
 OWN = """
 tiers:
   - id: attic

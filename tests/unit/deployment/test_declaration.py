@@ -547,6 +547,21 @@ FIGURES: dict[str, Reader | str] = {
         told.on(machine, "preflight")["preflight_gpu_order"].get("promise", {"gpus": 0})["gpus"]
         for machine in node[-1]["machines"]
     ),
+    "pools[].driver": lambda told, node: (
+        None for machine in node[-1]["machines"] if f"{machine}/driver" not in told.steps
+    ),
+    **{
+        f"pools[].driver.{name}": lambda told, node, name=name: (
+            told.on(machine, "nvidia_driver")[f"nvidia_driver_{name}"] for machine in node[-2]["machines"]
+        )
+        for name in ("source", "branch", "modules", "reboot")
+    },
+    "pools[].driver.version": lambda told, node: (
+        driver["nvidia_driver_version"]
+        or (driver["nvidia_driver_vendor_version"] if driver["nvidia_driver_source"] in {"vendor", "mirror"} else None)
+        for driver in (told.on(machine, "nvidia_driver") for machine in node[-2]["machines"])
+    ),
+    "pools[].driver.ends": NOT_TOLD,
     "pools[].machines": machines_of_pool,
     "machines[].name": lambda told, node: (
         step.machine.name for step in told.steps.values() if step.key == f"{node[-1]['name']}/base"

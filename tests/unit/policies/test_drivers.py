@@ -8,9 +8,10 @@ import pytest
 
 from policies.node import Node
 from policies.readers.engines.container import ContainerLaunch
-from policies.readers.engines.drivers import carries_its_own, container_needs, installed, numbers, older, selected
+from policies.readers.engines.drivers import carries_its_own, container_needs, installed, selected
 from policies.readers.kubernetes.pods import Container, Pod
 from policies.resources import Resource, Stack
+from slipway.versions import numbers, older
 
 
 @pytest.mark.parametrize(

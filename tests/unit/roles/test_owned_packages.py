@@ -338,3 +338,91 @@ def test_a_damaged_record_is_not_overwritten(host: Host, folder: Path) -> None:
     with pytest.raises(packages.AptError, match=r"front\.json is damaged"):
         present(folder, "front", "nginx")
     assert (folder / "front.json").read_text() == "{"
+
+
+class Versions:
+    """A host whose packages have versions: `lib` is at 1.0-1, and apt has what was last fetched."""
+
+    def __init__(self, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.host = host
+        self.have = {"lib": "1.0-1", "old": "3"}
+        self.apt = {"lib": ["1.0-1", "2.0-1"], "old": ["3"]}
+        host.installed |= {"lib", "old"}
+        host.manual |= {"lib", "old"}
+        monkeypatch.setattr(packages, "run", self.run)
+
+    def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        if command[:2] == ("dpkg-query", "-W") and "Version" in command[3]:
+            out = "".join(f"ii \t{name}\t1:{self.have[name]}\n" for name in command[4:] if name in self.host.installed)
+            return subprocess.CompletedProcess(command, 0, out, "")
+        if command[0] == "apt-cache":
+            out = "".join(f" {name} | {version} | mirror\n" for name in command[2:] for version in self.apt[name])
+            return subprocess.CompletedProcess(command, 0, out, "")
+        if command[:2] == ("apt-get", "install"):
+            words = []
+            for word in command[2:]:
+                name, exact, version = word.partition("=")
+                if exact and "::" not in name:
+                    found = [each for each in self.apt[name] if each.startswith(version.rstrip("*"))]
+                    if not found:
+                        raise packages.AptError(
+                            f"apt-get install failed: E: Version '{version}' for '{name}' was not found"
+                        )
+                    if "--simulate" not in command:
+                        self.have[name] = found[-1]
+                if word.endswith("-") and not word.startswith("-") and "--simulate" not in command:
+                    self.host.installed.discard(word[:-1])
+                words.append(name)
+            command = (*command[:2], *(word for word in words if not word.endswith("-")))
+        return self.host.run(*command, check=check)
+
+
+@pytest.fixture
+def versions(host: Host, monkeypatch: pytest.MonkeyPatch) -> Versions:
+    return Versions(host, monkeypatch)
+
+
+def wish(*names: str, **more: list[str]) -> object:
+    return packages.wish_of({"names": list(names), "without": [], "hold": [], "mask": [], "leftovers": [], **more})
+
+
+def test_another_version_is_installed_though_it_is_held(host: Host, versions: Versions, folder: Path) -> None:
+    host.held = {"lib"}
+    dry = packages.present(folder, "driver", wish("lib=2.0-*"), dry=True)
+    assert dry.changed
+    assert versions.have["lib"] == "1.0-1"
+    assert packages.present(folder, "driver", wish("lib=2.0-*", hold=["lib"]), dry=False).changed
+    assert versions.have["lib"] == "2.0-1"
+    (command,) = [each for each in host.log if each[:2] == ("apt-get", "install") and "--simulate" not in each]
+    assert "lib" in command
+    assert not packages.present(folder, "driver", wish("lib=2.0-*", hold=["lib"]), dry=False).changed
+
+
+def test_apt_is_told_that_held_packages_may_change(host: Host, versions: Versions, folder: Path) -> None:
+    packages.present(folder, "driver", wish("lib=2.0-1"), dry=False)
+    installs = [each for each in host.log if each[:2] == ("apt-get", "install")]
+    assert installs
+    assert all("--allow-change-held-packages" in each and "--allow-downgrades" in each for each in installs)
+
+
+def test_a_version_that_apt_does_not_have_is_told_with_those_it_has(
+    versions: Versions, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    updates: list[str] = []
+    monkeypatch.setattr(packages, "update_lists", lambda: updates.append("update"))
+    with pytest.raises(packages.AptError) as refused:
+        packages.present(folder, "driver", wish("lib=9.*"), dry=False)
+    assert updates == ["update"]
+    assert str(refused.value).endswith(
+        "E: Version '9.*' for 'lib' was not found; apt's sources have lib 1.0-1, lib 2.0-1: ask for a version that is there, or "
+        "mend the sources"
+    )
+
+
+def test_what_must_not_be_there_beside_goes_in_the_same_step(host: Host, versions: Versions, folder: Path) -> None:
+    outcome = packages.present(folder, "driver", wish("lib=2.0-1", without=["old", "none"]), dry=True)
+    assert outcome.removed == {"old"}
+    assert "old" in host.installed
+    packages.present(folder, "driver", wish("lib=2.0-1", without=["old", "none"]), dry=False)
+    assert "old" not in host.installed
+    assert not packages.present(folder, "driver", wish("lib=2.0-1", without=["old", "none"]), dry=False).changed

@@ -1,0 +1,281 @@
+"""The role nvidia_driver on a lab host of Debian 12: the distribution's driver, whose proprietary modules DKMS builds for real.
+
+There is no GPU, and nobody loads the modules. What a GPU shows of itself is faked within the host, by bind mounts over
+/sys/bus/pci and /proc/driver that a unit of the test makes at each boot: the role looks where it always does. Tests run in this
+order; the build takes some minutes.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import LISTING
+from tests.e2e.roles import RoleHost, Variables
+from tests.e2e.stack import ssh
+from tools.lab import HostSpec, Lab
+
+pytestmark = [pytest.mark.rare, pytest.mark.timeout(2400)]
+
+SPEC = HostSpec("e2e-driver", "10.213.77.171")
+BRANCH = "535"
+FAKE = "/opt/fake-gpu"
+PLUG = f"""#!/bin/sh
+# The double of a GPU and of a kernel that loads its module, made by a test.
+set -eu
+mountpoint -q /sys/bus/pci || mount --bind {FAKE}/pci /sys/bus/pci
+kernel=$(cat {FAKE}/kernel)
+version=$(modinfo -k "$kernel" -F version nvidia-current 2>/dev/null) || exit 0
+mkdir -p {FAKE}/driver/nvidia
+echo "NVRM version: NVIDIA UNIX x86_64 Kernel Module  $version  (a double)" >{FAKE}/driver/nvidia/version
+mountpoint -q /proc/driver || mount --bind {FAKE}/driver /proc/driver
+"""
+UNIT = f"""[Unit]
+Description=The double of a GPU
+DefaultDependencies=no
+After=local-fs.target
+Before=sysinit.target
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart={FAKE}/plug
+[Install]
+WantedBy=sysinit.target
+"""
+
+
+def put(path: str, text: str, mode: str = "644") -> str:
+    return f"sudo install -D -m {mode} /dev/stdin {path} <<'TEXT'\n{text}TEXT\n"
+
+
+def device(place: str, kind: str, number: str) -> str:
+    folder = f"{FAKE}/pci/devices/{place}"
+    return "".join(
+        put(f"{folder}/{name}", f"{text}\n")
+        for name, text in (("class", kind), ("vendor", "0x10de"), ("device", number))
+    )
+
+
+@pytest.fixture(scope="module")
+def bare() -> Iterator[HostSpec]:
+    lab = Lab()
+    lab.down([SPEC.name])
+    try:
+        lab.up([SPEC], print)
+        # Where Debian keeps the driver.
+        ssh(
+            SPEC.address,
+            "sudo sed -i 's/^Components: main$/Components: main contrib non-free non-free-firmware/' "
+            "/etc/apt/sources.list.d/slipway-lab.sources && sudo apt-get update -q",
+        )
+        yield SPEC
+    finally:
+        lab.down([SPEC.name])
+
+
+@pytest.fixture(scope="module")
+def kernel(bare: HostSpec) -> str:
+    """The archive's newest, of which the host has no image: in a lab host another kernel runs."""
+    said = ssh(bare.address, "apt-cache depends linux-headers-amd64")
+    return said.partition("Depends: linux-headers-")[2].split()[0]
+
+
+@pytest.fixture(scope="module")
+def host(bare: HostSpec, kernel: str, root: Path, tmp_path_factory: pytest.TempPathFactory) -> RoleHost:
+    made = RoleHost(bare.name, bare.address, root, tmp_path_factory.mktemp("driver"), timeout_s=1800)
+    made.ssh(
+        put(f"{FAKE}/plug", PLUG, "755")
+        + put(f"{FAKE}/kernel", f"{kernel}\n")
+        + put("/etc/systemd/system/fake-gpu.service", UNIT)
+        + device("0000:17:00.0", "0x030200", "0x20b5")
+        + "sudo systemctl enable --now fake-gpu.service"
+    )
+    made.run(("base", {}))
+    return made
+
+
+@pytest.fixture(scope="module")
+def before(host: RoleHost) -> list[str]:
+    """The files of the host before the driver."""
+    return host.ssh(LISTING).splitlines()
+
+
+@pytest.fixture(scope="module")
+def variables(kernel: str, before: list[str]) -> Variables:
+    assert before
+    return {
+        "nvidia_driver_source": "distribution",
+        "nvidia_driver_branch": BRANCH,
+        "nvidia_driver_modules": "proprietary",
+        "nvidia_driver_kernels": [kernel],
+        # Without a GPU the daemon ends at once.
+        "nvidia_driver_persistence": False,
+        "nvidia_driver_return_timeout": 60,
+        "nvidia_driver_setting": "pools.gpu.driver",
+    }
+
+
+def packages(host: RoleHost) -> str:
+    return host.ssh(
+        "dpkg-query -W -f '${Package} ${Version} ${db:Status-Abbrev}\\n'; apt-mark showmanual; apt-mark showhold"
+    )
+
+
+def boots(host: RoleHost) -> str:
+    return host.ssh("cat /proc/sys/kernel/random/boot_id")
+
+
+def test_a_check_of_a_bare_host_foresees_the_reboot_and_changes_nothing(
+    host: RoleHost, variables: Variables, before: list[str]
+) -> None:
+    had, booted = packages(host), boots(host)
+    foreseen = host.run(("nvidia_driver", variables), check=True).changed
+    assert {
+        "Keep nouveau out, and load what CUDA needs at boot",
+        "Install the headers of the kernels",
+        "Install the driver, and hold it with the kernel",
+        "See that there are modules for each kernel",
+        "Reboot into the driver",
+        "Enable and run slipway-nvidia.service",
+    } <= set(foreseen)
+    assert (packages(host), boots(host)) == (had, booted)
+    assert host.ssh(LISTING).splitlines() == before
+
+
+@pytest.mark.parametrize(
+    ("make", "undo", "said"),
+    [
+        (
+            "sudo touch /usr/bin/nvidia-uninstall",
+            "sudo rm /usr/bin/nvidia-uninstall",
+            "a driver from NVIDIA's .run file is installed (/usr/bin/nvidia-uninstall); remove it with that program, or to keep "
+            "it, set pools.gpu.driver.source to present",
+        ),
+        (
+            "sudo install -D /dev/null /usr/lib/x86_64-linux-gnu/libcuda.so.999.1.1",
+            "sudo rm /usr/lib/x86_64-linux-gnu/libcuda.so.999.1.1",
+            "/usr/lib/x86_64-linux-gnu/libcuda.so.999.1.1 is of no package, so a driver was copied here by hand",
+        ),
+        (
+            device("0000:06:00.0", "0x068000", "0x1af1"),
+            f"sudo rm -r {FAKE}/pci/devices/0000:06:00.0",
+            "the GPUs are joined by NVSwitches, and the archive of debian-12 has no fabric manager",
+        ),
+        (
+            f"sudo mv {FAKE}/pci/devices/0000:17:00.0 {FAKE}/",
+            f"sudo mv {FAKE}/0000:17:00.0 {FAKE}/pci/devices/",
+            "the PCI bus shows no NVIDIA GPU (vendor 10de), so a driver would have nothing to drive",
+        ),
+    ],
+    ids=["run file", "copied library", "NVSwitch", "no GPU"],
+)
+def test_a_host_on_which_it_would_not_work_is_refused_untouched(
+    host: RoleHost, variables: Variables, make: str, undo: str, said: str
+) -> None:
+    had = packages(host)
+    host.ssh(make)
+    try:
+        refused = host.run(("nvidia_driver", variables), fails=True)
+    finally:
+        host.ssh(undo)
+    assert said in refused.output
+    assert refused.changed == []
+    assert packages(host) == had
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"nvidia_driver_branch": "580"}, "the archive of debian-12 has branch 535 alone, and branch 580 is asked for"),
+        (
+            {"nvidia_driver_broken_kernels": [{"system": "debian", "first": "6.1.0-1", "below": "6.2"}]},
+            "the modules of branch 535 do not build for kernel 6.1.0-",
+        ),
+    ],
+    ids=["another branch", "a kernel that is known not to build"],
+)
+def test_what_can_not_be_installed_is_refused_before(
+    host: RoleHost, variables: Variables, change: Variables, said: str
+) -> None:
+    refused = host.run(("nvidia_driver", {**variables, **change}), fails=True)
+    assert said in refused.output
+    assert refused.changed == []
+
+
+def test_a_version_that_the_archive_does_not_have(host: RoleHost, variables: Variables) -> None:
+    refused = host.run(("nvidia_driver", {**variables, "nvidia_driver_version": "535.1.1"}), fails=True)
+    assert "apt's sources have" in refused.output
+    assert "nvidia-kernel-dkms 535." in refused.output
+    assert "dkms" not in host.ssh("dpkg-query -W -f '${Package}\\n'")
+
+
+def test_the_modules_are_built_and_the_host_reboots(host: RoleHost, variables: Variables, kernel: str) -> None:
+    booted = boots(host)
+    applied = host.run(("nvidia_driver", variables))
+    assert "Reboot into the driver" in applied.changed
+    assert boots(host) != booted
+    version = host.ssh(f"sudo modinfo -k {kernel} -F version nvidia-current").strip()
+    print(f"built: NVIDIA {version} for {kernel}")
+    assert version.startswith(f"{BRANCH}.")
+    assert host.ssh(f"sudo modinfo -k {kernel} -F vermagic nvidia-current").split()[0] == kernel
+    assert f"{version}, {kernel}, x86_64: installed" in host.ssh("sudo dkms status")
+    assert applied.results["version"] == version
+    assert applied.results["kernels"] == [kernel]
+    assert host.ssh("systemctl is-active slipway-nvidia.service").strip() == "active"
+    assert host.ssh("systemctl is-failed systemd-modules-load.service; true").strip() != "failed"
+
+
+def test_a_second_run_changes_nothing(host: RoleHost, variables: Variables) -> None:
+    booted = boots(host)
+    assert host.run(("nvidia_driver", variables)).changed == []
+    assert host.run(("nvidia_driver", variables), check=True).changed == []
+    assert boots(host) == booted
+
+
+def test_nothing_upgrades_by_itself(host: RoleHost) -> None:
+    held = host.ssh("apt-mark showhold").split()
+    assert {"nvidia-kernel-dkms", "libcuda1", "nvidia-smi"} <= set(held)
+    assert any(name.startswith("linux-headers-") for name in held)
+    installed = host.ssh("dpkg-query -W -f '${Package}\\n' '*nvidia*' | sort -u").split()
+    there = [
+        name
+        for name in installed
+        if host.ssh(f"dpkg-query -W -f '${{db:Status-Abbrev}}' {name}").startswith(("i", "h"))
+    ]
+    assert set(there) <= set(held)
+    blacklist = host.ssh("apt-config dump Unattended-Upgrade::Package-Blacklist")
+    assert '".*nvidia"' in blacklist
+    assert '"linux-image-"' in blacklist
+
+
+def test_a_run_that_was_cut_off_before_the_reboot_is_completed(host: RoleHost, variables: Variables) -> None:
+    """What a kill leaves: all is installed, and another driver is loaded."""
+    host.ssh("sudo umount /proc/driver")
+    stopped = host.run(("nvidia_driver", {**variables, "nvidia_driver_reboot": False}), fails=True)
+    assert "and none is loaded; CUDA would not work: reboot the host and run the command again" in stopped.output
+    assert host.run(("nvidia_driver", variables), check=True).changed == ["Reboot into the driver"]
+    booted = boots(host)
+    assert host.run(("nvidia_driver", variables)).changed == ["Reboot into the driver"]
+    assert boots(host) != booted
+
+
+def test_a_module_that_somebody_removed_is_built_again(host: RoleHost, variables: Variables, kernel: str) -> None:
+    host.ssh(f"sudo dkms uninstall $(sudo dkms status | grep -o '^nvidia-current/[0-9.]*') -k {kernel}")
+    assert host.run(("nvidia_driver", variables)).changed == ["See that there are modules for each kernel"]
+
+
+def test_removal_leaves_nothing(host: RoleHost, variables: Variables, before: list[str]) -> None:
+    removed = host.run(("nvidia_driver", {**variables, "nvidia_driver_state": "absent"}))
+    assert "Remove the packages that were brought in" in removed.changed
+    left = sorted(set(host.ssh(LISTING).splitlines()) - set(before) - {f"{FAKE}/driver", *fake_files()})
+    assert left == [], json.dumps(left, indent=1)
+    assert host.ssh("getent passwd nvpd", check=False) == ""
+    assert "nvidia" not in host.ssh("dpkg-query -W -f '${Package} ${db:Status-Abbrev}\\n'")
+    assert host.ssh("apt-mark showhold") == ""
+    assert "nvidia" not in host.ssh("systemctl list-units --all --no-legend --plain --state=failed")
+    assert host.run(("nvidia_driver", {**variables, "nvidia_driver_state": "absent"})).changed == []
+
+
+def fake_files() -> set[str]:
+    return {f"{FAKE}/driver/nvidia", f"{FAKE}/driver/nvidia/version"}
