@@ -1,5 +1,6 @@
 """What preflight says about a host, word for word: end-to-end tests and users' notes rely on it."""
 
+import importlib
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from tests.unit.roles.loading import load
 
 survey = load("library/host_survey.py")
+systems = importlib.import_module("ansible.module_utils.slipway_systems")
 GIB = survey.GIB
 
 

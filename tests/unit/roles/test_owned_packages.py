@@ -1,5 +1,6 @@
 """Packages with an owner, on a host whose apt is a model: what comes, what goes, what a kill leaves behind."""
 
+import importlib
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,8 @@ import pytest
 from tests.unit.roles.loading import load
 
 packages = load("library/owned_packages.py")
+apt = importlib.import_module("ansible.module_utils.slipway_apt")
+common = importlib.import_module("ansible.module_utils.slipway_packages")
 
 DEPENDS = {
     "nginx": ["nginx-common"],
@@ -48,7 +51,7 @@ class Host:
     def garbage(self) -> set[str]:
         return self.installed - set(self.closure(sorted(self.manual & self.installed)))
 
-    def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:  # noqa: C901, PLR0912 - a flat table
+    def run(self, *command: str, check: bool = True, errors: str = "") -> subprocess.CompletedProcess[str]:  # noqa: C901, PLR0912 - a flat table
         self.log.append(command)
         self.kill(command)
         words = [word for word in command[2:] if not word.startswith("-") and "::" not in word]
@@ -82,7 +85,7 @@ class Host:
                 out = "".join(f"Remv {name} [1]\n" for name in self.garbage())
             case ("apt-get", "install"):
                 if self.unconfigured and words:
-                    raise packages.AptError("dpkg was interrupted")
+                    raise common.PackageError("dpkg was interrupted")
                 self.unpack(words)
                 self.unconfigured.clear()
             case ("apt-get", "purge"):
@@ -105,10 +108,11 @@ class Host:
 def host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Host:
     made = Host()
     (tmp_path / "units").mkdir()
-    monkeypatch.setattr(packages, "run", made.run)
-    monkeypatch.setattr(packages, "lists_are_old", lambda: False)
-    monkeypatch.setattr(packages, "UNITS", tmp_path / "units")
-    monkeypatch.setattr(packages, "POLICY", tmp_path / "policy-rc.d")
+    for module in (apt, common):
+        monkeypatch.setattr(module, "run", made.run)
+    monkeypatch.setattr(apt.Apt, "stale", lambda _: False)
+    monkeypatch.setattr(common, "UNITS", tmp_path / "units")
+    monkeypatch.setattr(apt, "POLICY", tmp_path / "policy-rc.d")
     return made
 
 
@@ -118,11 +122,11 @@ def folder(tmp_path: Path) -> Path:
 
 
 def present(folder: Path, owner: str, *names: str, dry: bool = False, **more: list[str]) -> object:
-    return packages.present(folder, owner, packages.Wish(list(names), **more), dry=dry)
+    return packages.present(apt.Apt(), folder, owner, packages.Wish(list(names), **more), dry=dry)
 
 
 def absent(folder: Path, owner: str) -> object:
-    return packages.absent(folder, owner, dry=False)
+    return packages.absent(apt.Apt(), folder, owner, dry=False)
 
 
 def test_what_came_goes_and_nothing_else(host: Host, folder: Path) -> None:
@@ -211,13 +215,13 @@ def test_only_our_holds_end(host: Host, folder: Path) -> None:
 def test_the_distributions_service_is_masked_and_unmasked(host: Host, folder: Path) -> None:
     present(folder, "front", "nginx", mask=["nginx.service"])
     assert packages.is_masked("nginx.service")
-    (packages.UNITS / "nginx.service").unlink()
+    (common.UNITS / "nginx.service").unlink()
     assert present(folder, "front", "nginx", mask=["nginx.service"]).changed
     assert packages.is_masked("nginx.service")
 
     absent(folder, "front")
 
-    assert list(packages.UNITS.iterdir()) == []
+    assert list(common.UNITS.iterdir()) == []
 
 
 def test_an_administrators_own_service_is_not_masked(host: Host, folder: Path) -> None:
@@ -250,24 +254,24 @@ def test_new_services_are_not_started_and_old_ones_may_be(host: Host, folder: Pa
     def policy(command: tuple[str, ...]) -> None:
         if command[:2] == ("apt-get", "install") and "--simulate" not in command:
             for unit in ("nginx.service", "nginx", "ssh.service", "ssh"):
-                asked[unit] = subprocess.run([str(packages.POLICY), unit, "start"], check=False).returncode
+                asked[unit] = subprocess.run([str(apt.POLICY), unit, "start"], check=False).returncode
 
     host.kill = policy
     present(folder, "front", "nginx")
     assert asked == {"nginx.service": 101, "nginx": 101, "ssh.service": 0, "ssh": 0}
-    assert not packages.POLICY.exists()
+    assert not apt.POLICY.exists()
 
 
 def test_an_administrators_policy_stands(host: Host, folder: Path) -> None:
-    packages.POLICY.write_text("#!/bin/sh\nexit 0\n")
+    apt.POLICY.write_text("#!/bin/sh\nexit 0\n")
     present(folder, "front", "nginx")
     absent(folder, "front")
-    assert packages.POLICY.read_text() == "#!/bin/sh\nexit 0\n"
+    assert apt.POLICY.read_text() == "#!/bin/sh\nexit 0\n"
 
 
 POINTS = {
     "before apt": lambda command: command[:2] == ("apt-get", "install") and "--simulate" not in command,
-    "while the record is settled": lambda command: command[:2] == ("apt-mark", "showhold"),
+    "while the record is settled": lambda command: command[:2] == ("apt-mark", "showmanual"),
 }
 
 
@@ -295,7 +299,7 @@ def test_a_killed_install_is_completed_and_can_be_taken_back(
 
     assert not host.unconfigured
     assert packages.is_masked("nginx.service")
-    assert not packages.POLICY.exists()
+    assert not apt.POLICY.exists()
     assert not present(folder, "front", "nginx", mask=["nginx.service"]).changed
     absent(folder, "front")
     assert (host.installed, host.manual) == before
@@ -313,14 +317,14 @@ def test_a_killed_install_can_be_taken_back_without_completing_it(host: Host, fo
     with pytest.raises(Killed):
         present(folder, "front", "nginx")
     host.kill = lambda _: None
-    packages.POLICY.write_text(f"#!/bin/sh\n{packages.POLICY_MARK}\n")  # a real SIGKILL leaves it
+    apt.POLICY.write_text(f"#!/bin/sh\n{apt.POLICY_MARK}\n")  # a real SIGKILL leaves it
     absent(folder, "front")
     assert host.installed == before
-    assert not packages.POLICY.exists()
+    assert not apt.POLICY.exists()
 
 
 def test_a_failed_download_is_tried_again_with_fresh_lists(host: Host, folder: Path) -> None:
-    failures = [packages.AptError("404 Not Found")]
+    failures = [common.PackageError("404 Not Found")]
 
     def fail(command: tuple[str, ...]) -> None:
         if POINTS["before apt"](command) and failures:
@@ -335,6 +339,6 @@ def test_a_failed_download_is_tried_again_with_fresh_lists(host: Host, folder: P
 def test_a_damaged_record_is_not_overwritten(host: Host, folder: Path) -> None:
     folder.mkdir()
     (folder / "front.json").write_text("{")
-    with pytest.raises(packages.AptError, match=r"front\.json is damaged"):
+    with pytest.raises(common.PackageError, match=r"front\.json is damaged"):
         present(folder, "front", "nginx")
     assert (folder / "front.json").read_text() == "{"
