@@ -26,7 +26,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    Lab.release = config.getoption("--release")
+    # Not there where this file is met only while tests are collected.
+    Lab.release = config.getoption("--release", default="")
 
 
 LAB = HostSpec("e2e-1", "10.213.77.111")
