@@ -43,8 +43,8 @@ def lab_stacks() -> list[str]:
     return found
 
 
-def hosts_up(stack: str) -> None:
-    """Make and boot the hosts that `stack` names.
+def hosts_up(stack: str, release: str = "") -> None:
+    """Make and boot the hosts that `stack` names, of a release such as trixie; of the machine's own without one.
 
     Raises:
         SettingsError: no such stack, or its settings were refused.
@@ -54,12 +54,12 @@ def hosts_up(stack: str) -> None:
     if not made_by_lab(settings):
         raise UserError(f"the hosts of stack {stack} are your own; only addresses in the lab's network are made here")
     if os.geteuid() != 0:
-        _as_root("lab", "up", stack)
+        _as_root("lab", "up", stack, *(["--release", release] if release else []))
         return
     from tools.lab import HostSpec, Lab, LabError
 
     try:
-        specs = [HostSpec(name, machine.address or "") for name, machine in settings.machines.items()]
+        specs = [HostSpec(name, machine.address or "", release) for name, machine in settings.machines.items()]
         Lab().up(specs, _progress)
     except LabError as error:
         raise UserError(str(error), status=1) from error

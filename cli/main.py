@@ -282,11 +282,17 @@ def changed(
 @lab.command("up")
 def lab_up(
     stack: Annotated[str, typer.Argument(help="Make the lab hosts that this stack names.")] = "lab",
+    release: Annotated[
+        str,
+        typer.Option(
+            help="What they run: bookworm, trixie, or, with such an archive among apt's sources, jammy or noble."
+        ),
+    ] = "",
 ) -> None:
     """Make and boot lab hosts. Hosts that run already are left alone."""
     from cli.lab import hosts_up
 
-    hosts_up(stack)
+    hosts_up(stack, release)
 
 
 @lab.command("down")

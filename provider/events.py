@@ -107,7 +107,7 @@ _HOST: tuple[_Explanation, ...] = (
         r"module interpreter '.*' was not found|/usr/bin/python3: (?:No such file|not found)",
         "access",
         "there is no /usr/bin/python3 on the host.",
-        "Install it: apt-get install python3.",
+        "Install it: apt-get install python3, or dnf install python3.",
     ),
 )
 _UNREACHABLE = _Explanation(

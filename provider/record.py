@@ -70,7 +70,7 @@ def _records(folder: str) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def _compared(record: dict[str, Any], world: World) -> dict[str, Any]:
     now = world.seen(record["things"])
-    differing = [thing for thing, was, new in zip(record["things"], record["seen"], now, strict=True) if was != new]
+    differing = [thing for thing, was, new in zip(record["things"], record["seen"], now) if was != new]
     return {"key": record["key"], "differs": len(differing), "first": [_label(thing) for thing in differing[:_NAMED]]}
 
 

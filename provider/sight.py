@@ -5,7 +5,7 @@ complete: docs/reference/playbook-resource.md says what it can't see. No content
 """
 
 # Paths by the thousand, for which plain strings are several times faster.
-# ruff: noqa: PTH112, PTH113, PTH115, PTH116, PTH118, PTH119, PTH123, PTH207
+# ruff: noqa: PTH110, PTH112, PTH113, PTH115, PTH116, PTH118, PTH119, PTH123, PTH207
 from __future__ import annotations
 
 import contextlib
@@ -27,10 +27,12 @@ WHOLE = 1 << 20
 
 ABSENT = "absent"
 _COMMAND_LIMIT = 20
+_DPKG = "/var/lib/dpkg/status"
+_LOCKS = "/etc/dnf/plugins/versionlock.list"
 
 
 class World:
-    """The host as it is now; systemd and dpkg are asked once for all things."""
+    """The host as it is now; systemd and dpkg or rpm are asked once for all things."""
 
     def __init__(self, things: list[dict[str, Any]]) -> None:
         """Takes all that will be asked about, and asks nothing yet."""
@@ -61,7 +63,7 @@ class World:
     def _unit(self, thing: dict[str, Any]) -> str:
         if self._units is None:
             names = sorted({other["name"] for other in self._things if other["kind"] == "unit"})
-            self._units = dict(zip(names, _units(names), strict=True))
+            self._units = dict(zip(names, _units(names)))
         unit = self._units[thing["name"]]
         active, sub = unit.get("ActiveState"), unit.get("SubState")
         up = active in {"active", "reloading"} or (active == "activating" and sub != "auto-restart")
@@ -216,7 +218,23 @@ def _units(names: list[str]) -> list[dict[str, str]]:
 
 
 def _packages() -> dict[str, str]:
-    """All packages that dpkg knows: state (with a hold), version, and whether somebody asked for it."""
+    """All packages: state as dpkg writes it (with a hold) and version; where dpkg keeps them, whether somebody asked for them."""
+    return _packages_of_dpkg() if os.path.exists(_DPKG) else _packages_of_rpm()
+
+
+def _packages_of_rpm() -> dict[str, str]:
+    locked = set()
+    with contextlib.suppress(OSError), open(_LOCKS, encoding="utf-8") as opened:
+        locked = {match.group(1) for line in opened if (match := re.match(r"([^#!].*)-\d+:[^-]+-[^-]+$", line.strip()))}
+    found: dict[str, str] = {}
+    for line in sorted(_run(["rpm", "-qa", "--queryformat", "%{NAME}\\t%{EVR}\\n"])[1].splitlines()):
+        name, version = line.split("\t")
+        # Of a kernel there may be several.
+        found[name] = f"{found[name]} {version}" if name in found else f"{'hi' if name in locked else 'ii'} {version}"
+    return found
+
+
+def _packages_of_dpkg() -> dict[str, str]:
     known = "${binary:Package}\t${db:Status-Abbrev}\t${Version}\n"
     automatic = set()
     with contextlib.suppress(OSError), open("/var/lib/apt/extended_states", encoding="utf-8") as opened:

@@ -21,6 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.slipway_firewall import check_firewall
+from ansible.module_utils.slipway_system_checks import HOSTS, check_python, check_roles, check_system
+from ansible.module_utils.slipway_systems import find, read_release
 
 DOCUMENTATION = r"""
 module: host_survey
@@ -37,8 +40,8 @@ options:
     type: float
     default: 0
   ports:
-    description: Ports that have to be free or taken by the given unit, as C(port) and C(unit); C(purpose) and C(setting) are for
-      the message.
+    description: Ports that have to be free or taken by the given unit, as C(port) and C(unit); C(remote) where other hosts ask
+      there; C(purpose) and C(setting) are for the message.
     type: list
     elements: dict
     default: []
@@ -46,6 +49,11 @@ options:
     description: Paths that have to be there, as C(path), C(purpose) and C(setting).
     type: list
     elements: dict
+    default: []
+  roles:
+    description: Roles that the host has to run; some systems can't run all.
+    type: list
+    elements: str
     default: []
   hosts_setting:
     description: The setting that names the host, for messages.
@@ -82,14 +90,10 @@ manages:
 """
 
 GIB = 1024**3
-# The oldest releases whose Python and systemd are new enough.
-RELEASES = {"debian": (12,), "ubuntu": (24, 4)}
-PYTHON = (3, 11)
 # A host that is sold with 64 GiB shows less: firmware and kernel keep some.
 MEMORY_TOLERANCE = 0.93
 # Certificates are made some minutes back, and a slow connection takes its seconds too.
 MAX_SKEW = 300
-HOSTS = "hosts"
 LISTENING = "0A"
 FOLDERS = ("/opt/slipway", "/var/lib/slipway")
 
@@ -124,8 +128,11 @@ class Host:
 
     def release(self) -> dict[str, str]:
         """The fields of os-release."""
-        pairs = (line.partition("=") for line in self.text("/etc/os-release").splitlines())
-        return {key: value.strip().strip('"') for key, _, value in pairs if key and not key.startswith("#")}
+        return read_release(self.text("/etc/os-release"))
+
+    def boots_systemd(self) -> bool:
+        """Whether systemd is what runs the host."""
+        return (self.root / "run/systemd/system").is_dir()
 
     def memory(self) -> int:
         """Bytes of memory that the kernel manages."""
@@ -186,41 +193,6 @@ class Host:
         ):
             return True
         return main_pid > 1 and main_pid in self.parents(pid)
-
-
-def check_system(host: Host, hosts: str = HOSTS) -> Iterator[str]:
-    """Distribution and init."""
-    release = host.release()
-    name = release.get("PRETTY_NAME", "an unknown system")
-    oldest = RELEASES.get(release.get("ID", ""))
-    numbers = re.findall(r"\d+", release.get("VERSION_ID", ""))
-    # Debian's testing has no number and is newer than any that has one.
-    version = tuple(int(number) for number in numbers) or (1000,)
-    if oldest is None or version < oldest:
-        yield (
-            f"the system is {name}; Slipway needs Debian 12 or later, or Ubuntu 24.04 or later: "
-            f"install one of them or name another host in {hosts}"
-        )
-    if not (host.root / "run/systemd/system").is_dir():
-        yield (
-            "systemd does not run here, and every layer is a systemd unit: "
-            f"boot the host with systemd or name another one in {hosts}"
-        )
-
-
-def check_python(version: tuple[int, ...], *, venv: bool, hosts: str = HOSTS) -> Iterator[str]:
-    """The system's own Python, which the environments are made from."""
-    if version < PYTHON:
-        have = ".".join(str(number) for number in version) if version else "none"
-        yield (
-            f"/usr/bin/python3 is {have}; the layers need Python {'.'.join(map(str, PYTHON))} or later: "
-            f"upgrade the system or name another host in {hosts}"
-        )
-    elif not venv:
-        yield (
-            "python3 cannot make virtual environments, and apt knows no package python3-venv: "
-            "complete apt's sources on the host (then apt-get update)"
-        )
 
 
 def check_disk(need_gib: float, spaces: list[tuple[str, int, int]]) -> Iterator[str]:
@@ -363,6 +335,7 @@ def main() -> None:
             "min_memory_gib": {"type": "float", "default": 0},
             "ports": {"type": "list", "elements": "dict", "default": []},
             "paths": {"type": "list", "elements": "dict", "default": []},
+            "roles": {"type": "list", "elements": "str", "default": []},
             "hosts_setting": {"type": "str", "default": HOSTS},
             "time": {"type": "float", "default": 0},
         },
@@ -370,9 +343,12 @@ def main() -> None:
     )
     arguments: dict[str, Any] = module.params
     host, hosts = Host(), arguments["hosts_setting"]
+    release = host.release()
+    system = find(release)
     problems = [
-        *check_system(host, hosts),
-        *check_python(python_version(), venv=venv_possible(), hosts=hosts),
+        *check_system(release, systemd=host.boots_systemd(), hosts=hosts),
+        *check_roles(release, arguments["roles"]),
+        *check_python(system, python_version(), venv=venv_possible(), hosts=hosts),
         *check_disk(arguments["min_disk_gib"], spaces(arguments["min_disk_gib"])),
         *check_memory(arguments["min_memory_gib"], host.memory(), hosts),
         *check_ports(
@@ -380,6 +356,7 @@ def main() -> None:
             arguments["ports"],
             main_pids({str(wanted["unit"]) for wanted in arguments["ports"]} | host.instances()),
         ),
+        *check_firewall(arguments["ports"]),
         *check_clock(time.time(), arguments["time"]),
         *check_paths(host, arguments["paths"]),
     ]
@@ -390,7 +367,7 @@ def main() -> None:
             f"or set another user for the host in {hosts}",
         )
     facts = {
-        "system": host.release().get("PRETTY_NAME", ""),
+        "system": release.get("PRETTY_NAME", ""),
         "processors": os.cpu_count() or 0,
         "memory_gib": round(host.memory() / GIB, 1),
     }

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.slipway_selinux import relabel
 
 DOCUMENTATION = r"""
 module: program_files
@@ -216,6 +217,8 @@ def install(folder: Path, name: str, source: Path, sha256: str) -> None:
         with contextlib.suppress(FileNotFoundError):
             folder.rename(old)
         new.rename(folder)
+        if problem := relabel(folder):
+            raise ProgramError(problem)
     finally:
         for left in (new, old):
             shutil.rmtree(left, ignore_errors=True)

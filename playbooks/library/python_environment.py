@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.slipway_selinux import relabel
+from ansible.module_utils.slipway_systems import OWN_PYTHON, this_system
 
 DOCUMENTATION = r"""
 module: python_environment
@@ -35,9 +37,10 @@ options:
     type: str
     default: ""
   python:
-    description: The interpreter it is made from.
+    description: The interpreter it is made from; empty for the one that this system's programs run in, as role C(base) has it
+      ready (C(module_utils/slipway_systems.py)).
     type: path
-    default: /usr/bin/python3
+    default: ""
   uv:
     description: Path of uv; empty to use pip.
     type: path
@@ -163,12 +166,19 @@ def run(command: list[str], extra: dict[str, Any]) -> str:
     return result.stdout
 
 
+def own_interpreter() -> str:
+    """The interpreter that this system's programs run in."""
+    system = this_system()
+    return system.interpreter if system else OWN_PYTHON
+
+
 def install(arguments: dict[str, Any], why: str) -> None:
     """Bring the environment to the lock; the stamp goes first and comes back last, so a cut-off run shows."""
     path, uv = Path(arguments["path"]), arguments["uv"]
+    arguments = {**arguments, "python": arguments["python"] or own_interpreter()}
     version = interpreter(Path(arguments["python"]))
     if not version:
-        raise InstallError(f"{arguments['python']} does not run: install python3")
+        raise InstallError(f"{arguments['python']} does not run: apply role base, which has it ready")
     (path / STAMP).unlink(missing_ok=True)
     if interpreter(path / "bin" / "python") != version or why.startswith("its i"):
         shutil.rmtree(path, ignore_errors=True)
@@ -187,6 +197,8 @@ def install(arguments: dict[str, Any], why: str) -> None:
     foreign = [name for name in now if name not in pinned and name.split("==")[0] not in ("pip", "setuptools")]
     if foreign:
         raise InstallError(f"{path} holds {', '.join(foreign)}, which the lock does not name")
+    if problem := relabel(path):
+        raise InstallError(problem)
     content = {"lock": digest(arguments["lock"]), "python": version, "distributions": now}
     temporary = path / f"{STAMP}.tmp"
     temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
@@ -242,7 +254,7 @@ def main() -> None:
         argument_spec={
             "path": {"type": "path", "required": True},
             "lock": {"type": "str", "default": ""},
-            "python": {"type": "path", "default": "/usr/bin/python3"},
+            "python": {"type": "path", "default": ""},
             "uv": {"type": "path", "default": ""},
             "cache": {"type": "path", "default": "/var/lib/slipway/cache/uv"},
             "environment": {"type": "dict", "default": {}, "no_log": True},

@@ -229,7 +229,7 @@ def journal_of_last_crash(lines: list[str]) -> list[str]:
     """The part of the journal between the last two starts, or from the last start on when it holds a cause."""
     starts = [index for index, line in enumerate(lines) if STARTING.match(line)]
     bounds = [0, *starts, len(lines)]
-    for begin, end in zip(reversed(bounds[:-1]), reversed(bounds[1:]), strict=False):
+    for begin, end in zip(reversed(bounds[:-1]), reversed(bounds[1:])):
         if cause(lines[begin:end]):
             return lines[begin:end]
     return []

@@ -1,8 +1,10 @@
 """Preflight: what each machine must offer before anything on it is changed."""
 
 from slipway.deployment.names import COUNTERS, UNIT
+from slipway.deployment.references import LOOPBACK
 from slipway.deployment.types import Deployment, Machine
 from slipway.doctor.order import Moment, order
+from slipway.layers.programs import programs
 from slipway.layers.step import Step
 from slipway.settings.errors import path
 from slipway.settings.models import ServedModel
@@ -23,6 +25,7 @@ def steps(deployment: Deployment) -> list[Step]:
                 "preflight_min_disk_gib": disk_gib(deployment, machine),
                 "preflight_min_memory_gib": machine.min_memory_gib,
                 "preflight_ports": ports(deployment, machine),
+                "preflight_roles": roles(deployment, machine),
                 "preflight_gpu_order": order(deployment, machine, Moment.PREFLIGHT) if machine.gpus else {},
                 "preflight_paths": _paths(deployment, machine),
                 "preflight_hosts_setting": path(*machine.keys),
@@ -43,22 +46,37 @@ def _paths(deployment: Deployment, machine: Machine) -> list[dict[str, object]]:
     ]
 
 
+def roles(deployment: Deployment, machine: Machine) -> list[str]:
+    """The roles that `machine` will run beside those that every machine runs: some systems can't run all."""
+    found = {program.role for program in programs(deployment, machine)}
+    if machine in deployment.front.machines:
+        found.add(deployment.settings.front.name)
+    return sorted(found)
+
+
 def ports(deployment: Deployment, machine: Machine) -> list[dict[str, object]]:
-    """What will listen on `machine`, by unit."""
+    """What will listen on `machine`, by unit; `remote` where other machines ask there."""
     found = [
-        _port(each.port, each.name, f"the engine of {each.served.name}", place_of(each.served.name, "engine.port"))
+        _port(
+            each.port,
+            each.name,
+            f"the engine of {each.served.name}",
+            place_of(each.served.name, "engine.port"),
+            remote=each.address != LOOPBACK,
+        )
         for each in deployment.on(machine)
     ]
     keys = ("gateway.port", "gateway.private_port")
     found += [
-        _port(each.port, each.name, "the gateway", key)
+        _port(each.port, each.name, "the gateway", key, remote=each.address != LOOPBACK)
         for each, key in zip(deployment.gateways_on(machine), keys, strict=False)
     ]
     front = deployment.front
     if machine in front.machines:
-        found.append(_port(front.port, front.name, "the front", "front.port"))
+        found.append(_port(front.port, front.name, "the front", "front.port", remote=True))
     if front.floating is not None and machine == front.floating.counters:
-        found.append(_port(front.floating.counters_port, COUNTERS, "the counters", "front.floating.counters_port"))
+        port, key = front.floating.counters_port, "front.floating.counters_port"
+        found.append(_port(port, COUNTERS, "the counters", key, remote=True))
     return found
 
 
@@ -67,8 +85,8 @@ def place_of(model: str, key: str) -> str:
     return path("models", model, *key.split("."))
 
 
-def _port(port: int, instance: str, purpose: str, setting: str) -> dict[str, object]:
-    return {"port": port, "unit": UNIT.format(instance), "purpose": purpose, "setting": setting}
+def _port(port: int, instance: str, purpose: str, setting: str, *, remote: bool) -> dict[str, object]:
+    return {"port": port, "unit": UNIT.format(instance), "purpose": purpose, "setting": setting, "remote": remote}
 
 
 def disk_gib(deployment: Deployment, machine: Machine) -> float:

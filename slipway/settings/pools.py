@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any, Self
 
-from pydantic import Field, create_model, model_validator
+from pydantic import Field, HttpUrl, create_model, model_validator
 
 from slipway.settings.base import Section
 from slipway.settings.driver import Driver
@@ -41,6 +41,9 @@ class Pool(Sources):
     With a tier the default adds the size of the models that Slipway copies."""
     min_memory_gib: GiB = 3
     """Memory that a machine must have, in GiB. With a tier the default is 90 % of its memory: firmware and kernel keep some."""
+    python_mirror: HttpUrl | None = None
+    """Where machines whose own Python is too old (Ubuntu 22.04) fetch another: a copy of uv's builds, laid out alike; what it
+    serves is checked. Default: uv's own place, or the `python-install-mirror` of the machine's `/etc/uv/uv.toml`."""
 
     @model_validator(mode="before")
     @classmethod

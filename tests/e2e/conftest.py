@@ -19,6 +19,17 @@ from tests.e2e.stack import KEY_FILE, Stack, copy_checkout, ssh
 from tools.lab import HostSpec, Lab
 from tools.lab.model import make_tiny_llama
 
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--release trixie`: any of these tests on lab hosts of another release."""
+    parser.addoption("--release", default="", help="what lab hosts run, such as trixie; the machine's own by default")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # Not there where this file is met only while tests are collected.
+    Lab.release = config.getoption("--release", default="")
+
+
 LAB = HostSpec("e2e-1", "10.213.77.111")
 PAIR = (HostSpec("e2e-21", "10.213.77.121"), HostSpec("e2e-22", "10.213.77.122"))
 UNUSED_ADDRESS = "10.213.77.250"

@@ -29,6 +29,7 @@ DOCUMENTS = [
     "docs/gateway.md",
     "docs/keys.md",
     "docs/usage.md",
+    "docs/hosts.md",
 ]
 COMPUTING = ("size", "plan", "tiers", "models", "gpus", "engines", "check", "clients", "policies")
 

@@ -105,6 +105,40 @@ def test_machines_without_an_archive(tmp_path: Path, release: str, line: str, me
         read_distribution(_etc(tmp_path, release, sources_list=line))
 
 
+def test_another_release_comes_from_where_the_machines_own_does(tmp_path: Path) -> None:
+    found = read_distribution(_etc(tmp_path, DEBIAN, debian_sources=DEB822), "trixie")
+    assert (found.identity, found.suite, found.mirror) == ("debian", "trixie", "http://mirror.example/debian")
+    assert "Suites: trixie trixie-updates\n" in render(found.sources)
+    assert "bookworm" not in render(found.sources)
+
+
+def test_the_machines_own_release_by_its_name(tmp_path: Path) -> None:
+    etc = _etc(tmp_path, DEBIAN, debian_sources=DEB822)
+    assert read_distribution(etc, "bookworm") == read_distribution(etc)
+
+
+def test_a_release_with_sources_of_its_own_is_taken_from_there(tmp_path: Path) -> None:
+    other = "deb [signed-by=/usr/share/keyrings/ubuntu-archive-keyring.gpg] http://ubuntu.example/ubuntu jammy main universe\n"
+    found = read_distribution(_etc(tmp_path, DEBIAN, debian_sources=DEB822, sources_list=other), "jammy")
+    assert (found.identity, found.mirror) == ("ubuntu", "http://ubuntu.example/ubuntu")
+    assert found.components == ("main", "universe")
+
+
+@pytest.mark.parametrize(
+    ("release", "message"),
+    [
+        ("sid", "lab hosts of release 'sid' are not known; there are bookworm, trixie, jammy, noble"),
+        (
+            "jammy",
+            "no archive of jammy with component main is among the apt sources of this machine, which runs bookworm",
+        ),
+    ],
+)
+def test_a_release_that_cannot_be_had(tmp_path: Path, release: str, message: str) -> None:
+    with pytest.raises(LabError, match=message):
+        read_distribution(_etc(tmp_path, DEBIAN, debian_sources=DEB822), release)
+
+
 def test_the_key_of_a_base_changes_with_what_it_is_made_of() -> None:
     debian = Distribution("debian", "bookworm", "http://one.example", ("main",))
     other_mirror = Distribution("debian", "bookworm", "http://two.example", ("main",))

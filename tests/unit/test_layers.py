@@ -86,6 +86,7 @@ REACHES: list[tuple[Any, Any, set[str]]] = [
     ("front.server_name", "llm.example.com", {"front", "acceptance"}),
     ("pools.main.min_disk_gib", 50, {"preflight"}),
     ("pools.main.min_memory_gib", 50, {"preflight"}),
+    ("pools.main.python_mirror", "https://mirror.example/python", {"base"}),
     ("purpose", "production", set()),
     ("providers.openai", {"key": "k"}, {"gateway", "front"}),
 ]
@@ -302,7 +303,14 @@ def test_preflight_demands_what_will_be_there() -> None:
         "slipway-litellm-private.service": 4001,
         "slipway-nginx.service": 8443,
     }
+    assert {entry["unit"] for entry in found["edge-1/preflight"]["preflight_ports"] if entry["remote"]} == {
+        "slipway-nginx.service"
+    }
+    assert found["edge-1/preflight"]["preflight_roles"] == ["litellm", "nginx"]
     here = found["gpu-2/preflight"]
+    # The gateway is elsewhere, so it asks in from another host, which a firewall may forbid.
+    assert all(entry["remote"] for entry in here["preflight_ports"])
+    assert "nginx" not in here["preflight_roles"]
     assert {entry["unit"] for entry in here["preflight_ports"]} == {
         "slipway-llama-3-3-70b.service",
         "slipway-qwen-1-5b.service",

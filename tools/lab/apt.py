@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tools.lab.errors import LabError
@@ -10,6 +10,8 @@ from tools.lab.errors import LabError
 _KEYRING = re.compile(r"/(debian|ubuntu)-archive-keyring\.(gpg|pgp|asc)$")
 _POCKETS = ("", "-updates", "-security", "-backports", "/updates")
 _MOVING_NAMES = ("stable", "oldstable", "testing")
+RELEASES = {"bookworm": "debian", "trixie": "debian", "jammy": "ubuntu", "noble": "ubuntu"}
+"""Releases that lab hosts may have beside the machine's own, with their distribution."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,20 +35,23 @@ class Distribution:
     sources: tuple[Source, ...] = field(default=())
 
 
-def read_distribution(etc: Path = Path("/etc")) -> Distribution:
-    """The distribution of this machine, from its os-release and its apt sources.
+def read_distribution(etc: Path = Path("/etc"), release: str = "") -> Distribution:
+    """The distribution of this machine, from its os-release and its apt sources; or another `release`.
 
-    On Ubuntu that is Ubuntu's suite and mirror: the lab then tests what Ubuntu users run.
+    On Ubuntu that is Ubuntu's suite and mirror: the lab then tests what Ubuntu users run. Another release of the same
+    distribution is looked for where the machine's own comes from; one of another distribution has to be among the sources.
 
     Raises:
-        LabError: this is neither Debian nor Ubuntu, or no archive of its suite is among the sources.
+        LabError: this is neither Debian nor Ubuntu, no archive of the suite is among the sources, or the release is not known.
     """
-    release = dict(re.findall(r'^(\w+)="?([^"\n]*)"?$', (etc / "os-release").read_text(), re.MULTILINE))
-    identity, suite = release.get("ID", ""), release.get("VERSION_CODENAME", "")
+    if release:
+        return _other(_read(etc / "apt"), read_distribution(etc), release)
+    fields = dict(re.findall(r'^(\w+)="?([^"\n]*)"?$', (etc / "os-release").read_text(), re.MULTILINE))
+    identity, suite = fields.get("ID", ""), fields.get("VERSION_CODENAME", "")
     if identity not in {"debian", "ubuntu"} or not suite:
         raise LabError(
             f"lab hosts are made with debootstrap from Debian's or Ubuntu's archive; this machine is "
-            f"{release.get('PRETTY_NAME', 'neither')}. Use hosts of your own: name them under `hosts:` in the stack"
+            f"{fields.get('PRETTY_NAME', 'neither')}. Use hosts of your own: name them under `hosts:` in the stack"
         )
     sources = tuple(source for source in _read(etc / "apt") if _belongs(source, suite))
     main = next((source for source in sources if {suite, *_MOVING_NAMES} & set(source.suites)), None)
@@ -55,9 +60,40 @@ def read_distribution(etc: Path = Path("/etc")) -> Distribution:
             f"no archive of {suite} with component main is among the apt sources in {etc / 'apt'}: lab hosts need "
             "one; add the mirror that this machine may use"
         )
+    return Distribution(identity, suite, main.uris[0], _components(identity), sources)
+
+
+def _components(identity: str) -> tuple[str, ...]:
     # Ubuntu keeps python3-venv in universe.
-    components = ("main", "universe") if identity == "ubuntu" else ("main",)
-    return Distribution(identity, suite, main.uris[0], components, sources)
+    return ("main", "universe") if identity == "ubuntu" else ("main",)
+
+
+def _other(listed: Iterable[Source], own: Distribution, release: str) -> Distribution:
+    """Another release than the machine's own, or that one by its name."""
+    if release == own.suite:
+        return own
+    identity = RELEASES.get(release)
+    if identity is None:
+        raise LabError(f"lab hosts of release {release!r} are not known; there are {', '.join(RELEASES)}")
+    named = tuple(source for source in listed if _belongs(source, release) and set(source.suites) - set(_MOVING_NAMES))
+    main = next((source for source in named if release in source.suites), None)
+    if main is not None:
+        return Distribution(identity, release, main.uris[0], _components(identity), named)
+    if identity != own.identity:
+        raise LabError(
+            f"no archive of {release} with component main is among the apt sources of this machine, which runs {own.suite}: "
+            f"add one ({identity.title()}'s, with its keyring) or choose a release of {own.identity.title()}"
+        )
+    moved = tuple(
+        replace(source, suites=suites)
+        for source in own.sources
+        if (
+            suites := tuple(
+                release + suite.removeprefix(own.suite) for suite in source.suites if suite.startswith(own.suite)
+            )
+        )
+    )
+    return Distribution(identity, release, own.mirror, _components(identity), moved)
 
 
 def render(sources: Iterable[Source]) -> str:

@@ -30,10 +30,12 @@ def check_name(name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class HostSpec:
-    """A host to make: a DNS label, and an IPv4 address in the lab's network."""
+    """A host to make: a DNS label, an IPv4 address in the lab's network, and the release that it runs."""
 
     name: str
     address: str
+    release: str = ""
+    """Such as trixie; empty for the machine's own, and for whatever a host that is there has."""
 
     def __post_init__(self) -> None:
         check_name(self.name)
@@ -78,6 +80,11 @@ class Record:
     driver: str
     base: str
     made: bool
+
+    @property
+    def release(self) -> str:
+        """What the host runs, such as trixie."""
+        return self.base.partition("-")[0]
 
     @classmethod
     def read(cls, folder: Path) -> Self | None:

@@ -10,8 +10,9 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 from tools.lab.apt import read_distribution
 from tools.lab.base import ensure_base
@@ -34,6 +35,14 @@ _PATIENCE = 180.0
 _AT_ONCE = 8
 
 
+@dataclass(frozen=True, slots=True)
+class _System:
+    """What hosts of one release are made of."""
+
+    base: Path
+    outer: Outer
+
+
 def _silent(_: str) -> None:
     """Tell nobody."""
 
@@ -46,6 +55,9 @@ class Lab:
         drivers: what may run hosts, the preferred first.
         patience: seconds a host may take to boot.
     """
+
+    release: ClassVar[str] = ""
+    """What hosts run whose specification names no release; empty for the machine's own."""
 
     def __init__(
         self,
@@ -70,15 +82,13 @@ class Lab:
         _need_root()
         with self._locked(progress):
             driver = choose(self._drivers)
-            distribution = read_distribution()
-            base = ensure_base(self._places.cache, distribution, progress)
-            outer = Outer.read(distribution)
-            for note in outer.notes:
+            systems = {release: self._system(release, progress) for release in {spec.release: None for spec in hosts}}
+            for note in {note: None for system in systems.values() for note in system.outer.notes}:
                 progress(f"note: {note}")
             self._ensure_key()
             make_folder(self._places.uv_cache)
             with ThreadPoolExecutor(min(len(hosts), _AT_ONCE) or 1) as pool:
-                futures = [pool.submit(self._up_one, spec, driver, base, outer, progress) for spec in hosts]
+                futures = [pool.submit(self._up_one, spec, driver, systems[spec.release], progress) for spec in hosts]
             problems = [error for future in futures if (error := future.exception()) is not None]
             for problem in problems:
                 if not isinstance(problem, LabError):
@@ -86,6 +96,10 @@ class Lab:
             if problems:
                 raise LabError("\n".join(str(problem) for problem in problems))
             return [future.result() for future in futures]
+
+    def _system(self, release: str, progress: Progress) -> _System:
+        distribution = read_distribution(release=release or self.release)
+        return _System(ensure_base(self._places.cache, distribution, progress), Outer.read(distribution))
 
     def down(self, names: Sequence[str] | None = None, progress: Progress = _silent) -> None:
         """Remove the hosts called `names`, or all of them; with the last one goes all the lab ever made but its cache.
@@ -139,9 +153,15 @@ class Lab:
                 return driver
         raise LabError(f"lab host made with {name}, which this lab does not know; `slipway lab down`, then repeat")
 
-    def _up_one(self, spec: HostSpec, driver: Driver, base: Path, outer: Outer, progress: Progress) -> Host:
+    def _up_one(self, spec: HostSpec, driver: Driver, system: _System, progress: Progress) -> Host:
         machine = self._machine(spec.name, spec.address)
+        base = system.base
         record = Record.read(machine.folder)
+        if record and record.made and spec.release and record.release != spec.release:
+            raise LabError(
+                f"lab host {spec.name} is of {record.release} and is wanted of {spec.release}; "
+                f"`slipway lab down {spec.name}` throws it away, then repeat"
+            )
         running = record and record.made and self._driver(record.driver).running(machine)
         if record and running and record.address != spec.address:
             raise LabError(
@@ -158,7 +178,7 @@ class Lab:
             mount_root(base, machine.system)
         else:
             progress(f"{spec.name}: making")
-            self._make(machine, driver, base, outer)
+            self._make(machine, driver, base, system.outer)
         self._network.join(spec.name, spec.address, machine.folder)
         driver.start(machine, base)
         host = self._ready(machine, driver)

@@ -94,7 +94,7 @@ def _everything(ptx: str, *, bandwidth: bool) -> dict[str, Any]:
         return {"gpus": [], "error": str(error)}
     first = array.array("I", ((index * 2246822519 + 1) & _MASK for index in range(COUNT)))
     second = array.array("I", ((index * 3266489917 + 7) & _MASK for index in range(COUNT)))
-    pairs = enumerate(zip(first, second))  # noqa: B905 -- strict came with Python 3.10
+    pairs = enumerate(zip(first, second))
     expected = array.array("I", (mixed(a, b, index) for index, (a, b) in pairs))
     gpus = []
     for number in range(driver.count()):
@@ -147,7 +147,7 @@ class _Driver:
         for each in (*inputs, out, total):
             self.call("cuMemFree_v2", each)
         self.call("cuModuleUnload", module)
-        wrong = sum(a != b for a, b in zip(found, expected))  # noqa: B905 -- as above
+        wrong = sum(a != b for a, b in zip(found, expected))
         if wrong:
             return f"computed {wrong:,} of {len(expected):,} numbers wrong"
         if checksum != sum(expected) & _MASK:

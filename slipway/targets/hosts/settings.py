@@ -10,7 +10,7 @@ from slipway.settings.types import Address, HostKey, HostName, LocalPath, Port, 
 
 
 class Host(Section):
-    """One host: a Debian or Ubuntu machine with systemd, reachable over SSH, whose user may use sudo."""
+    """One host: a machine with Debian, Ubuntu or RHEL and systemd, reachable over SSH, whose user may use sudo."""
 
     address: Address
     """Where SSH and, on the front's host, clients reach it: an IP address or a DNS name."""

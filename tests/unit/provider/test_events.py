@@ -124,7 +124,11 @@ def test_a_failed_task_is_named_with_its_own_words(run: str, task: str, message:
             "access",
             "there is no sudo on the host. Install sudo, or log in as root and set `host.become` to false.",
         ),
-        ("nopython", "access", "there is no /usr/bin/python3 on the host. Install it: apt-get install python3."),
+        (
+            "nopython",
+            "access",
+            "there is no /usr/bin/python3 on the host. Install it: apt-get install python3, or dnf install python3.",
+        ),
     ],
 )
 def test_a_host_that_lets_nobody_in_is_explained(run: str, kind: str, message: str) -> None:

@@ -241,6 +241,33 @@ def test_a_package_of_another_version_or_without_its_hold_differs(host: Host, wa
     assert host.differs() == differs
 
 
+RPM = "nginx\t1.20.1-14.el9\nkmod-nvidia\t3:550-1.el9\nkernel-core\t5.14.0-503.el9\nkernel-core\t5.14.0-570.el9\n"
+LOCKS = "# Added lock on Mon Nov 30 11:14:15 2026\nkmod-nvidia-3:550-1.el9.*\n!bash-0:5-1.el9.*\n"
+
+
+@pytest.mark.parametrize(
+    ("rpm", "locks", "differs"),
+    [
+        (RPM, LOCKS, 0),
+        (RPM.replace("1.20.1-14", "1.20.1-20"), LOCKS, 1),
+        (RPM.replace("kernel-core\t5.14.0-503.el9\n", ""), LOCKS, 1),
+        (RPM, LOCKS.replace("kmod-nvidia", "other"), 1),
+        (RPM.replace("kmod-nvidia\t3:550-1.el9\n", ""), LOCKS, 1),
+        (RPM + "mine\t1-1\n", LOCKS, 0),
+    ],
+)
+def test_packages_of_rpm(host: Host, monkeypatch: pytest.MonkeyPatch, rpm: str, locks: str, differs: int) -> None:
+    file = host.files / "versionlock.list"
+    monkeypatch.setattr(sight, "_DPKG", str(host.files / "none"))
+    monkeypatch.setattr(sight, "_LOCKS", str(file))
+    file.write_text(LOCKS)
+    host.program("rpm", RPM)
+    host.order("write", {"kind": "packages", "names": ["nginx", "kmod-*", "kernel-core"]})
+    host.program("rpm", rpm)
+    file.write_text(locks)
+    assert host.differs() == differs
+
+
 def test_systemd_and_dpkg_are_asked_once_for_all_records_of_a_host(host: Host) -> None:
     block = SHOWN.format(**RUNS)
     host.program("dpkg-query", DPKG)

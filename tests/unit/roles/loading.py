@@ -5,7 +5,11 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+import ansible.module_utils
+
 PLAYBOOKS = Path(__file__).resolve().parents[3] / "playbooks"
+# Where Ansible finds them too, when it bundles a module for a host.
+ansible.module_utils.__path__.append(str(PLAYBOOKS / "module_utils"))
 
 
 def load(path: str) -> ModuleType:

@@ -1,5 +1,6 @@
 """What preflight says about a host, word for word: end-to-end tests and users' notes rely on it."""
 
+import importlib
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from tests.unit.roles.loading import load
 
 survey = load("library/host_survey.py")
+systems = importlib.import_module("ansible.module_utils.slipway_systems")
 GIB = survey.GIB
 
 
@@ -32,49 +34,86 @@ def release(identity: str, version: str) -> str:
         ("debian", "13", True),
         ("debian", "", True),  # testing
         ("debian", "11", False),
-        ("ubuntu", "22.04", False),
+        ("ubuntu", "22.04", True),
         ("ubuntu", "24.04", True),
+        ("ubuntu", "26.04", True),
         ("ubuntu", "20.04", False),
+        ("rhel", "9.4", True),
+        ("rocky", "9.6", True),
+        ("almalinux", "9.7", True),
+        ("rocky", "9.3", False),  # no Python 3.12 in its AppStream
+        ("rocky", "10.0", False),
         ("fedora", "42", False),
         ("", "", False),
     ],
 )
 def test_systems(tmp_path: Path, identity: str, version: str, good: bool) -> None:
-    host = write(tmp_path, etc__os_release="")
+    (tmp_path / "etc").mkdir()
     (tmp_path / "etc/os-release").write_text(release(identity, version))
-    (tmp_path / "run/systemd/system").mkdir(parents=True)
-    problems = list(survey.check_system(host))
+    problems = list(survey.check_system(survey.Host(tmp_path).release(), systemd=True))
     assert bool(problems) is not good
     if not good and identity:
         assert problems == [
-            f"the system is {identity.title()} {version}; Slipway needs Debian 12 or later, or Ubuntu 24.04 or later: "
-            "install one of them or name another host in hosts"
+            f"the system is {identity.title()} {version}; Slipway needs Debian 12 or later, Ubuntu 22.04 or later, or RHEL, "
+            "Rocky Linux or AlmaLinux 9.4 or a later 9: install one of them or name another host in hosts"
         ]
 
 
 def test_no_systemd(tmp_path: Path) -> None:
-    write(tmp_path)
-    (tmp_path / "etc").mkdir()
-    (tmp_path / "etc/os-release").write_text(release("debian", "12"))
-    assert list(survey.check_system(survey.Host(tmp_path))) == [
+    host = write(tmp_path)
+    assert not host.boots_systemd()
+    assert list(survey.check_system({"ID": "debian", "VERSION_ID": "12"}, systemd=False)) == [
         "systemd does not run here, and every layer is a systemd unit: "
         "boot the host with systemd or name another one in hosts"
     ]
 
 
 @pytest.mark.parametrize(
-    ("version", "venv", "problem"),
+    ("name", "version", "venv", "problem"),
     [
-        ((3, 11), True, None),
-        ((3, 14), True, None),
-        ((3, 10), True, "/usr/bin/python3 is 3.10; the layers need Python 3.11 or later"),
-        ((), True, "/usr/bin/python3 is none"),
-        ((3, 11), False, "apt knows no package python3-venv"),
+        ("Debian 12", (3, 11), True, None),
+        ("Debian 13", (3, 14), True, None),
+        ("Debian 12", (3, 10), True, "/usr/bin/python3 is 3.10; the layers need Python 3.11 or later"),
+        ("Debian 12", (), True, "/usr/bin/python3 is none"),
+        ("Debian 12", (3, 11), False, "apt knows no package python3-venv"),
+        # An interpreter is brought in beside the system's own.
+        ("Ubuntu 22.04", (3, 10), True, None),
+        ("Ubuntu 22.04", (3, 10), False, "apt knows no package python3-venv"),
+        ("RHEL 9.4", (3, 9), True, None),
+        # What it is, is another problem's matter.
+        (None, (3, 9), True, "/usr/bin/python3 is 3.9"),
     ],
 )
-def test_python(version: tuple[int, ...], venv: bool, problem: str | None) -> None:
-    problems = list(survey.check_python(version, venv=venv))
+def test_python(name: str | None, version: tuple[int, ...], venv: bool, problem: str | None) -> None:
+    system = next((system for system in systems.SYSTEMS if system.name == name), None)
+    problems = list(survey.check_python(system, version, venv=venv))
     assert (problem in problems[0]) if problem else not problems
+
+
+@pytest.mark.parametrize(
+    ("identity", "version", "roles", "refused"),
+    [
+        ("debian", "12", ["litellm", "nginx", "vllm"], None),
+        ("ubuntu", "24.04", ["nginx"], None),
+        ("ubuntu", "22.04", ["llama_cpp", "vllm"], None),
+        ("ubuntu", "22.04", ["nginx", "vllm"], "nginx 1.18, which lacks what the front uses"),
+        ("rocky", "9.6", ["litellm", "vllm"], None),
+        ("rocky", "9.6", ["nginx"], "neither the distribution nor EPEL packages that module"),
+        ("fedora", "42", ["nginx"], None),  # refused as a whole
+    ],
+)
+def test_roles(identity: str, version: str, roles: list[str], refused: str | None) -> None:
+    fields = systems.read_release(release(identity, version))
+    problems = list(survey.check_roles(fields, roles))
+    if refused is None:
+        assert not problems
+    else:
+        assert problems == [
+            f"nginx cannot run on {identity.title()} {version}: the front is nginx with its Lua module, and "
+            + problems[0].partition(", and ")[2]
+        ]
+        assert refused in problems[0]
+        assert problems[0].endswith("Debian 12 or Ubuntu 24.04 or later, in a pool called edge")
 
 
 def test_disk() -> None:

@@ -1,5 +1,6 @@
 """Packages with an owner, on a host whose apt is a model: what comes, what goes, what a kill leaves behind."""
 
+import importlib
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,9 @@ import pytest
 from tests.unit.roles.loading import load
 
 packages = load("library/owned_packages.py")
+apt = importlib.import_module("ansible.module_utils.slipway_apt")
+common = importlib.import_module("ansible.module_utils.slipway_packages")
+systems = importlib.import_module("ansible.module_utils.slipway_systems")
 
 DEPENDS = {
     "nginx": ["nginx-common"],
@@ -48,7 +52,7 @@ class Host:
     def garbage(self) -> set[str]:
         return self.installed - set(self.closure(sorted(self.manual & self.installed)))
 
-    def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:  # noqa: C901, PLR0912 - a flat table
+    def run(self, *command: str, check: bool = True, errors: str = "") -> subprocess.CompletedProcess[str]:  # noqa: C901, PLR0912 - a flat table
         self.log.append(command)
         self.kill(command)
         words = [word for word in command[2:] if not word.startswith("-") and "::" not in word]
@@ -82,7 +86,7 @@ class Host:
                 out = "".join(f"Remv {name} [1]\n" for name in self.garbage())
             case ("apt-get", "install"):
                 if self.unconfigured and words:
-                    raise packages.AptError("dpkg was interrupted")
+                    raise common.PackageError("dpkg was interrupted")
                 self.unpack(words)
                 self.unconfigured.clear()
             case ("apt-get", "purge"):
@@ -105,10 +109,11 @@ class Host:
 def host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Host:
     made = Host()
     (tmp_path / "units").mkdir()
-    monkeypatch.setattr(packages, "run", made.run)
-    monkeypatch.setattr(packages, "lists_are_old", lambda: False)
-    monkeypatch.setattr(packages, "UNITS", tmp_path / "units")
-    monkeypatch.setattr(packages, "POLICY", tmp_path / "policy-rc.d")
+    for module in (apt, common):
+        monkeypatch.setattr(module, "run", made.run)
+    monkeypatch.setattr(apt.Apt, "stale", lambda _: False)
+    monkeypatch.setattr(common, "UNITS", tmp_path / "units")
+    monkeypatch.setattr(apt, "POLICY", tmp_path / "policy-rc.d")
     return made
 
 
@@ -118,11 +123,11 @@ def folder(tmp_path: Path) -> Path:
 
 
 def present(folder: Path, owner: str, *names: str, dry: bool = False, **more: list[str]) -> object:
-    return packages.present(folder, owner, packages.Wish(list(names), **more), dry=dry)
+    return packages.present(apt.Apt(), folder, owner, packages.Wish(list(names), **more), dry=dry)
 
 
 def absent(folder: Path, owner: str) -> object:
-    return packages.absent(folder, owner, dry=False)
+    return packages.absent(apt.Apt(), folder, owner, dry=False)
 
 
 def test_what_came_goes_and_nothing_else(host: Host, folder: Path) -> None:
@@ -211,13 +216,13 @@ def test_only_our_holds_end(host: Host, folder: Path) -> None:
 def test_the_distributions_service_is_masked_and_unmasked(host: Host, folder: Path) -> None:
     present(folder, "front", "nginx", mask=["nginx.service"])
     assert packages.is_masked("nginx.service")
-    (packages.UNITS / "nginx.service").unlink()
+    (common.UNITS / "nginx.service").unlink()
     assert present(folder, "front", "nginx", mask=["nginx.service"]).changed
     assert packages.is_masked("nginx.service")
 
     absent(folder, "front")
 
-    assert list(packages.UNITS.iterdir()) == []
+    assert list(common.UNITS.iterdir()) == []
 
 
 def test_an_administrators_own_service_is_not_masked(host: Host, folder: Path) -> None:
@@ -250,24 +255,24 @@ def test_new_services_are_not_started_and_old_ones_may_be(host: Host, folder: Pa
     def policy(command: tuple[str, ...]) -> None:
         if command[:2] == ("apt-get", "install") and "--simulate" not in command:
             for unit in ("nginx.service", "nginx", "ssh.service", "ssh"):
-                asked[unit] = subprocess.run([str(packages.POLICY), unit, "start"], check=False).returncode
+                asked[unit] = subprocess.run([str(apt.POLICY), unit, "start"], check=False).returncode
 
     host.kill = policy
     present(folder, "front", "nginx")
     assert asked == {"nginx.service": 101, "nginx": 101, "ssh.service": 0, "ssh": 0}
-    assert not packages.POLICY.exists()
+    assert not apt.POLICY.exists()
 
 
 def test_an_administrators_policy_stands(host: Host, folder: Path) -> None:
-    packages.POLICY.write_text("#!/bin/sh\nexit 0\n")
+    apt.POLICY.write_text("#!/bin/sh\nexit 0\n")
     present(folder, "front", "nginx")
     absent(folder, "front")
-    assert packages.POLICY.read_text() == "#!/bin/sh\nexit 0\n"
+    assert apt.POLICY.read_text() == "#!/bin/sh\nexit 0\n"
 
 
 POINTS = {
     "before apt": lambda command: command[:2] == ("apt-get", "install") and "--simulate" not in command,
-    "while the record is settled": lambda command: command[:2] == ("apt-mark", "showhold"),
+    "while the record is settled": lambda command: command[:2] == ("apt-mark", "showmanual"),
 }
 
 
@@ -295,7 +300,7 @@ def test_a_killed_install_is_completed_and_can_be_taken_back(
 
     assert not host.unconfigured
     assert packages.is_masked("nginx.service")
-    assert not packages.POLICY.exists()
+    assert not apt.POLICY.exists()
     assert not present(folder, "front", "nginx", mask=["nginx.service"]).changed
     absent(folder, "front")
     assert (host.installed, host.manual) == before
@@ -313,14 +318,14 @@ def test_a_killed_install_can_be_taken_back_without_completing_it(host: Host, fo
     with pytest.raises(Killed):
         present(folder, "front", "nginx")
     host.kill = lambda _: None
-    packages.POLICY.write_text(f"#!/bin/sh\n{packages.POLICY_MARK}\n")  # a real SIGKILL leaves it
+    apt.POLICY.write_text(f"#!/bin/sh\n{apt.POLICY_MARK}\n")  # a real SIGKILL leaves it
     absent(folder, "front")
     assert host.installed == before
-    assert not packages.POLICY.exists()
+    assert not apt.POLICY.exists()
 
 
 def test_a_failed_download_is_tried_again_with_fresh_lists(host: Host, folder: Path) -> None:
-    failures = [packages.AptError("404 Not Found")]
+    failures = [common.PackageError("404 Not Found")]
 
     def fail(command: tuple[str, ...]) -> None:
         if POINTS["before apt"](command) and failures:
@@ -335,7 +340,7 @@ def test_a_failed_download_is_tried_again_with_fresh_lists(host: Host, folder: P
 def test_a_damaged_record_is_not_overwritten(host: Host, folder: Path) -> None:
     folder.mkdir()
     (folder / "front.json").write_text("{")
-    with pytest.raises(packages.AptError, match=r"front\.json is damaged"):
+    with pytest.raises(common.PackageError, match=r"front\.json is damaged"):
         present(folder, "front", "nginx")
     assert (folder / "front.json").read_text() == "{"
 
@@ -349,9 +354,10 @@ class Versions:
         self.apt = {"lib": ["1.0-1", "2.0-1"], "old": ["3"]}
         host.installed |= {"lib", "old"}
         host.manual |= {"lib", "old"}
-        monkeypatch.setattr(packages, "run", self.run)
+        for module in (apt, common):
+            monkeypatch.setattr(module, "run", self.run)
 
-    def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    def run(self, *command: str, check: bool = True, errors: str = "") -> subprocess.CompletedProcess[str]:
         if command[:2] == ("dpkg-query", "-W") and "Version" in command[3]:
             out = "".join(f"ii \t{name}\t1:{self.have[name]}\n" for name in command[4:] if name in self.host.installed)
             return subprocess.CompletedProcess(command, 0, out, "")
@@ -365,7 +371,7 @@ class Versions:
                 if exact and "::" not in name:
                     found = [each for each in self.apt[name] if each.startswith(version.rstrip("*"))]
                     if not found:
-                        raise packages.AptError(
+                        raise common.PackageError(
                             f"apt-get install failed: E: Version '{version}' for '{name}' was not found"
                         )
                     if "--simulate" not in command:
@@ -374,7 +380,7 @@ class Versions:
                     self.host.installed.discard(word[:-1])
                 words.append(name)
             command = (*command[:2], *(word for word in words if not word.endswith("-")))
-        return self.host.run(*command, check=check)
+        return self.host.run(*command, check=check, errors=errors)
 
 
 @pytest.fixture
@@ -383,23 +389,24 @@ def versions(host: Host, monkeypatch: pytest.MonkeyPatch) -> Versions:
 
 
 def wish(*names: str, **more: list[str]) -> object:
-    return packages.wish_of({"names": list(names), "without": [], "hold": [], "mask": [], "leftovers": [], **more})
+    debian = systems.SYSTEMS[0]
+    return packages.wish_of({"names": list(names), "without": [], "hold": [], "mask": [], "leftovers": [], **more}, debian)
 
 
 def test_another_version_is_installed_though_it_is_held(host: Host, versions: Versions, folder: Path) -> None:
     host.held = {"lib"}
-    dry = packages.present(folder, "driver", wish("lib=2.0-*"), dry=True)
+    dry = packages.present(apt.Apt(), folder, "driver", wish("lib=2.0-*"), dry=True)
     assert dry.changed
     assert versions.have["lib"] == "1.0-1"
-    assert packages.present(folder, "driver", wish("lib=2.0-*", hold=["lib"]), dry=False).changed
+    assert packages.present(apt.Apt(), folder, "driver", wish("lib=2.0-*", hold=["lib"]), dry=False).changed
     assert versions.have["lib"] == "2.0-1"
     (command,) = [each for each in host.log if each[:2] == ("apt-get", "install") and "--simulate" not in each]
     assert "lib" in command
-    assert not packages.present(folder, "driver", wish("lib=2.0-*", hold=["lib"]), dry=False).changed
+    assert not packages.present(apt.Apt(), folder, "driver", wish("lib=2.0-*", hold=["lib"]), dry=False).changed
 
 
 def test_apt_is_told_that_held_packages_may_change(host: Host, versions: Versions, folder: Path) -> None:
-    packages.present(folder, "driver", wish("lib=2.0-1"), dry=False)
+    packages.present(apt.Apt(), folder, "driver", wish("lib=2.0-1"), dry=False)
     installs = [each for each in host.log if each[:2] == ("apt-get", "install")]
     assert installs
     assert all("--allow-change-held-packages" in each and "--allow-downgrades" in each for each in installs)
@@ -409,9 +416,9 @@ def test_a_version_that_apt_does_not_have_is_told_with_those_it_has(
     versions: Versions, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     updates: list[str] = []
-    monkeypatch.setattr(packages, "update_lists", lambda: updates.append("update"))
-    with pytest.raises(packages.AptError) as refused:
-        packages.present(folder, "driver", wish("lib=9.*"), dry=False)
+    monkeypatch.setattr(apt.Apt, "refresh", lambda _: updates.append("update"))
+    with pytest.raises(common.PackageError) as refused:
+        packages.present(apt.Apt(), folder, "driver", wish("lib=9.*"), dry=False)
     assert updates == ["update"]
     assert str(refused.value).endswith(
         "E: Version '9.*' for 'lib' was not found; apt's sources have lib 1.0-1, lib 2.0-1: ask for a version that is there, or "
@@ -420,9 +427,9 @@ def test_a_version_that_apt_does_not_have_is_told_with_those_it_has(
 
 
 def test_what_must_not_be_there_beside_goes_in_the_same_step(host: Host, versions: Versions, folder: Path) -> None:
-    outcome = packages.present(folder, "driver", wish("lib=2.0-1", without=["old", "none"]), dry=True)
+    outcome = packages.present(apt.Apt(), folder, "driver", wish("lib=2.0-1", without=["old", "none"]), dry=True)
     assert outcome.removed == {"old"}
     assert "old" in host.installed
-    packages.present(folder, "driver", wish("lib=2.0-1", without=["old", "none"]), dry=False)
+    packages.present(apt.Apt(), folder, "driver", wish("lib=2.0-1", without=["old", "none"]), dry=False)
     assert "old" not in host.installed
-    assert not packages.present(folder, "driver", wish("lib=2.0-1", without=["old", "none"]), dry=False).changed
+    assert not packages.present(apt.Apt(), folder, "driver", wish("lib=2.0-1", without=["old", "none"]), dry=False).changed
