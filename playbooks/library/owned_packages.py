@@ -383,7 +383,8 @@ def present(folder: Path, owner: str, wish: Wish, *, dry: bool) -> Outcome:
     record = stored or Record()
     outcome = Outcome()
     now = installed()
-    have = versions(sorted(set(wish.exact) & now)) if wish.exact else {}
+    asked = sorted(set(wish.exact) & now)
+    have = versions(asked) if asked else {}  # without names dpkg-query lists all there are
     others_there = {name for name, version in have.items() if not fnmatch.fnmatchcase(version, wish.exact[name])}
     missing = sorted((set(wish.names) - now) | others_there)
     unwanted = sorted(set(wish.without) & now)
