@@ -131,7 +131,8 @@ def present(manager: Manager, folder: Path, owner: str, wish: Wish, *, dry: bool
     outcome = Outcome()
     now = manager.installed()
     wish = with_holder(manager, wish, now)
-    have = manager.versions(set(wish.exact) & now) if wish.exact else {}
+    asked = set(wish.exact) & now
+    have = manager.versions(asked) if asked else {}  # without names dpkg-query lists all there are
     others_there = {name for name, version in have.items() if not fnmatch.fnmatchcase(version, wish.exact[name])}
     missing = sorted((set(wish.names) - now) | others_there)
     unwanted = sorted(set(wish.without) & now)

@@ -35,9 +35,16 @@ def drivers(deployment: Deployment, today: dt.date) -> Iterator[Finding]:
 def _elsewhere(deployment: Deployment, machine: Machine) -> Iterator[Finding]:
     """Of machines whose driver is none of Slipway's: what it has to be, or that there is none for their GPUs."""
     pool, gpu = machine.pool, machine.gpu
+    asked = "driver" in deployment.settings.pools[pool].model_fields_set
+    if asked and not machine.gpus:
+        yield Finding(
+            id="driver.unused",
+            severity=Severity.WARNING,
+            where=place("pools", pool, "driver"),
+            message="machines of this tier have no GPUs, so no driver is installed: set gpus, or remove driver",
+        )
     here = [served for served in deployment.served.values() if served.pool == pool and served.on_gpus]
     if gpu is not None and gpu.vendor != "nvidia":
-        asked = "driver" in deployment.settings.pools[pool].model_fields_set
         # Of engines that are built for CUDA `compatibility.vendor` says it.
         if asked or not all(releases(served.settings.engine.engine) for served in here):
             yield Finding(

@@ -21,23 +21,24 @@ weights again."""
 
 def steps(deployment: Deployment) -> list[Step]:
     """One step per machine with a driver of Slipway's."""
+    together = [frozenset(names) for names in _sets(deployment)]
+    last: dict[frozenset[str], str] = {}
     found: list[Step] = []
-    done: list[Machine] = []
     for machine in deployment.machines.values():
         if machine.driver is None:
             continue
-        others = (other for other in done if _stand_in(deployment, machine, other))
-        found.append(
-            Step(
-                machine=machine,
-                instance=NAME,
-                role="nvidia_driver",
-                variables=variables(machine.driver, machine.pool),
-                after=(step_key(machine, base.NAME), *(step_key(other, NAME) for other in others)),
-                timeout_s=TIMEOUT_S,
-            )
+        own = [names for names in together if machine.name in names]
+        before = dict.fromkeys(last[names] for names in own if names in last)
+        step = Step(
+            machine=machine,
+            instance=NAME,
+            role="nvidia_driver",
+            variables=variables(machine.driver, machine.pool),
+            after=(step_key(machine, base.NAME), *before),
+            timeout_s=TIMEOUT_S,
         )
-        done.append(machine)
+        last |= dict.fromkeys(own, step.key)
+        found.append(step)
     return found
 
 
@@ -72,11 +73,6 @@ def variables(plan: DriverPlan, pool: str) -> dict[str, Any]:
     if settings.key_fingerprint is not None:
         found["nvidia_driver_key_fingerprint"] = settings.key_fingerprint
     return found
-
-
-def _stand_in(deployment: Deployment, one: Machine, other: Machine) -> bool:
-    """Whether one of the machines answers while the other can't."""
-    return any({one.name, other.name} <= together for together in _sets(deployment))
 
 
 def _sets(deployment: Deployment) -> Iterator[set[str]]:

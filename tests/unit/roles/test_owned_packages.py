@@ -359,7 +359,8 @@ class Versions:
 
     def run(self, *command: str, check: bool = True, errors: str = "") -> subprocess.CompletedProcess[str]:
         if command[:2] == ("dpkg-query", "-W") and "Version" in command[3]:
-            out = "".join(f"ii \t{name}\t1:{self.have[name]}\n" for name in command[4:] if name in self.host.installed)
+            asked = command[4:] or self.host.installed
+            out = "".join(f"ii \t{name}\t1:{self.have.get(name, 0)}\n" for name in asked if name in self.host.installed)
             return subprocess.CompletedProcess(command, 0, out, "")
         if command[0] == "apt-cache":
             out = "".join(f" {name} | {version} | mirror\n" for name in command[2:] for version in self.apt[name])
@@ -403,6 +404,14 @@ def test_another_version_is_installed_though_it_is_held(host: Host, versions: Ve
     (command,) = [each for each in host.log if each[:2] == ("apt-get", "install") and "--simulate" not in each]
     assert "lib" in command
     assert not packages.present(apt.Apt(), folder, "driver", wish("lib=2.0-*", hold=["lib"]), dry=False).changed
+
+
+def test_a_version_of_a_package_that_is_not_there(host: Host, versions: Versions, folder: Path) -> None:
+    versions.apt["new"] = ["5-1"]
+    assert packages.present(apt.Apt(), folder, "driver", wish("new=5-*"), dry=True).installed == {"new"}
+    assert packages.present(apt.Apt(), folder, "driver", wish("new=5-*"), dry=False).installed == {"new"}
+    assert not packages.present(apt.Apt(), folder, "driver", wish("new=5-*"), dry=False).changed
+    assert packages.absent(apt.Apt(), folder, "driver", dry=False).removed == {"new"}
 
 
 def test_apt_is_told_that_held_packages_may_change(host: Host, versions: Versions, folder: Path) -> None:
