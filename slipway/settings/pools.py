@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Self
 from pydantic import Field, create_model, model_validator
 
 from slipway.settings.base import Section
-from slipway.settings.types import CatalogName, Count, GiB
+from slipway.settings.types import AdapterName, CatalogName, Count, GiB, InterfaceName
 from slipway.targets.registry import packages, sections
 
 if TYPE_CHECKING:
@@ -20,6 +20,16 @@ else:
         },
     )
     """One key for each target."""
+
+
+class Network(Section):
+    """How the machines of one replica reach one another, where a model's `hosts` is more than 1."""
+
+    interface: InterfaceName | None = None
+    """The network interface that NCCL and Gloo use, as `ip link` calls it on each machine. Default: on each the one that has its
+    private address."""
+    adapters: tuple[AdapterName, ...] = ()
+    """The InfiniBand or RoCE adapters that NCCL uses, as `ibstat` calls them: `mlx5_0`. Default: all that it finds active."""
 
 
 class Pool(Sources):
@@ -38,6 +48,8 @@ class Pool(Sources):
     With a tier the default adds the size of the models that Slipway copies."""
     min_memory_gib: GiB = 3
     """Memory that a machine must have, in GiB. With a tier the default is 90 % of its memory: firmware and kernel keep some."""
+    network: Network = Network()
+    """The network between machines that share a replica."""
 
     @model_validator(mode="before")
     @classmethod
