@@ -49,7 +49,7 @@ def held(claims: object) -> Claims | None:
         found[match[1]].append(int(match[2]))
         if match[1] == "gpu":
             share = float(claim.get("share") or 1.0)
-    port, *meeting = found["port"] or [None]
-    if port is None or len(meeting) > 1 or len(set(found["gpu"])) < len(found["gpu"]):
+    if len(found["port"]) not in {1, 2} or len(set(found["gpu"])) < len(found["gpu"]):
         return None
+    port, *meeting = found["port"]
     return Claims(tuple(found["gpu"]), port, share, *meeting)

@@ -67,33 +67,22 @@ def _instances(
     }
     if settings.front.floating is not None:
         taken[settings.front_host].add(settings.front.floating.counters_port)
-    replicas = [(model, parts) for model in served.values() for parts in _groups(places[model.name], model.hosts)]
-    seats = [
-        (place.machine.name, instance_name(model.slug, place.number)) for model, parts in replicas for place in parts
+    replicas = [
+        (model, instance_name(model.slug, parts[0].number), parts)
+        for model in served.values()
+        for parts in _groups(places[model.name], model.hosts)
     ]
-    asides = dict(zip(seats, _ports(seats, taken, {key: had.port for key, had in holdings.items()}), strict=True))
-    heads = [
-        (parts[0].machine.name, instance_name(model.slug, parts[0].number))
-        for model, parts in replicas
-        if len(parts) > 1
-    ]
+    seats = [(place.machine.name, name) for _, name, parts in replicas for place in parts]
+    asides = iter(_ports(seats, taken, {key: had.port for key, had in holdings.items()}))
+    heads = [(parts[0].machine.name, name) for _, name, parts in replicas if len(parts) > 1]
     # After all others, so that none of theirs moves.
-    met = {key: had.meeting for key, had in holdings.items() if had.meeting is not None}
-    meetings = dict(zip(heads, _ports(heads, taken, met), strict=True))
+    meetings = iter(_ports(heads, taken, {key: had.meeting for key, had in holdings.items() if had.meeting}))
     found: list[Instance] = []
-    for model, parts in replicas:
-        name = instance_name(model.slug, parts[0].number)
-        given = model.settings.engine.port if parts[0].number == 0 else None
-        ports = [given or asides[parts[0].machine.name, name], *(asides[each.machine.name, name] for each in parts[1:])]
-        meeting = None
-        if len(parts) > 1:
-            meeting = Meeting(
-                seats=tuple(
-                    Seat(machine=each.machine.name, instance=name, port=its)
-                    for each, its in zip(parts, ports, strict=True)
-                ),
-                port=meetings[parts[0].machine.name, name],
-            )
+    for model, name, parts in replicas:
+        ports = [next(asides) for _ in parts]
+        if model.settings.engine.port is not None and parts[0].number == 0:
+            ports[0] = model.settings.engine.port
+        meeting = _meeting(name, parts, ports, next(meetings)) if len(parts) > 1 else None
         found += [
             Instance(
                 name=name,
@@ -102,12 +91,18 @@ def _instances(
                 gpus=place.gpus,
                 share=share_of(model),
                 port=its,
-                address=listen_address(place.machine, *gateways) if place is parts[0] else private(place.machine.name),
+                # One that is not asked is still where its head finds it.
+                address=listen_address(place.machine, *gateways) if place.is_head else private(place.machine.name),
                 meeting=meeting,
             )
             for place, its in zip(parts, ports, strict=True)
         ]
     return tuple(found)
+
+
+def _meeting(name: str, parts: tuple[Place, ...], ports: list[int], port: int) -> Meeting:
+    seats = (Seat(machine=place.machine.name, instance=name, port=its) for place, its in zip(parts, ports, strict=True))
+    return Meeting(seats=tuple(seats), port=port)
 
 
 def _groups(places: list[Place], hosts: int) -> Iterator[tuple[Place, ...]]:

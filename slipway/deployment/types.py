@@ -19,6 +19,7 @@ from slipway.settings.errors import place
 from slipway.settings.gateway import Team
 from slipway.settings.models import ProvidedModel, RoutedModel, ServedModel, Task
 from slipway.settings.platform import Settings
+from slipway.settings.pools import Network
 from slipway.settings.providers import Provider
 from slipway.settings.types import Secret
 from slipway.sizing.architecture import Architecture
@@ -35,6 +36,8 @@ class Machine(PoolMachine):
     gpus: int
     min_disk_gib: float
     min_memory_gib: float
+    network: Network
+    """Between it and its pool's other machines."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,6 +209,11 @@ class Instance:
     is a part of a replica."""
     meeting: Meeting | None = None
     """None where the replica is on this machine alone."""
+
+    @property
+    def network(self) -> Network:
+        """Between its machine and the others of its pool."""
+        return self.machine.network
 
     @property
     def rank(self) -> int:
@@ -386,6 +394,13 @@ class Deployment:
     def of(self, model: str) -> list[Instance]:
         """The engines that are asked for one model: one for each replica."""
         return [instance for instance in self.heads if instance.served.name == model]
+
+    def head_of(self, instance: Instance) -> Instance:
+        """The one that is asked for the replica of which `instance` is a part."""
+        if instance.meeting is None:
+            return instance
+        head = instance.meeting.head
+        return next(each for each in self.instances if (each.machine.name, each.name) == (head.machine, head.instance))
 
     def parts(self, head: Instance) -> list[Instance]:
         """All instances of the replica that `head` is asked for, itself first."""

@@ -21,6 +21,8 @@ def service_step(
     *,
     url: str,
     memory_max: str,
+    elsewhere: str = "",
+    replica: str = "",
     drain_s: int,
     start_timeout_s: int,
     claims: Claims,
@@ -39,6 +41,8 @@ def service_step(
         program: what it runs.
         url: where it answers, without a path.
         memory_max: systemd's memory limit.
+        elsewhere: where else to look when it does not come up, in words.
+        replica: a digest of the replica of which it is a part, at which others are asked (`slipway.layers.vacate`).
         drain_s: how long a stop waits for what has begun.
         start_timeout_s: from a start to the first answer.
         claims: what it has of the machine for itself.
@@ -48,8 +52,8 @@ def service_step(
         egress: the ports that it may open connections to, by address; loopback is an address like any other; None for all.
         ingress: addresses that may call one that has such a limit, beside loopback; None for all.
     """
-    probe: dict[str, Any] = {"url": url + launch.probe.path}
-    if launch.probe.body is not None:
+    probe: dict[str, Any] = {} if launch.probe is None else {"url": url + launch.probe.path}
+    if launch.probe is not None and launch.probe.body is not None:
         probe["body"] = dict(launch.probe.body)
     variables: dict[str, Any] = {
         "service_name": instance,
@@ -78,6 +82,16 @@ def service_step(
     }
     if launch.probe_key is not None:
         variables["service_probe_key"] = launch.probe_key
+    if launch.ready is not None:
+        variables["service_ready_line"] = launch.ready
+    if launch.interfaces:
+        variables["service_interfaces"] = dict(launch.interfaces)
+    if launch.peers:
+        variables["service_peers"] = list(launch.peers)
+    if elsewhere:
+        variables["service_elsewhere"] = elsewhere
+    if replica:
+        variables["service_replica"] = replica
     if egress is not None:
         # As a list: an address may be a reference, which can stand in a value and not in a key.
         variables["service_egress"] = [{"address": address, "ports": list(ports)} for address, ports in egress.items()]
