@@ -57,7 +57,8 @@ def items(resource: Resource) -> Iterator[Node | UnknownValueError]:
 
 def _machines(launch: PlatformLaunch) -> Iterator[Violation]:
     """Two replicas on one machine go together when that machine does."""
-    instances = list(launch.instances())
+    # A replica that machines share is one: it goes with any of them.
+    instances = [instance for instance in launch.instances() if instance.is_asked]
     machines = sorted({instance.machine for instance in instances})
     if instances and len(machines) < _LEAST:
         number = "one replica runs" if len(instances) == 1 else f"all {len(instances)} replicas run"

@@ -1,5 +1,6 @@
 """The models that are served here: looked up, given GPUs, and sized by their engine's memory model."""
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
@@ -194,6 +195,9 @@ def _served(lookup: _Lookup, name: str, gpus: int) -> Served:
         catalog=lookup.catalog,
         gpu=members[0].gpu if gpus else None,
         gpus=gpus,
+        machines=len(members),
+        machine_gpus=members[0].gpus,
+        network_gbit_s=_network(lookup, pool),
         # Without a tier it is only known what a machine has at least.
         host_memory_gib=None if members[0].tier is None else members[0].min_memory_gib,
         entry=entry,
@@ -204,6 +208,15 @@ def _served(lookup: _Lookup, name: str, gpus: int) -> Served:
     )
     known: dict[str, Any] = {field.name: getattr(plan, field.name) for field in fields(plan)}
     return Served(**known, measured=_measured(plan, gaps), replicas=replicas(model, len(members)))
+
+
+def _network(lookup: _Lookup, pool: str) -> float:
+    """Of each machine of a pool, in Gbit/s; that of its tier, where there are several hosts in it."""
+    settings = lookup.settings.pools[pool]
+    if settings.network.adapters:
+        return math.inf
+    tier = None if settings.tier is None else find_or_none(lookup.catalog.tiers, settings.tier)
+    return 0.0 if tier is None or tier.hosts == 1 else tier.network_gbit_s
 
 
 def _measured(plan: Plan, gaps: tuple[Finding, ...]) -> Measured:

@@ -93,6 +93,13 @@ class Plan:
     """None on the CPU, and where it is not known."""
     gpus: int
     """Of each replica, of all its machines together; 0 on the CPU."""
+    machines: int
+    """Of its pool."""
+    machine_gpus: int
+    """GPUs of each of them."""
+    network_gbit_s: float
+    """Of each of them for what its replicas tell one another: what its tier has, or all that is needed where the pool names
+    adapters for it; 0 where nothing is known."""
     host_memory_gib: float | None
     """What a machine has, where the tier says it."""
     entry: Entry | None
