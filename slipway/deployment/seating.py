@@ -217,7 +217,8 @@ def _too_many(model: Served, members: list[Machine]) -> Problem:
 def _no_room(model: Served, members: list[Machine], gpus: Mapping[str, Gpus], share: float) -> Problem:
     taken = list(dict.fromkeys(pair for each in members for takers in gpus[each.name].takers for pair in takers))
     others = dict.fromkeys("its other replicas" if name == model.name else name for name, _ in taken)
-    own = f"{model.gpus} GPU{'s' * (model.gpus > 1)}" + (f" with {share:.2g} of each" if share < 1 else "")
+    own = f"{model.gpus} GPU{'s' * (model.gpus > 1)}" + (f" over {model.hosts} hosts" if model.hosts > 1 else "")
+    own += f" with {share:.2g} of each" if share < 1 else ""
     where = members[0].name if len(members) == 1 else f"any machine of pool {model.pool}"
     return (
         (*model.keys, "gpus"),
