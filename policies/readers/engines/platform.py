@@ -28,6 +28,11 @@ class Instance(Node):
         return not self.get("rank", default=0)
 
     @property
+    def replica(self) -> str | None:
+        """By what all parts of a replica that machines share are known; None for one on one machine."""
+        return _text(self.get("head"))
+
+    @property
     def machine(self) -> str:
         """The machine's name."""
         return str(self.get("machine", default="?"))
