@@ -4,11 +4,14 @@ from typing import Any
 
 import pytest
 
+from cli.model_table import model_table
 from slipway.deployment.claims import Claims, held
+from slipway.deployment.declaration import declaration
 from slipway.deployment.names import PORTS
 from slipway.deployment.references import private
 from slipway.deployment.types import Deployment
 from slipway.engines.base import Launch
+from slipway.review.declared import differences
 from slipway.settings.errors import SettingsError
 from slipway.settings.load import parse
 from tests.unit.deployment.stacks import LLAMA_70B, deployment, problems, roles, steps
@@ -313,3 +316,37 @@ def test_nothing_changes_for_a_model_on_one_machine() -> None:
     alone = deployment(document(("models", {"small": models["small"]})))
     assert [each.port for each in with_big.of("small")] == [each.port for each in alone.of("small")]
     assert all(each.meeting is None and each.is_head for each in alone.instances)
+
+
+def test_what_is_declared_and_shown() -> None:
+    of = deployment(document(("pools.main.gpu", "h100"), machines=3, hosts=3))
+    (model,) = declaration(of)["models"]
+    assert (model["hosts"], model["gpus"], model["replicas"]) == (3, 24, 1)
+    head, *others = model["instances"]
+    assert [each["rank"] for each in model["instances"]] == [0, 1, 2]
+    assert {each["head"] for each in model["instances"]} == {"gpu-1/big"}
+    assert head["meetingPort"] == of.instances[0].claims.meeting
+    # What others reach is bound to a private address, and is declared so.
+    assert [each["address"] for each in others] == [private("gpu-2"), private("gpu-3")]
+    lines = model_table(of)
+    assert lines[1].startswith("big")
+    assert [line.split()[0] for line in lines[2:4]] == ["with", "with"]
+    assert "gpu-3, GPUs 0-7 of 8 x NVIDIA H100" in lines[3]
+    (changed,) = differences(
+        {"models": [declaration(deployment(document(hosts=1, machines=1)))["models"][0]]}, {"models": [model]}
+    )
+    facts = {fact.label: (fact.before, fact.after) for fact in changed.facts}
+    assert facts["hosts of each replica"] == (None, "3")
+    assert (
+        facts["runs on"][1]
+        == f"gpu-1 GPU 0-7 port {head['port']}; gpu-2 GPU 0-7 with gpu-1/big; gpu-3 GPU 0-7 with gpu-1/big"
+    )
+
+
+def test_preflight_looks_at_all_ports() -> None:
+    head, part = deployment(document()).instances
+    seen = roles(deployment(document()))
+    ports = {each["port"]: each["purpose"] for each in seen["gpu-1/preflight"]["preflight_ports"]}
+    assert ports[head.port] == "the engine of big"
+    assert ports[head.claims.meeting] == "the meeting of the machines of big"
+    assert part.port in {each["port"] for each in seen["gpu-2/preflight"]["preflight_ports"]}
