@@ -205,10 +205,10 @@ def test_only_the_replicas_machines_are_answered() -> None:
         "ip saddr { 127.0.0.0/8, 10.0.0.1, 10.0.0.2 } accept",
         "ip6 saddr ::1 accept",
     ]
-    assert "tcp dport { 8500 } jump closed" in rules
+    assert "\t\ttcp dport { 8500 } jump closed\n" in rules
     part = shown("egress.nft.j2", **{**LIMITED, "service_probe": {}})
     assert "tcp sport" not in part
-    assert "tcp dport { 8100, 8500 } jump closed" in part
+    assert "\t\ttcp dport { 8100, 8500 } jump closed\n" in part
 
 
 @needs_nft
