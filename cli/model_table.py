@@ -34,6 +34,8 @@ def _rows(deployment: Deployment, name: str) -> Iterator[Sequence[str]]:
             first = (name, str(route.task), engine) if number == 0 else ("", "", "")
             figures = _figures(served) if number == 0 else ("", "", "", "")
             yield (*first, place(instance), str(instance.port), *figures)
+            for part in deployment.parts(instance)[1:]:
+                yield ("", "", "", f"  with {place(part)}", "", "", "", "", "")
     elif name in deployment.provided:
         provided = deployment.provided[name]
         yield name, str(route.task), f"provider {provided.provider_name}: {provided.model}", *[""] * 6

@@ -155,6 +155,9 @@ def _model(name: str, model: Mapping[str, Any], proved: Mapping[str, Any] | None
     for key, instance in model["instances"].items():
         gpus = f" on GPU {', '.join(map(str, instance['gpus']))}" if instance["gpus"] else ""
         told += f"; {key}{gpus}, port {instance['port']}"
+        for part, its in (instance.get("parts") or {}).items():
+            gpus = f" on GPU {', '.join(map(str, its['gpus']))}" if its["gpus"] else ""
+            told += f", with {part}{gpus}"
     measured = proved or {}
     figures = [f"{label} {measured[key]}{unit}" for key, label, unit in _MEASURED if measured.get(key) is not None]
     return f"{told}; {', '.join(figures)}" if figures else told

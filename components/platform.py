@@ -71,6 +71,11 @@ class Platform(pulumi.ComponentResource):
                         step_key(each.machine, each.name): {
                             "gpus": list(each.gpus),
                             "port": each.port,
+                            # The other machines of the replica.
+                            "parts": {
+                                step_key(part.machine, part.name): {"gpus": list(part.gpus)}
+                                for part in deployment.parts(each)[1:]
+                            },
                             "sizing": self._compared(each),
                         }
                         for each in deployment.of(route.name)

@@ -34,9 +34,17 @@ options:
     type: str
     required: true
   url:
-    description: What to ask.
+    description: What to ask; needed unless C(line) is given.
     type: str
-    required: true
+    default: ""
+  line:
+    description: Instead of asking, a regular expression for the line of the journal since the unit's start by which it is ready.
+    type: str
+    default: ""
+  elsewhere:
+    description: Where else to look when it does not come up, in words.
+    type: str
+    default: ""
   body:
     description: Sent as JSON in a POST; without it, the request is a GET.
     type: dict
@@ -235,6 +243,19 @@ def journal_of_last_crash(lines: list[str]) -> list[str]:
     return []
 
 
+def saying(
+    unit: str, line: str, look: Callable[[str], State] = state, read: Callable[[str], list[str]] = beginning
+) -> Callable[[str, dict[str, Any], str, float], tuple[int, str]]:
+    """In the place of `ask`: status 200 once a running unit's journal has the line since its start, else no answer."""
+
+    def look_for(*_: object) -> tuple[int, str]:
+        now = look(unit)
+        said = now.active == "active" and any(re.search(line, each) for each in read(now.invocation))
+        return (200 if said else 0), ""
+
+    return look_for
+
+
 def wait(
     arguments: dict[str, Any],
     look: Callable[[str], State] = state,
@@ -300,7 +321,9 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "unit": {"type": "str", "required": True},
-            "url": {"type": "str", "required": True},
+            "url": {"type": "str", "default": ""},
+            "line": {"type": "str", "default": ""},
+            "elsewhere": {"type": "str", "default": ""},
             "body": {"type": "dict", "default": {}},
             "key": {"type": "str", "default": "", "no_log": True},
             "timeout": {"type": "int", "default": 300},
@@ -308,6 +331,7 @@ def main() -> None:
             "also": {"type": "dict", "default": {}},
             "journal": {"type": "dict", "default": {}},
         },
+        required_one_of=[("url", "line")],
         supports_check_mode=True,
     )
     if module.check_mode:
@@ -315,9 +339,11 @@ def main() -> None:
         return
     arguments: dict[str, Any] = module.params
     try:
-        seconds = wait(arguments)
+        request = saying(arguments["unit"], arguments["line"]) if arguments["line"] else ask
+        seconds = wait(arguments, request=request)
     except NotReadyError as failure:
-        module.fail_json(msg=str(failure))
+        elsewhere = f"; {arguments['elsewhere']}" if arguments["elsewhere"] else ""
+        module.fail_json(msg=f"{failure}{elsewhere}")
         return
     module.exit_json(changed=False, manages=[], seconds=round(seconds, 2), facts=facts(arguments))
 

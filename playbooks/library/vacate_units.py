@@ -22,7 +22,12 @@ description:
   - Stops and disables a unit that is to go when anything new starts on the host, and one that is to move when what it gives up
     is taken by another.
   - Enables and starts a unit that it stopped earlier and that is to be as it was.
+  - Stops a unit that forms one with units on other hosts, where any of those is about to change.
 options:
+  replicas:
+    description: By the name of such an instance, the digest that its unit is to have; a unit with another one is stopped.
+    type: dict
+    default: {}
   instances:
     description: Who is to be on the host, by name, with a list of claims, each C(what) and C(share).
     type: dict
@@ -57,6 +62,7 @@ UNITS = Path("/etc/systemd/system")
 STARTED = Path("/run/slipway/started")
 _UNIT = re.compile(r"slipway-([a-z0-9-]+)\.service")
 _CLAIMS = re.compile(r"^X-Slipway-Claims=(.*)$", re.MULTILINE)
+_REPLICA = re.compile(r"^X-Slipway-Replica=(.*)$", re.MULTILINE)
 _ROUNDING = 1e-9
 
 Claims = Mapping[str, float]
@@ -73,6 +79,22 @@ def claims_of(folder: Path) -> dict[str, Claims]:
             pairs = (claim.rpartition("=") for claim in line[1].split())
             found[name[1]] = {what: float(share) for what, _, share in pairs}
     return found
+
+
+def replicas_of(folder: Path) -> dict[str, str]:
+    """The digests of the units that form one with others elsewhere, by name."""
+    found: dict[str, str] = {}
+    for file in sorted(folder.glob("slipway-*.service")):
+        name = _UNIT.fullmatch(file.name)
+        line = _REPLICA.search(file.read_text(encoding="utf-8", errors="replace"))
+        if name and line:
+            found[name[1]] = line[1].strip()
+    return found
+
+
+def changing(here: Mapping[str, str], wanted: Mapping[str, str]) -> set[str]:
+    """Who belongs to something that is about to change elsewhere: its answers in flight would be cut off there."""
+    return {name for name, digest in here.items() if wanted.get(name, digest) != digest}
 
 
 def leaving(
@@ -143,7 +165,10 @@ def is_outdated(name: str) -> bool:
 
 def main() -> None:
     """Entry point of the module."""
-    module = AnsibleModule(argument_spec={"instances": {"type": "dict", "default": {}}}, supports_check_mode=True)
+    module = AnsibleModule(
+        argument_spec={"instances": {"type": "dict", "default": {}}, "replicas": {"type": "dict", "default": {}}},
+        supports_check_mode=True,
+    )
     wanted = {
         name: {claim["what"]: float(claim["share"]) for claim in claims}
         for name, claims in module.params["instances"].items()
@@ -151,9 +176,12 @@ def main() -> None:
     here = claims_of(UNITS)
     running = {name for name in here if runs(unit_of(name))}
     outdated = {name for name in running if is_outdated(name)}
-    leavers = leaving(here, wanted, running=running, outdated=outdated)
+    changes = changing(replicas_of(UNITS), module.params["replicas"])
+    leavers = [*leaving(here, wanted, running=running, outdated=outdated), *(changes & here.keys())]
+    leavers = list(dict.fromkeys(leavers))
     stopped = [unit_of(name) for name in leavers if name in running or not is_disabled(unit_of(name))]
-    started = [unit_of(name) for name in staying(here, wanted) if is_disabled(unit_of(name))]
+    stays = [name for name in staying(here, wanted) if name not in changes]
+    started = [unit_of(name) for name in stays if is_disabled(unit_of(name))]
     # All at once: each may have answers to finish.
     for action, units in (("disable", stopped), ("enable", started)):
         if module.check_mode or not units:

@@ -62,6 +62,9 @@ def _instances(launch: PlatformLaunch) -> Iterator[Violation]:
     else:
         mend = f"{launch.terms.shown} has no keys: have it run on the gateway's machine"
     for instance in launch.instances():
+        # What holds a part of a replica is asked nothing, and lets the replica's other machines in alone.
+        if not instance.is_asked:
+            continue
         if not is_loopback(str(instance.get("address", default="127.0.0.1"))) and not launch.keyed:
             what = f"{launch.terms.shown} answers without a key for {called(launch)} on {instance.machine}"
             yield violation(instance, "address", what=what, mend=mend)

@@ -1,6 +1,6 @@
 """A production stack has two or more replicas of each engine and gateway.
 
-Of Slipway's platform each model runs on two machines or more.
+Of Slipway's platform no machine has a part in all replicas of a model.
 
 An autoscaler that targets the workload decides, whatever `replicas` says. A workload that is switched off (0 replicas) serves
 nobody, and is left alone. Workloads in Helm charts are judged where the chart is rendered into resources.
@@ -56,13 +56,16 @@ def items(resource: Resource) -> Iterator[Node | UnknownValueError]:
 
 
 def _machines(launch: PlatformLaunch) -> Iterator[Violation]:
-    """Two replicas on one machine go together when that machine does."""
-    instances = list(launch.instances())
-    machines = sorted({instance.machine for instance in instances})
-    if instances and len(machines) < _LEAST:
-        number = "one replica runs" if len(instances) == 1 else f"all {len(instances)} replicas run"
-        what = f"{number} {called(launch)}, on machine {machines[0]}"
-        mend = "have a second machine of the pool serve it as well"
+    """Replicas that have a machine in common go together when it does; one that machines share goes with any of them."""
+    replicas: dict[str, set[str]] = {}
+    for number, instance in enumerate(launch.instances()):
+        replicas.setdefault(instance.replica or str(number), set()).add(instance.machine)
+    common = sorted(set.intersection(*replicas.values())) if replicas else []
+    if common:
+        runs = "one replica runs" if len(replicas) == 1 else f"all {len(replicas)} replicas run"
+        where = f"machine {common[0]}" if len(common) == 1 else f"machines {', '.join(common)} together"
+        what = f"{runs} {called(launch)}, on {where}"
+        mend = "have a second machine of the pool serve it as well, or as many more as share it"
         # The list itself would say too much.
         yield Violation(where=launch.at("instances"), value="", what=what, mend=mend)
 

@@ -4,11 +4,15 @@ from collections.abc import Iterator
 
 from slipway.deployment.types import Served
 from slipway.findings import Finding, Severity
+from slipway.settings.errors import place
 from slipway.sizing.parallel import GPUS_OF_A_HOST
-from slipway.sizing.result import Sizing
+from slipway.sizing.result import Request, Sizing
 from slipway.sizing.size import size
 from slipway.sizing.suggest import suggestions
 
+FAST_GBIT_S = 400
+"""Of a host: one port of InfiniBand NDR, as clusters for tensor parallelism over hosts have at least. What vLLM's documentation
+(Parallelism and scaling) asks for is "high-speed network adapters such as InfiniBand"."""
 SUGGESTIONS = 3
 """Changes that make it fit, in one line."""
 NOTHING_FITS = "use more or larger GPUs, or a smaller or quantized model"
@@ -36,11 +40,10 @@ def fits(served: Served) -> Iterator[Finding]:
     sizing = served.measured.sizing
     if sizing is None:
         return
-    most = max(GPUS_OF_A_HOST, served.gpus)
     tried = suggestions(sizing, served.catalog.gpus.values() if sizing.request.gpu else ())
     copies = served.parallelism.data
     which = " for each copy" if copies > 1 else ""
-    possible = [f"{each.change}{which} ({each.effect})" for each in tried if each.request.count * copies <= most]
+    possible = [f"{each.change}{which} ({each.effect})" for each in tried if _to_be_had(served, each.request)]
     mends = "; ".join([*_fewer_copies(served, sizing), *possible][:SUGGESTIONS]) or _no_change(sizing)
     for error in sizing.errors:
         yield Finding(
@@ -51,6 +54,15 @@ def fits(served: Served) -> Iterator[Finding]:
         )
     for warning in sizing.warnings:
         yield Finding(id="sizing.warning", severity=Severity.WARNING, where=_where(served, warning), message=warning)
+
+
+def _to_be_had(served: Served, request: Request) -> bool:
+    """Whether the pool, or one like it, has the GPUs of a change."""
+    if request.hosts > served.hosts:
+        each = request.count // request.hosts
+        spans, copies = served.settings.engine.SPANS, served.parallelism.data
+        return spans and copies == 1 and request.hosts <= served.machines and each <= served.machine_gpus
+    return request.count * served.parallelism.data <= max(GPUS_OF_A_HOST, served.gpus)
 
 
 def _fewer_copies(served: Served, sizing: Sizing) -> Iterator[str]:
@@ -97,6 +109,22 @@ def idle_gpus(served: Served) -> Iterator[Finding]:
     else:
         where, message = "gpus", f"{served.settings.engine.engine} uses {used}: use {parallel.ranks}"
     yield Finding(id="sizing.idle-gpus", severity=Severity.WARNING, where=served.at(where), message=message)
+
+
+def over_hosts(served: Served) -> Iterator[Finding]:
+    """Each layer over several machines, which send one another sums in every one of them."""
+    tensor, each = served.parallelism.tensor, served.gpus_of_a_host
+    if served.hosts == 1 or not served.on_gpus or tensor <= each or served.network_gbit_s >= FAST_GBIT_S:
+        return
+    yield Finding(
+        id="sizing.over-hosts",
+        severity=Severity.WARNING,
+        where=served.at("engine.tensor_parallel"),
+        message=f"{tensor}, while each host has {each} of the replica's GPUs: the hosts wait for one another in every layer, and "
+        "nothing says that a network for it is there (InfiniBand, RoCE, EFA); over a usual one tokens come many times slower: "
+        f"use tensor_parallel: {each} and pipeline_parallel: {served.gpus // each}, or name the adapters in "
+        f"{place('pools', served.pool, 'network', 'adapters')}",
+    )
 
 
 def concurrency(served: Served) -> Iterator[Finding]:

@@ -13,6 +13,7 @@ Rule = Callable[[Served], Iterator[Finding]]
 RULES: tuple[Rule, ...] = (
     fit.fits,
     fit.idle_gpus,
+    fit.over_hosts,
     fit.concurrency,
     fit.gaps,
     compatibility.vendor,

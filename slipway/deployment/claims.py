@@ -1,4 +1,4 @@
-"""What an instance has of its machine for itself: a part of each of its GPUs, and a port.
+"""What an instance has of its machine for itself: a part of each of its GPUs, and a port, or two.
 
 It goes with the step that runs the instance. The instance's unit carries it, so that on the machine it is seen who has to stop
 before another starts; and the stack's state keeps it, so that the next preview leaves everybody in place.
@@ -21,11 +21,14 @@ class Claims:
     gpus: tuple[int, ...]
     port: int
     share: float = 1.0
+    meeting: int | None = None
+    """The port at which the machines of a replica meet, of the one that the others come to."""
 
     def data(self) -> list[dict[str, Any]]:
         """As role service takes them: ``[{what: "gpu:0", share: 0.9}, {what: "port:8100", share: 1.0}]``."""
         gpus = [{"what": f"gpu:{index}", "share": float(self.share)} for index in self.gpus]
-        return [*gpus, {"what": f"port:{self.port}", "share": 1.0}]
+        ports = [self.port] if self.meeting is None else [self.port, self.meeting]
+        return [*gpus, *({"what": f"port:{port}", "share": 1.0} for port in ports)]
 
 
 Holdings = Mapping[tuple[str, str], Claims]
@@ -46,5 +49,7 @@ def held(claims: object) -> Claims | None:
         found[match[1]].append(int(match[2]))
         if match[1] == "gpu":
             share = float(claim.get("share") or 1.0)
-    whole = len(found["port"]) == 1 and len(set(found["gpu"])) == len(found["gpu"])
-    return Claims(tuple(found["gpu"]), found["port"][0], share) if whole else None
+    if len(found["port"]) not in {1, 2} or len(set(found["gpu"])) < len(found["gpu"]):
+        return None
+    port, *meeting = found["port"]
+    return Claims(tuple(found["gpu"]), port, share, *meeting)

@@ -9,7 +9,7 @@ from typing import Any
 
 from slipway.deployment.files import describe
 from slipway.deployment.references import private, public
-from slipway.deployment.types import Deployment, DriverPlan, Instance, Provided, Route, Served
+from slipway.deployment.types import Deployment, DriverPlan, Instance, Meeting, Provided, Route, Served
 from slipway.engines.options import EngineOptions
 from slipway.engines.program import ProgramSource
 from slipway.engines.releases import needs
@@ -185,7 +185,8 @@ def _served(deployment: Deployment, served: Served) -> dict[str, Any]:
         "gpus": served.gpus,
         "replicas": served.replicas,
         "engine": _engine(deployment, served),
-        "instances": [_instance(instance) for instance in deployment.of(served.name)],
+        "hosts": served.hosts,
+        "instances": [_instance(part) for head in deployment.of(served.name) for part in deployment.parts(head)],
         "sizing": _sizing(served),
     }
 
@@ -243,7 +244,20 @@ def _instance(instance: Instance) -> dict[str, Any]:
         "machine": instance.machine.name,
         "gpus": list(instance.gpus),
         "address": instance.address,
+        # Of one that is no head, where it tells the head that it is there: it is asked nothing.
         "port": instance.port,
+        "rank": instance.rank,
+        **({} if instance.meeting is None else _meeting(instance.meeting)),
+    }
+
+
+def _meeting(meeting: Meeting) -> dict[str, Any]:
+    """Of each part of a replica that machines share."""
+    return {
+        "head": f"{meeting.head.machine}/{meeting.head.instance}",
+        "meetingPort": meeting.port,
+        # Who may reach what of it is asked nothing.
+        "peers": [private(seat.machine) for seat in meeting.seats],
     }
 
 

@@ -41,6 +41,7 @@ def machines(settings: Settings, catalog: Catalog, source: str) -> dict[str, Mac
                 gpus=gpus,
                 min_disk_gib=pool.min_disk_gib,
                 min_memory_gib=memory,
+                network=pool.network,
             )
     return found
 

@@ -1,5 +1,6 @@
 """The models that are served here: looked up, given GPUs, and sized by their engine's memory model."""
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
@@ -58,9 +59,14 @@ def gap(keys: tuple[str | int, ...], what: str, mend: str, severity: Severity = 
     )
 
 
+def replicas(model: ServedModel, machines: int) -> int:
+    """How many replicas there are on `machines` machines: one on each, or on every `hosts` of them, unless the stack says."""
+    return model.replicas or max(1, machines // model.hosts)
+
+
 def replicas_on_one_machine(model: ServedModel, machines: int) -> int:
-    """How many replicas the fullest machine of `machines` has."""
-    return -(-(model.replicas or machines) // machines)
+    """How many replicas the fullest machine of `machines` has a part in."""
+    return -(-replicas(model, machines) * model.hosts // machines)
 
 
 def _gpus(settings: Settings, machines: Mapping[str, Machine]) -> tuple[dict[str, int], list[Problem]]:
@@ -72,9 +78,12 @@ def _gpus(settings: Settings, machines: Mapping[str, Machine]) -> tuple[dict[str
         here = {name: model for name, model in settings.served.items() if settings.pool_of(model) == pool}
         wanted = {name: _wanted(model, members[0].gpus) for name, model in here.items()}
         for name, count in wanted.items():
-            problems += _impossible(name, here[name], count or 0, members[0])
+            problems += _impossible(name, here[name], count or 0, members[0], len(members))
         given = {name: count for name, count in wanted.items() if count is not None}
-        taken = sum(count * replicas_on_one_machine(here[name], len(members)) for name, count in given.items())
+        taken = sum(
+            count // here[name].hosts * replicas_on_one_machine(here[name], len(members))
+            for name, count in given.items()
+        )
         shared, unshared = _rest(here, [name for name in here if name not in given], members, taken)
         found |= given | shared
         problems += unshared
@@ -84,13 +93,21 @@ def _gpus(settings: Settings, machines: Mapping[str, Machine]) -> tuple[dict[str
 def _wanted(model: ServedModel, has: int) -> int | None:
     """What the stack says, or the CPU where there is nothing else; None where it is left to what is free."""
     if model.gpu_indices is not None:
-        return len(model.gpu_indices)
+        return len(model.gpu_indices) * model.hosts
     if model.gpus is None and (has == 0 or not model.engine.takes_gpus):
         return 0
     return model.gpus
 
 
-def _impossible(name: str, model: ServedModel, wanted: int, machine: Machine) -> Iterator[Problem]:
+def _more_hosts(model: ServedModel, wanted: int, has: int, machines: int) -> str:
+    """The mend of a replica that wants more GPUs than its machines have, where the pool has machines enough."""
+    hosts = -(-wanted // has) if has else 0
+    if not model.engine.SPANS or not 0 < hosts <= machines or wanted % hosts:
+        return ""
+    return f", or hosts: {hosts}, so that each replica is on {hosts} machines"
+
+
+def _impossible(name: str, model: ServedModel, wanted: int, machine: Machine, machines: int) -> Iterator[Problem]:
     has, pool = machine.gpus, machine.pool
     if wanted and not model.engine.takes_gpus:
         yield (
@@ -100,10 +117,15 @@ def _impossible(name: str, model: ServedModel, wanted: int, machine: Machine) ->
                 "build for GPUs in engine.program"
             ),
         )
-    if wanted > has:
+    if wanted > has * model.hosts:
+        each = f" on each of {model.hosts} hosts" if model.hosts > 1 else ""
+        more = _more_hosts(model, wanted, has, machines)
         yield (
             ("models", name, "gpus"),
-            f"{wanted} GPUs, while the machines of pool {pool} have {has}; the engine would not start: use at most {has}",
+            (
+                f"{wanted // model.hosts} GPUs{each}, while the machines of pool {pool} have {has}; the engine would not start: "
+                f"use at most {has * model.hosts}{more}"
+            ),
         )
     elif any(index >= has for index in model.gpu_indices or ()):
         yield (
@@ -131,7 +153,7 @@ def _rest(
         ]
     each = (has - taken) // replicas_on_one_machine(here[first], len(members))
     if each > 0:
-        return {first: each}, []
+        return {first: each * here[first].hosts}, []
     others = ", ".join(other for other in here if other != first)
     pool_gpus = f"the {has} GPUs of pool {pool}"
     why = f"nothing of {pool_gpus} is left by {others}" if others else f"its replicas are more than {pool_gpus}"
@@ -173,6 +195,9 @@ def _served(lookup: _Lookup, name: str, gpus: int) -> Served:
         catalog=lookup.catalog,
         gpu=members[0].gpu if gpus else None,
         gpus=gpus,
+        machines=len(members),
+        machine_gpus=members[0].gpus,
+        network_gbit_s=_network(lookup, pool),
         # Without a tier it is only known what a machine has at least.
         host_memory_gib=None if members[0].tier is None else members[0].min_memory_gib,
         entry=entry,
@@ -182,7 +207,16 @@ def _served(lookup: _Lookup, name: str, gpus: int) -> Served:
         files=model_files(slug(name), model.source),
     )
     known: dict[str, Any] = {field.name: getattr(plan, field.name) for field in fields(plan)}
-    return Served(**known, measured=_measured(plan, gaps), replicas=model.replicas or len(members))
+    return Served(**known, measured=_measured(plan, gaps), replicas=replicas(model, len(members)))
+
+
+def _network(lookup: _Lookup, pool: str) -> float:
+    """Of each machine of a pool, in Gbit/s; that of its tier, where there are several hosts in it."""
+    settings = lookup.settings.pools[pool]
+    if settings.network.adapters:
+        return math.inf
+    tier = None if settings.tier is None else find_or_none(lookup.catalog.tiers, settings.tier)
+    return 0.0 if tier is None or tier.hosts == 1 else tier.network_gbit_s
 
 
 def _measured(plan: Plan, gaps: tuple[Finding, ...]) -> Measured:

@@ -22,6 +22,7 @@ from slipway.settings.errors import place
 from slipway.settings.gateway import Team
 from slipway.settings.models import ProvidedModel, RoutedModel, ServedModel, Task
 from slipway.settings.platform import Settings
+from slipway.settings.pools import Network
 from slipway.settings.providers import Provider
 from slipway.settings.types import Secret
 from slipway.sizing.architecture import Architecture
@@ -72,6 +73,8 @@ class Machine(PoolMachine):
     gpus: int
     min_disk_gib: float
     min_memory_gib: float
+    network: Network
+    """Between it and its pool's other machines."""
     driver: DriverPlan | None = None
     """None where it has no NVIDIA GPU, or somebody else installs its driver."""
 
@@ -128,7 +131,14 @@ class Plan:
     gpu: Gpu | None
     """None on the CPU, and where it is not known."""
     gpus: int
-    """Of each replica; 0 on the CPU."""
+    """Of each replica, of all its machines together; 0 on the CPU."""
+    machines: int
+    """Of its pool."""
+    machine_gpus: int
+    """GPUs of each of them."""
+    network_gbit_s: float
+    """Of each of them for what its replicas tell one another: what its tier has, or all that is needed where the pool names
+    adapters for it; 0 where nothing is known."""
     host_memory_gib: float | None
     """What a machine has, where the tier says it."""
     entry: Entry | None
@@ -150,6 +160,16 @@ class Plan:
     def on_gpus(self) -> bool:
         """Whether its engine runs on GPUs."""
         return self.gpus > 0
+
+    @property
+    def hosts(self) -> int:
+        """Machines that share each replica."""
+        return self.settings.hosts
+
+    @property
+    def gpus_of_a_host(self) -> int:
+        """GPUs of each replica on each of its machines; 0 on the CPU."""
+        return self.gpus // self.hosts
 
     @property
     def keys(self) -> tuple[str, str]:
@@ -195,8 +215,33 @@ class Served(Plan):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Seat:
+    """One machine among those that share a replica."""
+
+    machine: str
+    instance: str
+    port: int
+    """Of the head, where it is asked; of another one, where it tells the head that it is there."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Meeting:
+    """The machines that share one replica, and where they meet. They speak over their private addresses."""
+
+    seats: tuple[Seat, ...]
+    """In the order of their ranks: the first is the head, which alone is asked."""
+    port: int
+    """On the head: where the others come to."""
+
+    @property
+    def head(self) -> Seat:
+        """The one that is asked."""
+        return self.seats[0]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Instance:
-    """One replica of a model on one machine: a unit of its own."""
+    """One replica of a model on one machine, or one machine's part of it: a unit of its own."""
 
     name: str
     served: Served
@@ -206,7 +251,28 @@ class Instance:
     """The part of each of its GPUs that it takes; 0 on the CPU."""
     port: int
     address: str
-    """Where it listens: loopback, or the reference of its machine's private address when the gateway is elsewhere."""
+    """Where it listens: loopback, or the reference of its machine's private address when the gateway is elsewhere, or when it
+    is a part of a replica."""
+    meeting: Meeting | None = None
+    """None where the replica is on this machine alone."""
+
+    @property
+    def network(self) -> Network:
+        """Between its machine and the others of its pool."""
+        return self.machine.network
+
+    @property
+    def rank(self) -> int:
+        """Its place among the machines of its replica; that of the head is 0."""
+        if self.meeting is None:
+            return 0
+        places = [(seat.machine, seat.instance) for seat in self.meeting.seats]
+        return places.index((self.machine.name, self.name))
+
+    @property
+    def is_head(self) -> bool:
+        """Whether it is the one of its replica that is asked."""
+        return self.rank == 0
 
     @property
     def url(self) -> str:
@@ -216,7 +282,8 @@ class Instance:
     @property
     def claims(self) -> Claims:
         """What it has of its machine for itself."""
-        return Claims(self.gpus, self.port, self.share)
+        meeting = self.meeting.port if self.meeting is not None and self.is_head else None
+        return Claims(self.gpus, self.port, self.share, meeting)
 
     @cached_property
     def launch(self) -> Launch:
@@ -347,6 +414,7 @@ class Deployment:
     provided: Mapping[str, Provided]
     routes: Mapping[str, Route]
     instances: tuple[Instance, ...]
+    """All units of engines; those of one replica follow one another, its head first."""
     gateways: tuple[GatewayInstance, ...]
     front: FrontPlan
     acceptance: tuple[AcceptanceTeam, ...]
@@ -364,9 +432,28 @@ class Deployment:
         """The gateways on one machine, the one of all teams first."""
         return [gateway for gateway in self.gateways if gateway.machine == machine]
 
+    @property
+    def heads(self) -> list[Instance]:
+        """The engines that are asked: one for each replica."""
+        return [instance for instance in self.instances if instance.is_head]
+
     def of(self, model: str) -> list[Instance]:
-        """The engines that serve one model."""
-        return [instance for instance in self.instances if instance.served.name == model]
+        """The engines that are asked for one model: one for each replica."""
+        return [instance for instance in self.heads if instance.served.name == model]
+
+    def head_of(self, instance: Instance) -> Instance:
+        """The one that is asked for the replica of which `instance` is a part."""
+        if instance.meeting is None:
+            return instance
+        head = instance.meeting.head
+        return next(each for each in self.instances if (each.machine.name, each.name) == (head.machine, head.instance))
+
+    def parts(self, head: Instance) -> list[Instance]:
+        """All instances of the replica that `head` is asked for, itself first."""
+        if head.meeting is None:
+            return [head]
+        here = {(each.machine.name, each.name): each for each in self.instances}
+        return [here[seat.machine, seat.instance] for seat in head.meeting.seats]
 
     def runs(self, machine: Machine) -> list[str]:
         """What runs on a machine, by the name of its instances."""

@@ -79,7 +79,10 @@ class Launch:
     secrets: Mapping[str, Secret] = field(default_factory=dict)
     """Environment variables."""
     files: Mapping[str, File] = field(default_factory=dict)
-    probe: Probe
+    probe: Probe | None
+    """None for what is not asked: a part of a replica that another machine speaks for."""
+    ready: str | None = None
+    """Where it is not asked, what its log says once it has done all that it can do alone: a regular expression."""
     probe_key: Secret | None = None
     """What the probe has to send; `secrets` are the program's own."""
     also: Mapping[str, str] = field(default_factory=dict)
@@ -88,6 +91,12 @@ class Launch:
     """What its log says when it starts: a regular expression with one group for each figure."""
     sandbox: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)
     """Lines of a unit's [Service] that it needs beyond what every service of Slipway has."""
+    interfaces: Mapping[str, str] = field(default_factory=dict)
+    """Environment variables that name a network interface: the address that the interface has, which the machine looks up; a
+    ``=`` before it stays before the name."""
+    peers: tuple[str, ...] = ()
+    """Addresses of the machines that share the replica. Only they may reach its ports, but for the one at which it is asked;
+    empty where nothing of it is for other machines' parts."""
     after_start: tuple[tuple[str, ...], ...] = ()
     """Commands that are run as the engine's user once it is started; the first part is a name in the program's ``bin``."""
 

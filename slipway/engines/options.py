@@ -19,6 +19,9 @@ class EngineOptions(Section):
     TASKS: ClassVar[frozenset[str]] = frozenset({"chat", "completion"})
     """The tasks that it can serve."""
 
+    SPANS: ClassVar[bool] = False
+    """Whether it can serve one replica on several machines."""
+
     SLOTS: ClassVar[str | None] = None
     """The option that says how many requests it works on at once; None where there is none."""
 

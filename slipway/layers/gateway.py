@@ -43,7 +43,7 @@ def steps(deployment: Deployment) -> list[Step]:
 def engine_ports(deployment: Deployment) -> dict[str, list[int]]:
     """The ports of engines by the address on which they listen; what is not loopback holds references."""
     found: dict[str, list[int]] = {}
-    for instance in deployment.instances:
+    for instance in deployment.heads:
         found.setdefault(instance.address, []).append(instance.port)
     return {address: sorted(ports) for address, ports in found.items()}
 

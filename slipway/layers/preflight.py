@@ -66,6 +66,11 @@ def ports(deployment: Deployment, machine: Machine) -> list[dict[str, object]]:
         )
         for each in deployment.on(machine)
     ]
+    found += [
+        _port(meeting, each.name, f"the meeting of the machines of {each.served.name}", "", remote=True)
+        for each in deployment.on(machine)
+        if (meeting := each.claims.meeting) is not None
+    ]
     keys = ("gateway.port", "gateway.private_port")
     found += [
         _port(each.port, each.name, "the gateway", key, remote=each.address != LOOPBACK)

@@ -22,6 +22,8 @@ def service_step(
     *,
     url: str,
     memory_max: str,
+    elsewhere: str = "",
+    replica: str = "",
     drain_s: int,
     start_timeout_s: int,
     claims: Claims,
@@ -43,6 +45,8 @@ def service_step(
         program: what it runs.
         url: where it answers, without a path.
         memory_max: systemd's memory limit.
+        elsewhere: where else to look when it does not come up, in words.
+        replica: a digest of the replica of which it is a part, at which others are asked (`slipway.layers.vacate`).
         drain_s: how long a stop waits for what has begun.
         start_timeout_s: from a start to the first answer.
         claims: what it has of the machine for itself.
@@ -55,8 +59,8 @@ def service_step(
         rolling: the group of which one at a time is changed; None where nobody else serves the same.
         out_mark: a file beside which it does not start: somebody on the machine has taken it out of service.
     """
-    probe: dict[str, Any] = {"url": url + launch.probe.path}
-    if launch.probe.body is not None:
+    probe: dict[str, Any] = {} if launch.probe is None else {"url": url + launch.probe.path}
+    if launch.probe is not None and launch.probe.body is not None:
         probe["body"] = dict(launch.probe.body)
     variables: dict[str, Any] = {
         "service_name": instance,
@@ -83,15 +87,22 @@ def service_step(
         "service_journal": dict(launch.journal),
         "service_program": {"root": program.root, "folder": program.folder},
     }
-    if launch.probe_key is not None:
-        variables["service_probe_key"] = launch.probe_key
-    if egress is not None:
+    # What the role has a default for.
+    given: dict[str, Any] = {
+        "service_probe_key": launch.probe_key,
+        "service_ready_line": launch.ready,
+        "service_interfaces": dict(launch.interfaces) or None,
+        "service_peers": list(launch.peers) or None,
+        "service_elsewhere": elsewhere or None,
+        "service_replica": replica or None,
         # As a list: an address may be a reference, which can stand in a value and not in a key.
-        variables["service_egress"] = [{"address": address, "ports": list(ports)} for address, ports in egress.items()]
-    if ingress is not None:
-        variables["service_ingress"] = list(ingress)
-    if out_mark is not None:
-        variables["service_out_mark"] = out_mark
+        "service_egress": None
+        if egress is None
+        else [{"address": address, "ports": list(ports)} for address, ports in egress.items()],
+        "service_ingress": None if ingress is None else list(ingress),
+        "service_out_mark": out_mark,
+    }
+    variables |= {name: value for name, value in given.items() if value is not None}
     return Step(
         machine=machine,
         instance=instance,

@@ -1,10 +1,16 @@
 """Vacating: whoever is to go or to move makes way before anybody starts.
 
+Of a replica that machines share the head makes way too where any of its parts is about to change: it would go on answering while
+the others end. Its own machine can't see that, so each has a digest of the whole.
+
 Pulumi removes last, and changes what does not depend on one another in any order. So a model that takes the GPUs or the port of
 one that goes, or of one that moves, would start while they are still taken.
 """
 
-from slipway.deployment.types import Deployment, Machine
+import hashlib
+import json
+
+from slipway.deployment.types import Deployment, Instance, Machine
 from slipway.layers import models, programs
 from slipway.layers.step import Step, step_key
 
@@ -25,8 +31,8 @@ def steps(deployment: Deployment) -> list[Step]:
             machine=machine,
             instance=NAME,
             role="vacate",
-            variables={"vacate_instances": claims},
-            after=tuple(before[machine.name]),
+            variables={"vacate_instances": claims, **_replicas(deployment, machine)},
+            after=(*before[machine.name], *_heads_before(deployment, machine)),
             timeout_s=max(deployment.settings.gateway.request_timeout_s, LONGEST_S) + STOPPING_S,
         )
         for machine in deployment.machines.values()
@@ -43,6 +49,39 @@ STOPPING_S = 300
 def key(machine: Machine) -> str:
     """Of the step on `machine`."""
     return step_key(machine, NAME)
+
+
+def _heads_before(deployment: Deployment, machine: Machine) -> list[str]:
+    """The steps that end the answers of replicas that have a part here, which may have to make way itself.
+
+    Only of machines that come before in the stack, where new heads are: else two machines might wait for each other.
+    """
+    earlier = list(deployment.machines)[: list(deployment.machines).index(machine.name)]
+    heads = [deployment.head_of(each).machine for each in deployment.on(machine) if not each.is_head]
+    return list(dict.fromkeys(key(head) for head in heads if head.name in earlier))
+
+
+def _replicas(deployment: Deployment, machine: Machine) -> dict[str, dict[str, str]]:
+    heads = [each for each in deployment.on(machine) if each.meeting is not None and each.is_head]
+    return {"vacate_replicas": {head.name: digest(deployment, head) for head in heads}} if heads else {}
+
+
+def digest(deployment: Deployment, head: Instance) -> str:
+    """Of all that the other parts of a replica are started from; secrets are none of it, since only the head has one."""
+    parts = [
+        [
+            *(part.machine.name, part.name, part.served.program.folder, part.claims.data(), part.served.files.record),
+            *(
+                part.launch.command,
+                dict(part.launch.environment),
+                dict(part.launch.interfaces),
+                list(part.launch.peers),
+            ),
+            {name: file.content for name, file in part.launch.files.items()},
+        ]
+        for part in deployment.parts(head)[1:]
+    ]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def claimed(deployment: Deployment, machine: Machine) -> dict[str, list[dict[str, object]]]:

@@ -140,12 +140,21 @@ def _model(entry: Entry) -> dict[str, str]:
         found |= {label: value for label, value in _facts(_ENGINE)(engine).items() if value != "1"}
     if entry.get("provider") is not None and entry.get("model") != entry.get("name"):
         found["provider's name for it"] = str(entry.get("model"))
-    placed = [
-        f"{each.get('machine')} {f'GPU {_ranges(gpus)}' if (gpus := each.get('gpus')) else 'CPU'} port {each.get('port')}"
-        for each in entry.get("instances") or []
-        if isinstance(each, Mapping)
-    ]
-    return {**_facts(_MODEL)(entry), **found, **_told({"runs on": "; ".join(placed)})}
+    placed = [_place(each) for each in entry.get("instances") or [] if isinstance(each, Mapping)]
+    hosts = entry.get("hosts")
+    return {
+        **_facts(_MODEL)(entry),
+        **({"hosts of each replica": _text(hosts)} if isinstance(hosts, int) and hosts > 1 else {}),
+        **found,
+        **_told({"runs on": "; ".join(placed)}),
+    }
+
+
+def _place(instance: Entry) -> str:
+    """`gpu-1 GPU 0-7 port 8100`; of a part of a replica that is not asked itself, with whom it is one."""
+    gpus = instance.get("gpus")
+    where = f"{instance.get('machine')} {f'GPU {_ranges(gpus)}' if gpus else 'CPU'}"
+    return f"{where} with {instance.get('head')}" if instance.get("rank") else f"{where} port {instance.get('port')}"
 
 
 _SECTIONS: tuple[tuple[str, str, Callable[[Entry], dict[str, str]]], ...] = (

@@ -146,15 +146,18 @@ class ServedModel(_Asked):
     """Nothing of a request for it leaves for a provider, whatever fails."""
     pool: HostName | None = None
     """The pool whose machines serve it. Default: the first one that is not called `edge`."""
+    hosts: PositiveCount = 1
+    """Machines of the pool that share each replica, for a model that needs more GPUs than one has: its layers are split over
+    them, unless `engine.pipeline_parallel` says otherwise. The stack's gateway asks the first of them."""
     gpus: Count | None = None
-    """GPUs of each replica; 0 means the CPU. Default: what the pool's other models leave, shared out among its replicas on
-    a machine."""
+    """GPUs of each replica, of all its machines together; 0 means the CPU. Default: what the pool's other models leave, shared
+    out among its replicas on a machine."""
     gpu_indices: tuple[Count, ...] | None = Field(default=None, min_length=1)
-    """Which GPUs of its machine, as nvidia-smi numbers them. Default: assigned in the order of the models, free ones first;
-    so a model that goes, or takes more or fewer, moves those after it. Name them, as the outputs show them, to keep it where
-    it is."""
+    """Which GPUs of its machine, or of each of them, as nvidia-smi numbers them. Default: assigned in the order of the models,
+    free ones first; so a model that goes, or takes more or fewer, moves those after it. Name them, as the outputs show them, to
+    keep it where it is."""
     replicas: PositiveCount | None = None
-    """Copies over the pool's machines, each an engine of its own. Default: one on each machine."""
+    """Copies over the pool's machines, each an engine of its own. Default: one on each machine, or on every `hosts` of them."""
     engine: EngineSection = Field(default_factory=dict, validate_default=True)
     """The engine, and its options."""
 
@@ -173,11 +176,19 @@ class ServedModel(_Asked):
         if self.gpu_indices is not None:
             if len(set(self.gpu_indices)) != len(self.gpu_indices):
                 raise ValueError("gpu_indices names a GPU twice; the engine would not start: name each once")
-            if self.gpus is not None and self.gpus != len(self.gpu_indices):
+            named = len(self.gpu_indices) * self.hosts
+            if self.gpus is not None and self.gpus != named:
+                each = f" on each of {self.hosts} hosts" if self.hosts > 1 else ""
                 raise ValueError(
-                    f"gpus is {self.gpus} while gpu_indices names {len(self.gpu_indices)}; "
+                    f"gpus is {self.gpus} while gpu_indices names {len(self.gpu_indices)}{each}; "
                     "one of them would be wrong: remove gpus"
                 )
+        if self.gpus is not None and self.gpus % self.hosts:
+            fits = self.gpus - self.gpus % self.hosts or self.hosts
+            raise ValueError(
+                f"gpus is {self.gpus}, which {self.hosts} hosts can't share equally; the engine would not start: use {fits}, "
+                "or another number of hosts"
+            )
         return self
 
 

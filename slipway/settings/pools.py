@@ -6,7 +6,7 @@ from pydantic import Field, HttpUrl, create_model, model_validator
 
 from slipway.settings.base import Section
 from slipway.settings.driver import Driver
-from slipway.settings.types import CatalogName, Count, GiB
+from slipway.settings.types import AdapterName, CatalogName, Count, GiB, InterfaceName
 from slipway.targets.registry import packages, sections
 
 if TYPE_CHECKING:
@@ -21,6 +21,16 @@ else:
         },
     )
     """One key for each target."""
+
+
+class Network(Section):
+    """How the machines of one replica reach one another, where a model's `hosts` is more than 1."""
+
+    interface: InterfaceName | None = None
+    """The network interface that NCCL and Gloo use, as `ip link` calls it on each machine. Default: on each the one that has its
+    private address."""
+    adapters: tuple[AdapterName, ...] = ()
+    """The InfiniBand or RoCE adapters that NCCL uses, as `ibstat` calls them: `mlx5_0`. Default: all that it finds active."""
 
 
 class Pool(Sources):
@@ -44,6 +54,8 @@ class Pool(Sources):
     python_mirror: HttpUrl | None = None
     """Where machines whose own Python is too old (Ubuntu 22.04) fetch another: a copy of uv's builds, laid out alike; what it
     serves is checked. Default: uv's own place, or the `python-install-mirror` of the machine's `/etc/uv/uv.toml`."""
+    network: Network = Network()
+    """The network between machines that share a replica."""
 
     @model_validator(mode="before")
     @classmethod

@@ -114,6 +114,35 @@ def _able(form: str, model: ServedModel) -> Iterator[str]:
             yield name
 
 
+def _hosts(settings: Settings) -> Iterator[Problem]:
+    """Replicas over several machines: who can, and on which."""
+    for name, model in settings.served.items():
+        if model.hosts == 1:
+            continue
+        if not model.engine.SPANS:
+            form = "huggingface" if model.source.gguf is None else "gguf"
+            able = [engine for engine in _able(form, model) if engines()[engine].SPANS]
+            mends = [f"use engine: {' or '.join(able)}"] if able else []
+            yield (
+                ("models", name, "hosts"),
+                (
+                    f"{model.hosts}, and {model.engine.engine} serves each replica on one machine alone; it would not find the "
+                    f"others' memory: {', or '.join([*mends, 'remove it'])}"
+                ),
+            )
+        pool = settings.pool_of(model)
+        has = len(settings.machines_of(pool)) if pool in settings.pools else model.hosts
+        if has < model.hosts:
+            machines = f"{has} machine{'s' * (has != 1)}"
+            yield (
+                ("models", name, "hosts"),
+                (
+                    f"each replica takes {model.hosts} machines, and the pool {pool} has {machines}; the engine would wait for "
+                    "the others: add machines to the pool, or use fewer hosts"
+                ),
+            )
+
+
 def _references(settings: Settings) -> Iterator[Problem]:
     names = names_of(settings)
     for name, model in settings.models.items():
@@ -373,6 +402,16 @@ def _addresses(settings: Settings) -> Iterator[Problem]:
         if settings.pool_of(model) in settings.pools:
             names = (machine.name for machine in settings.machines_of(settings.pool_of(model)))
             called |= dict.fromkeys(name for name in names if gateways != (name,))
+    for name, machine in settings.machines.items():
+        shared = next((model for model, each in settings.served.items() if _shares(settings, each, name)), None)
+        if shared is not None and not machine.has_private_address and name not in called:
+            yield (
+                (*machine.keys, "private_address"),
+                (
+                    f"{name} shares the replicas of {shared} with other hosts, but {machine.address} is no private address; "
+                    "what they tell one another has no key, and would face the internet: set its private_address"
+                ),
+            )
     engines = list(called)
     if gateways != fronts or len(fronts) > 1:
         called |= dict.fromkeys(gateways)
@@ -402,8 +441,16 @@ def _addresses(settings: Settings) -> Iterator[Problem]:
     yield ("gateway", "engine_key"), f"missing, while {open_to_all}: set it, for example to {{env: SLIPWAY_ENGINE_KEY}}"
 
 
+def _shares(settings: Settings, model: ServedModel, machine: str) -> bool:
+    """Whether replicas of a model may be on a machine and others together."""
+    pool = settings.pool_of(model)
+    if model.hosts == 1 or pool not in settings.pools:
+        return False
+    return any(each.name == machine for each in settings.machines_of(pool))
+
+
 RULES = (
-    (_machines, _pools, _names, _tasks),
+    (_machines, _pools, _names, _tasks, _hosts),
     (_references,),
     (_floating,),
     (_circles, _privacy, _same_tasks, _filters, _content_log, _teams, _prices, _ports, _addresses),

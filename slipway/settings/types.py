@@ -15,6 +15,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
 _INTERFACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,14}")
+_ADAPTER = re.compile(r"[a-z][a-z0-9_]{0,62}(:[0-9]{1,2})?")
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _IP_VERSION = 4
 _USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
@@ -120,6 +121,16 @@ def interface_name(value: str) -> str:
     """A network interface of Linux."""
     if not _INTERFACE.fullmatch(value):
         raise ValueError(f"{value!r} is no network interface; write it as `ip link` does, such as eth0")
+    return value
+
+
+def adapter_name(value: str) -> str:
+    """An InfiniBand or RoCE adapter of Linux, or one port of it."""
+    if not _ADAPTER.fullmatch(value):
+        raise ValueError(
+            f"{value!r} is no InfiniBand adapter; NCCL would not find it: write it as `ibstat` does, such as mlx5_0, or "
+            "mlx5_0:1 for its first port"
+        )
     return value
 
 
@@ -415,6 +426,7 @@ PrivateAddress = Annotated[str, AfterValidator(private_address)]
 Network = Annotated[str, AfterValidator(network)]
 FloatingAddress = Annotated[str, AfterValidator(floating_address)]
 InterfaceName = Annotated[str, AfterValidator(interface_name)]
+AdapterName = Annotated[str, AfterValidator(adapter_name)]
 RouterId = Annotated[int, BeforeValidator(not_boolean), Field(ge=1, le=255)]
 UserName = Annotated[str, AfterValidator(user_name)]
 ModelName = Annotated[str, AfterValidator(model_name)]

@@ -27,8 +27,10 @@ class Request:
     gpu: Gpu | None
     count: int = 1
     """GPUs for one copy of the model, all hosts together."""
+    hosts: int = 1
+    """That share the copy, each with as many of its GPUs."""
     tensor_parallel: int | None = None
-    """Default: the largest that `count` and the model's shapes allow."""
+    """Default: the largest that the GPUs of one host and the model's shapes allow."""
     pipeline_parallel: int | None = None
     """Default: count / tensor_parallel."""
     decode_context_parallel: int = 1

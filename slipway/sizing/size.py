@@ -78,7 +78,8 @@ def _spread(request: Request) -> Request:
     """With the tensor and pipeline parallelism that `count` GPUs allow, where they are not given."""
     ranks, count = request.tensor_parallel, request.pipeline_parallel
     if ranks is None:
-        available = max(1, request.count // (count or 1))
+        # Over several hosts the layers are split, not each layer.
+        available = max(1, request.count // (count or request.hosts))
         ranks = next(n for n in range(available, 0, -1) if available % n == 0 and divides(request.architecture, n))
     if count is None:
         count = max(1, request.count // ranks)
@@ -137,11 +138,14 @@ def _on_gpus(request: Request, model: MemoryModel, total: GiB) -> Sizing:
 
 def _on_cpu(request: Request, model: MemoryModel) -> Sizing:
     """On a CPU the room is given, and the model's weights lie beside it in the host's memory."""
-    if request.cpu_kv_cache is None:
+    room = request.cpu_kv_cache
+    if room is None:
         raise SizingError("without a GPU the room for the KV cache must be given, in GiB")
-    layout = model.layout(request, request.architecture.layers)
-    blocks = layout.blocks(int(request.cpu_kv_cache.bytes))
-    errors = _host_errors(request, request.cpu_kv_cache) or _room_errors(request, layout, blocks)
+    # Of several hosts each has a stage, and room of its own; the fewest tokens count.
+    layouts = [model.layout(request, layers) for layers in stages(request.architecture, request.pipeline_parallel or 1)]
+    layout = min(layouts, key=lambda each: each.blocks(int(room.bytes)))
+    blocks = layout.blocks(int(room.bytes))
+    errors = _host_errors(request, room) or _room_errors(request, layout, blocks)
     return Sizing(
         request=request,
         fits=not errors,
@@ -157,7 +161,7 @@ def _on_cpu(request: Request, model: MemoryModel) -> Sizing:
 def _host_errors(request: Request, room: GiB) -> list[str]:
     if request.host_memory is None:
         return []
-    weights = GiB.of_bytes(_weights(request)[0])
+    weights = GiB.of_bytes(max(_weights(request)))
     if weights + room + HOST_OVERHEAD <= request.host_memory:
         return []
     return [
@@ -267,8 +271,12 @@ def _layout_warnings(request: Request) -> list[str]:
     used = (request.tensor_parallel or 1) * (request.pipeline_parallel or 1)
     if used < request.count:
         said.append(f"{request.count - used} of the {request.count} GPUs stay idle")
-    if used > GPUS_OF_A_HOST:
-        said.append(f"{used} GPUs are more than one host has; Slipway deploys an engine on one host only, as yet")
+    if used > GPUS_OF_A_HOST * request.hosts:
+        have = "one host has" if request.hosts == 1 else f"{request.hosts} hosts have"
+        said.append(
+            f"{used} GPUs are more than {have}; an engine takes those of several where the stack's model says "
+            f"hosts: {-(-used // GPUS_OF_A_HOST)}"
+        )
     if request.gpu is not None and request.gpu.vendor != "nvidia":
         said.append("Slipway deploys vLLM's CUDA build only, as yet; no start-up on a GPU of this make was measured")
     return said

@@ -133,14 +133,12 @@ def _more_gpus(request: Request) -> Iterator[_Change]:
     tries = []
     for count in counts:
         if count > request.count:
-            ranks = next(n for n in range(count, 0, -1) if count % n == 0 and divides(request.architecture, n))
+            hosts = max(1, count // GPUS_OF_A_HOST)
+            each = count // hosts
+            ranks = next(n for n in range(each, 0, -1) if each % n == 0 and divides(request.architecture, n))
             stages = f", pipeline_parallel: {count // ranks}" if count > ranks else ""
-            more = request.but(count=count, tensor_parallel=ranks, pipeline_parallel=count // ranks)
-            where = (
-                f" on {count // GPUS_OF_A_HOST} hosts, which Slipway does not deploy yet"
-                if count > GPUS_OF_A_HOST
-                else ""
-            )
+            more = request.but(count=count, hosts=hosts, tensor_parallel=ranks, pipeline_parallel=count // ranks)
+            where = f", hosts: {count // GPUS_OF_A_HOST}" if count > GPUS_OF_A_HOST else ""
             tries.append((f"{count} GPUs{where}, tensor_parallel: {ranks}{stages}", more))
     yield from tries
     for change, more in tries:

@@ -18,9 +18,19 @@ SERVED, PROVIDED = "served", "provided"
 
 
 class Instance(Node):
-    """One replica of a model: a unit on one machine."""
+    """One replica of a model, or one machine's part of it: a unit on one machine."""
 
     __slots__ = ()
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether it is the one of its replica that answers requests; the others hold a part of the model."""
+        return not self.get("rank", default=0)
+
+    @property
+    def replica(self) -> str | None:
+        """By what all parts of a replica that machines share are known; None for one on one machine."""
+        return _text(self.get("head"))
 
     @property
     def machine(self) -> str:
@@ -54,7 +64,7 @@ class PlatformLaunch(Launch):
         return str(self.get("name", default="?"))
 
     def instances(self) -> Iterator[Instance]:
-        """Its replicas.
+        """Its units: one for each replica, or for each machine that shares one.
 
         Raises:
             UnknownValueError: the list is not known.

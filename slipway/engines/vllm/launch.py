@@ -11,6 +11,7 @@ from slipway.engines.flags import arguments, taken
 from slipway.engines.names import names_of
 from slipway.engines.probes import PROBES
 from slipway.engines.programs import ROLES, files_digest, role_file
+from slipway.engines.vllm import replica
 from slipway.engines.vllm.options import Options
 from slipway.settings.models import Task
 from slipway.sizing.engines.vllm_flags import flags as memory_flags
@@ -33,14 +34,19 @@ OWN_FLAGS = {
     "device-memory-utilization": "engine.gpu_memory_utilization",
     "dtype": "engine.dtype",
     "gpu-memory-utilization": "engine.gpu_memory_utilization",
+    "headless": "hosts",
     "host": "the pool's private_address",
     "kv-cache-dtype": "engine.kv_cache_dtype",
     "kv-cache-memory-bytes": "engine.cpu_kv_cache_gib on the CPU, engine.gpu_memory_utilization on GPUs",
+    "master-addr": "the pool's private_address",
+    "master-port": "hosts",
     "max-model-len": "max_model_len",
     "max-num-batched-tokens": "engine.max_num_batched_tokens",
     "max-num-queued-reqs": "engine.queue",
     "max-num-seqs": "engine.max_num_seqs",
     "model": "source",
+    "nnodes": "hosts",
+    "node-rank": "hosts",
     "pipeline-parallel-size": "engine.pipeline_parallel",
     "port": "engine.port",
     "quantization": "engine.quantization",
@@ -54,6 +60,10 @@ OWN_FLAGS = {
 
 OWN_VARIABLES = {
     "CUDA_VISIBLE_DEVICES": "gpu_indices",
+    "GLOO_SOCKET_IFNAME": "the pool's network.interface",
+    "NCCL_IB_HCA": "the pool's network.adapters",
+    "NCCL_SOCKET_IFNAME": "the pool's network.interface",
+    "VLLM_HOST_IP": "the pool's private_address",
     "VLLM_CPU_KVCACHE_SPACE": "engine.cpu_kv_cache_gib",
     "VLLM_MEDIA_URL_ALLOW_REDIRECTS": "engine.media_domains",
 }
@@ -63,11 +73,6 @@ _ENVIRONMENT = {
     "PYTHONUNBUFFERED": "1",
     # Twice what the gateway keeps an idle connection for; after the 5 s that are usual it would close them under its requests.
     "VLLM_HTTP_TIMEOUT_KEEP_ALIVE": "120",
-    # The engine's processes are all on this machine and talk over loopback; else they would listen, without any key, on the
-    # machine's own address.
-    "VLLM_HOST_IP": "127.0.0.1",
-    "GLOO_SOCKET_IFNAME": "lo",
-    "NCCL_SOCKET_IFNAME": "lo",
     # A server that may be fetched from must not send the engine on to one that may not.
     "VLLM_MEDIA_URL_ALLOW_REDIRECTS": "0",
     # Nothing is looked up, fetched or reported while serving.
@@ -77,8 +82,15 @@ _ENVIRONMENT = {
     "VLLM_NO_USAGE_STATS": "1",
     "DO_NOT_TRACK": "1",
 }
+_ALONE = {
+    # The engine's processes are all on this machine and talk over loopback; else they would listen, without any key, on the
+    # machine's own address.
+    "VLLM_HOST_IP": "127.0.0.1",
+    "GLOO_SOCKET_IFNAME": "lo",
+    "NCCL_SOCKET_IFNAME": "lo",
+}
+_CPU_ALONE = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
 _CPU_ENVIRONMENT = {
-    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
     # Cores are the scheduler's business on a machine that serves gateway and front too.
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",
     # A CPU host has no C++ compiler, and torch compiles some functions when they are first called: a single request with
@@ -93,6 +105,7 @@ NO_DOMAIN = "none/data-urls-only"
 
 _STARTUP = (
     "sitecustomize.py",
+    "slipway_replica.py",
     "slipway_vllm.py",
     "slipway_vllm-1.dist-info/METADATA",
     "slipway_vllm-1.dist-info/entry_points.txt",
@@ -147,6 +160,7 @@ class Vllm:
         """Flags and variables that contradict what Slipway sets."""
         options = _options(served)
         yield from taken(options, OWN_FLAGS, OWN_VARIABLES)
+        yield from replica.refusals(served, options)
         if served.on_gpus:
             yield from _too_many_ranks(served, options)
         else:
@@ -175,7 +189,9 @@ class Vllm:
         # Those that it works on count too, of all copies.
         flags["max-num-queued-reqs"] = options.slots * parallel.data + queue(served)
         flags |= _parsers(served, options)
-        if not served.on_gpus:
+        if served.hosts > 1:
+            flags["distributed-executor-backend"] = "mp"
+        elif not served.on_gpus:
             # One process: on a CPU a worker of its own only costs start-up time, and two fight for the same cores.
             flags["distributed-executor-backend"] = "uni"
         if served.settings.task is Task.EMBEDDING:
@@ -196,11 +212,19 @@ class Vllm:
         flags = self.flags(served) | {
             "model": served.files.target,
             "served-model-name": served.name,
-            "host": instance.address,
-            "port": instance.port,
             "shutdown-timeout": served.drain_s,
+            **replica.flags(instance),
         }
+        command = _COMMANDS[_build(served)]
+        if instance.is_head:
+            flags |= {"host": instance.address, "port": instance.port}
+        elif not served.on_gpus:
+            command = replica.CPU_COMMAND
         environment = _ENVIRONMENT | ({} if served.on_gpus else _CPU_ENVIRONMENT)
+        if instance.meeting is None:
+            environment |= _ALONE if served.on_gpus else _ALONE | _CPU_ALONE
+        else:
+            environment |= replica.environment(instance)
         # Every Python process of the engine begins with what role vllm keeps for it, and finds its plugin.
         environment["PYTHONPATH"] = f"/etc/slipway/{instance.name}/startup"
         # Compiled kernels outlive a restart, which a private /tmp does not.
@@ -210,27 +234,34 @@ class Vllm:
                 "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
                 "CUDA_VISIBLE_DEVICES": ",".join(map(str, instance.gpus)),
             }
-        probe = PROBES.get(served.settings.task)
+        key = served.engine_key if instance.is_head else None
         return Launch(
-            description=f"the engine vLLM with {served.name}",
+            description=f"the engine vLLM with {served.name}{replica.described(instance)}",
             # The last one takes several values.
             command=(
-                *_COMMANDS[_build(served)],
+                *command,
                 *arguments(flags),
                 "--allowed-media-domains",
                 *(_options(served).media_domains or (NO_DOMAIN,)),
             ),
             environment=environment | served.settings.engine.environment,
-            secrets={} if served.engine_key is None else {"VLLM_API_KEY": served.engine_key},
+            # Only what is asked has a key.
+            secrets={} if key is None else {"VLLM_API_KEY": key},
             files={f"startup/{name}": File(content=role_file("vllm", name)) for name in _STARTUP},
-            probe=Probe(path="/health")
-            if probe is None
-            else Probe(path=probe[0], body={"model": served.name, **probe[1]}),
-            probe_key=served.engine_key,
-            also={"version": "/version"},
-            journal=JOURNAL,
+            probe=_probe(served) if instance.is_head else None,
+            ready=None if instance.is_head else replica.READY,
+            probe_key=key,
+            also={"version": "/version"} if instance.is_head else {},
+            journal=JOURNAL if instance.is_head else {},
+            interfaces=replica.interfaces(instance),
+            peers=replica.peers(instance),
             sandbox=_gpu_sandbox() if served.on_gpus else {"SystemCallFilter": _PLACED},
         )
+
+
+def _probe(served: Served) -> Probe:
+    probe = PROBES.get(served.settings.task)
+    return Probe(path="/health") if probe is None else Probe(path=probe[0], body={"model": served.name, **probe[1]})
 
 
 def queue(served: Served) -> int:

@@ -21,7 +21,6 @@ UNCOUNTED = frozenset(
         "enable-lora",
         "hf-overrides",
         "language-model-only",
-        "nnodes",
         "num-gpu-blocks-override",
         "offload-backend",
         "offload-group-size",
@@ -99,12 +98,17 @@ def _shared_experts(plan: Plan, options: Options) -> tuple[Finding, ...]:
 def _request(plan: Plan, options: Options, architecture: Architecture) -> Request:
     """Of one copy of the model: those of data parallelism are alike, and each has its own GPUs."""
     tensor, pipeline = options.tensor_parallel, options.pipeline_parallel
+    if not plan.on_gpus:
+        pipeline = plan.hosts
     block_size = options.flags.get("block-size")
-    copy_gpus = tensor * (pipeline or 1) if tensor else max(1, plan.gpus // options.data_parallel)
+    copy_gpus = max(1, plan.gpus // options.data_parallel)
+    if tensor and (pipeline or plan.hosts == 1):
+        copy_gpus = tensor * (pipeline or 1)
     return Request(
         architecture=architecture,
         gpu=plan.gpu,
-        count=copy_gpus if plan.on_gpus else 1,
+        count=copy_gpus if plan.on_gpus else plan.hosts,
+        hosts=plan.hosts,
         tensor_parallel=tensor,
         pipeline_parallel=pipeline,
         context=plan.settings.max_model_len,
@@ -125,9 +129,9 @@ def _request(plan: Plan, options: Options, architecture: Architecture) -> Reques
 def _parallelism(plan: Plan, options: Options, sizing: Sizing | None) -> Parallelism:
     """What the stack says, else what the sizing chose, else all of one copy's GPUs."""
     if not plan.on_gpus:
-        return Parallelism()
+        return Parallelism(pipeline=plan.hosts)
     chosen = None if sizing is None else sizing.request
-    pipeline = options.pipeline_parallel or (chosen.pipeline_parallel if chosen else None) or 1
+    pipeline = options.pipeline_parallel or (chosen.pipeline_parallel if chosen else None) or _stages(plan, options)
     tensor = options.tensor_parallel or (chosen.tensor_parallel if chosen else None)
     return Parallelism(
         tensor=tensor or max(1, plan.gpus // (pipeline * options.data_parallel)),
@@ -136,13 +140,20 @@ def _parallelism(plan: Plan, options: Options, sizing: Sizing | None) -> Paralle
     )
 
 
+def _stages(plan: Plan, options: Options) -> int:
+    """Pipeline stages where neither the stack nor the sizing says: one for each machine, or what tensor parallelism leaves."""
+    if plan.hosts > 1 and options.tensor_parallel:
+        return max(1, plan.gpus // options.tensor_parallel)
+    return plan.hosts
+
+
 def _figures(plan: Plan, sizing: Sizing | None) -> Figures | None:
     if sizing is None:
         return None
     first, memory, kv_cache = sizing.first, sizing.memory, sizing.request.cpu_kv_cache
     on_cpu = 0.0
     if not plan.on_gpus and plan.architecture is not None and kv_cache is not None:
-        (weights,) = weights_per_rank(plan.architecture, tensor_parallel=1)
+        weights = max(weights_per_rank(plan.architecture, tensor_parallel=1, pipeline_parallel=plan.hosts))
         on_cpu = GiB.of_bytes(weights).value + kv_cache.value
     return Figures(
         fits=sizing.fits,

@@ -15,16 +15,17 @@ class Options(EngineOptions):
     """vLLM. Every knob has a default; `flags` reaches the ones not named here."""
 
     TASKS: ClassVar[frozenset[str]] = frozenset({"chat", "completion", "embedding", "rerank", "transcription"})
+    SPANS: ClassVar[bool] = True
     SLOTS: ClassVar[str] = "max_num_seqs"
 
     name: Literal["vllm"] = "vllm"
     """The engine."""
     tensor_parallel: PositiveCount | None = None
-    """GPUs that share each layer of the model. Default: as many of one copy's GPUs as the model's shapes allow; all of
-    them where the model or the GPU is not known."""
+    """GPUs that share each layer of the model. Default: as many of one copy's GPUs on one machine as the model's shapes allow;
+    all of them where the model or the GPU is not known."""
     pipeline_parallel: PositiveCount | None = None
-    """Groups of GPUs that share the model's layers among them. Default: 1, or what `tensor_parallel` leaves of one copy's
-    GPUs where the model's shapes do not allow all."""
+    """Groups of GPUs that share the model's layers among them. Default: as many as the model has `hosts`, and more where the
+    model's shapes do not let `tensor_parallel` take all GPUs of a machine."""
     data_parallel: PositiveCount = 1
     """Copies of the model in each replica, each on GPUs of its own, behind the engine's one port; the engine hands each
     request to one of them. Of a mixture of experts they are no copies: the engine spreads the experts over all of them."""

@@ -313,7 +313,7 @@ class TestPlan:
             for_option(planned, SPREAD, 1, CATALOG)
         assert refused.value.report == (
             f"--option: {SPREAD} ({planned.options[SPREAD - 1].name}): its copies of the model (1, each on 8 GPUs) do not go on "
-            "2 hosts of 4 GPUs, and one engine over several hosts is not to be had yet: plan again"
+            "2 hosts of 4 GPUs, and how fast one engine over several hosts answers is not predicted: plan again"
         )
 
     def test_copies_that_do_not_add_up_are_refused(self, planned: Plan) -> None:

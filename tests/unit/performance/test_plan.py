@@ -184,7 +184,7 @@ def test_a_copy_over_several_hosts_is_refused_with_the_reason() -> None:
     assert answer.options == ()
     reasons = {refusal.tier or refusal.name: refusal.reason for refusal in answer.refused}
     assert reasons["cluster"] == (
-        "a copy of the model takes 2 hosts of 8 GPUs, and one engine over several hosts is not to be had yet"
+        "a copy of the model takes 2 hosts of 8 GPUs, and how fast one engine over several hosts answers is not predicted"
     )
     (rented,) = [reason for name, reason in reasons.items() if name.startswith("p5.48xlarge")]
     assert rented == reasons["cluster"]

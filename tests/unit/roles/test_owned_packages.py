@@ -391,7 +391,9 @@ def versions(host: Host, monkeypatch: pytest.MonkeyPatch) -> Versions:
 
 def wish(*names: str, **more: list[str]) -> object:
     debian = systems.SYSTEMS[0]
-    return packages.wish_of({"names": list(names), "without": [], "hold": [], "mask": [], "leftovers": [], **more}, debian)
+    return packages.wish_of(
+        {"names": list(names), "without": [], "hold": [], "mask": [], "leftovers": [], **more}, debian
+    )
 
 
 def test_another_version_is_installed_though_it_is_held(host: Host, versions: Versions, folder: Path) -> None:
@@ -441,4 +443,6 @@ def test_what_must_not_be_there_beside_goes_in_the_same_step(host: Host, version
     assert "old" in host.installed
     packages.present(apt.Apt(), folder, "driver", wish("lib=2.0-1", without=["old", "none"]), dry=False)
     assert "old" not in host.installed
-    assert not packages.present(apt.Apt(), folder, "driver", wish("lib=2.0-1", without=["old", "none"]), dry=False).changed
+    assert not packages.present(
+        apt.Apt(), folder, "driver", wish("lib=2.0-1", without=["old", "none"]), dry=False
+    ).changed

@@ -117,7 +117,9 @@ Run = Callable[..., dict[str, Any]]
 def run(monkeypatch: pytest.MonkeyPatch) -> Run:
     """The module, with `wanted` as its instances; what it hands back."""
 
-    def apply(wanted: dict[str, dict[str, float]], *, check: bool = False) -> dict[str, Any]:
+    def apply(
+        wanted: dict[str, dict[str, float]], *, check: bool = False, replicas: dict[str, str] | None = None
+    ) -> dict[str, Any]:
         instances = {
             name: [{"what": what, "share": share} for what, share in claims.items()] for name, claims in wanted.items()
         }
@@ -127,7 +129,7 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Run:
             check_mode = check
 
             def __init__(self, **_: Any) -> None:
-                self.params = {"instances": instances}
+                self.params = {"instances": instances, "replicas": replicas or {}}
 
             def exit_json(self, **result: Any) -> None:
                 ended.update(result)
@@ -210,3 +212,16 @@ def test_a_stop_that_fails_says_so(systemd: Systemd, run: Run) -> None:
     ended = run({"new": ONE})
     assert ended["failed"]
     assert ended["msg"].startswith("slipway-a.service: systemctl disable --now failed: Job failed.; what comes next")
+
+
+def test_a_head_ends_its_answers_before_a_part_elsewhere_changes(systemd: Systemd, run: Run) -> None:
+    """Once: its own step starts it again, also where that comes in a later run."""
+    systemd.add("a", ONE)
+    unit = systemd.folder / "slipway-a.service"
+    unit.write_text(f"{unit.read_text()}X-Slipway-Replica=before\n")
+    assert not run({"a": ONE}, replicas={"a": "before"})["changed"]
+    assert run({"a": ONE}, replicas={"a": "after"})["stopped"] == ["slipway-a.service"]
+    assert systemd.states["slipway-a.service"] == ["inactive", "disabled"]
+    assert not run({"a": ONE}, replicas={"a": "after"})["changed"]
+    # Taken back before it was changed.
+    assert run({"a": ONE}, replicas={"a": "before"})["started"] == ["slipway-a.service"]
