@@ -66,7 +66,13 @@ def test_its_program_is_installed_by_its_own_role(root: Path, found: dict[str, A
 def test_it_is_run_as_any_engine(found: dict[str, Any]) -> None:
     step = found["steps"]["gpu-1/f-1-5"]
     assert step["role"] == "service"
-    assert step["after"] == ["gpu-1/program-fake", "gpu-1/model-f-1-5", "gpu-1/vacate"]
+    assert step["after"] == [
+        "gpu-1/driver",
+        "gpu-1/gpus",
+        "gpu-1/program-fake",
+        "gpu-1/model-f-1-5",
+        "gpu-1/vacate",
+    ]
     variables = step["variables"]
     (instance,) = found["declaration"]["models"][1]["instances"]
     assert variables["service_command"] == [
