@@ -354,8 +354,8 @@ def check_secure_boot(host: Host, *, signed: bool, setting: str) -> Iterator[str
         yield (
             "secure boot is on, and no key is enrolled that modules built here are signed with; the kernel would refuse them. "
             "On Ubuntu use its signed modules "
-            f"({setting}.source: distribution). Else enrol a key: `dkms generate_mok && mokutil --import {KEYS[0]}`, reboot, and "
-            "confirm it at the console; or turn secure boot off in the firmware"
+            f"({setting}.source: distribution). Else enrol a key: install dkms, `dkms generate_mok && mokutil --import {KEYS[0]}`, reboot, "
+            "and confirm it at the console; or turn secure boot off in the firmware"
         )
 
 
