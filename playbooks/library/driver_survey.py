@@ -353,9 +353,9 @@ def check_secure_boot(host: Host, *, signed: bool, setting: str) -> Iterator[str
     if host.secure_boot() and not signed and not host.enrolled():
         yield (
             "secure boot is on, and no key is enrolled that modules built here are signed with; the kernel would refuse them. "
-            "On Ubuntu use its signed modules "
-            f"({setting}.source: distribution). Else enrol a key: `dkms generate_mok && mokutil --import {KEYS[0]}`, reboot, and "
-            "confirm it at the console; or turn secure boot off in the firmware"
+            f"On Ubuntu use its signed modules ({setting}.source: distribution). Else enrol a key: install dkms, "
+            f"`dkms generate_mok && mokutil --import {KEYS[0]}`, reboot, "
+            "and confirm it at the console; or turn secure boot off in the firmware"
         )
 
 

@@ -168,6 +168,16 @@ def test_what_apt_reads(system: str) -> None:
     assert rendered(system, "distribution", "nvidia_driver_pinning[nvidia_driver_kind]") == []
 
 
+@pytest.mark.parametrize(
+    ("source", "version", "pinned"),
+    [("vendor", "", True), ("distribution", "", False), ("distribution", "535.261.03", True)],
+)
+def test_whatever_has_a_version_is_pinned_with_all_it_depends_on(source: str, version: str, pinned: bool) -> None:
+    """Else apt takes the rest in the newest version: Debian 12's open modules of 535 are not of that one."""
+    for name, wanted in (("Pin the driver's version", pinned), ("Unpin the version of another time", not pinned)):
+        assert rendered("debian-12", source, task("apt", name)["when"], nvidia_driver_version=version) is wanted
+
+
 def test_what_dnf_reads() -> None:
     text = rendered("redhat-9", "vendor", "repository.j2")
     assert "gpgcheck=1\ngpgkey=file:///etc/pki/rpm-gpg/RPM-GPG-KEY-slipway-nvidia\n" in text
