@@ -47,7 +47,7 @@ class Told:
         return found
 
     def engines(self, model: str) -> dict[str, dict[str, Any]]:
-        """The services that serve a model, by the keys of their steps, each with what the front has for it."""
+        """The services that are asked for a model, by the keys of their steps, each with what the front has for it."""
         backends = self.front["nginx_routes"]["models"][model]["backends"]
         at = {f"{backend['address']}:{backend['port']}": backend for backend in backends}
         return {
@@ -55,9 +55,17 @@ class Told:
                 **told,
                 "backend": next((at[place] for place in at if f"//{place}/" in told["service_probe"]["url"]), {}),
             }
+            for key, told in self.services(model).items()
+            if told["service_probe"]
+        }
+
+    def services(self, model: str) -> dict[str, dict[str, Any]]:
+        """The same with the other parts of replicas that machines share."""
+        return {
+            key: told
             for key, told in self.of_role("service").items()
             if told["service_description"].startswith("the engine ")
-            and told["service_description"].endswith(f" with {model}")
+            and told["service_description"].partition(", machine ")[0].endswith(f" with {model}")
         }
 
     def flags(self, model: str) -> list[dict[str, str]]:
@@ -367,7 +375,8 @@ def visible_gpus(variables: dict[str, Any]) -> int:
 
 
 def gpus(told: Told, node: Node) -> Iterator[int]:
-    yield from (len(indices(variables)) for variables in told.engines(node[1]["name"]).values())
+    for variables in told.engines(node[1]["name"]).values():
+        yield len(indices(variables)) * int(flags_of(variables).get("nnodes", "1"))
 
 
 def flags_given(told: Told, node: Node) -> Iterator[dict[str, Any]]:
@@ -411,7 +420,7 @@ def instance(read: Callable[[str, dict[str, Any]], Any]) -> Reader:
 
     def reader(told: Told, node: Node) -> Iterator[Any]:
         key = f"{node[-1]['machine']}/{node[-1]['name']}"
-        yield read(key, told.engines(node[1]["name"])[key])
+        yield read(key, told.services(node[1]["name"])[key])
 
     return reader
 
@@ -420,17 +429,22 @@ def listens(key: str, variables: dict[str, Any]) -> str:
     """Where an engine is told to listen, ``address:port``."""
     del key
     flags, environment = flags_of(variables), variables["service_environment"]
+    if "headless" in flags:
+        return f"{environment['VLLM_HOST_IP']}:{environment['SLIPWAY_REPLICA_PORT']}"
     return environment.get("OLLAMA_HOST") or f"{flags['host']}:{flags['port']}"
 
 
 def probed(key: str, variables: dict[str, Any]) -> str:
-    """Where it is asked whether it is ready."""
-    del key
+    """Where it is asked whether it is ready; a part of a replica is not asked."""
+    if not variables["service_probe"]:
+        return listens(key, variables)
     return str(variables["service_probe"]["url"].split("/")[2])
 
 
 def reached(told: Told, node: Node) -> Iterator[str]:
-    """Where the gateway reaches it, and acceptance does."""
+    """Where the gateway reaches it, and acceptance does; nobody reaches a part of a replica."""
+    if node[-1]["rank"]:
+        return
     key = f"{node[-1]['machine']}/{node[-1]['name']}"
     backends = [entry for entry in told.routes()["models"] if entry["id"].endswith(f"@{key}")]
     assert backends
@@ -451,7 +465,15 @@ def half(which: int, *readers: Reader) -> Reader:
 
 def checked_before(told: Told, node: Node) -> Iterator[int]:
     for entry in told.on(node[-1]["machine"], "preflight")["preflight_ports"]:
-        if entry["unit"] == f"slipway-{node[-1]['name']}.service":
+        if entry["unit"] == f"slipway-{node[-1]['name']}.service" and "meeting" not in entry["purpose"]:
+            yield entry["port"]
+
+
+def met_at(told: Told, node: Node) -> Iterator[int]:
+    """Where the machines of a replica meet: of its head, as preflight looks whether it is free."""
+    machine, name = node[-1]["head"].split("/")
+    for entry in told.on(machine, "preflight")["preflight_ports"]:
+        if entry["unit"] == f"slipway-{name}.service" and "meeting" in entry["purpose"]:
             yield entry["port"]
 
 
@@ -516,7 +538,7 @@ def machines_of_pool(told: Told, node: Node) -> Iterator[list[str]]:
 def private_address(told: Told, node: Node) -> Iterator[str]:
     """Where services listen that other machines call: the address that is declared as private."""
     for key, variables in told.of_role("service").items():
-        listens = variables["service_probe"]["url"].split("/")[2].rpartition(":")[0]
+        listens = str(probed(key, variables)).rpartition(":")[0]
         if key.startswith(f"{node[-1]['name']}/") and listens != "127.0.0.1":
             yield listens
 
@@ -678,6 +700,14 @@ FIGURES: dict[str, Reader | str] = {
     "models[].instances[].gpus": instance(lambda key, variables: indices(variables)),
     "models[].instances[].address": half(0, instance(listens), instance(probed), reached),
     "models[].instances[].port": both(half(1, instance(listens), instance(probed), reached), checked_before),
+    "models[].hosts": engine(vllm=flag("nnodes", "1"), llama_cpp=always(1), ollama=always(1)),
+    "models[].instances[].rank": instance(lambda key, variables: int(flags_of(variables).get("node-rank", "0"))),
+    # Parts know its address alone.
+    "models[].instances[].head": NOT_TOLD,
+    "models[].instances[].meetingPort": both(
+        instance(lambda key, variables: int(flags_of(variables)["master-port"])), met_at
+    ),
+    "models[].instances[].peers": instance(lambda key, variables: variables["service_peers"]),
     # The sizing is a forecast: the engine's own words are compared with it after each `up`.
     "models[].sizing": NOT_TOLD,
     "models[].sizing.fits": NOT_TOLD,

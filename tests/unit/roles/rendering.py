@@ -60,10 +60,13 @@ def words(value: str) -> list[str]:
 
 def written_service(variables: Variables) -> Variables:
     """What the unit of role service says, by the names of the variables that it comes from."""
-    own = [address.removeprefix("=") for address in variables.get("service_interfaces", {}).values()]
-    # What `ip -json address` says on a host that has these addresses.
-    seen = json.dumps([{"ifname": "eth7", "addr_info": [{"local": address} for address in own]}])
-    lines = unit(shown("service", "service.j2", service_addresses={"stdout": seen}, **variables))
+    interfaces = [
+        {"ifname": f"on-{address}", "addr_info": [{"local": address}]}
+        for address in {value.removeprefix("=") for value in variables.get("service_interfaces", {}).values()}
+    ]
+    # What `ip -json address` says on the host.
+    seen = {"service_addresses": {"stdout": json.dumps(interfaces)}}
+    lines = unit(shown("service", "service.j2", **variables, **seen))
     (command,), (stop,) = lines["ExecStart"], lines["TimeoutStopSec"]
     environment = [words(line)[0].partition("=") for line in lines.get("Environment", [])]
     return {

@@ -152,6 +152,31 @@ def test_nobody_but_the_head_is_listened_to(machines: Any, port: int) -> None:
     assert "is there" not in part.said
 
 
+def test_a_knock_from_the_heads_machine_ends_nothing(machines: Any, port: int) -> None:
+    """As of somebody who looks which ports are open; before the head is there, and after."""
+
+    def knock() -> None:
+        socket.create_connection((PART, port), timeout=5, source_address=(HEAD, 0)).close()
+
+    part = machines["part"]()
+    until(lambda: reached(port))
+    knock()
+    head = machines["head"]()
+    until(lambda: "is there" in part.said)
+    knock()
+    time.sleep(0.5)
+    assert head.process.poll() is None
+    assert part.process.poll() is None
+
+
+def reached(port: int) -> bool:
+    try:
+        socket.create_connection((PART, port), timeout=5, source_address=(OTHER, 0)).close()
+    except OSError:
+        return False
+    return True
+
+
 def test_a_model_on_one_machine_keeps_no_watch(monkeypatch: pytest.MonkeyPatch) -> None:
     replica: Any = load("roles/vllm/files/slipway_replica.py")
     monkeypatch.setattr(replica, "watch", lambda: pytest.fail("it watches"))

@@ -27,6 +27,7 @@ SILENCE_S = 30.0
 """After which a machine is taken for gone."""
 AGAIN_S = 1.0
 """Between two looks for a machine that is not there yet."""
+SIGN = b"."
 
 _once = threading.Lock()
 
@@ -67,6 +68,7 @@ def follow(own: str, address: str, port: int) -> None:
     while True:
         try:
             connection = socket.create_connection((address, port), timeout=BEAT_S, source_address=(own, 0))
+            connection.sendall(SIGN)
         except OSError:
             time.sleep(AGAIN_S)
             continue
@@ -77,17 +79,27 @@ def follow(own: str, address: str, port: int) -> None:
 
 def attend(listener: socket.socket, head: str) -> None:
     """The other side: waits for the head, and ends with it, or where it has begun anew."""
-    held = threading.Event()
+    held = False
     while True:
         connection, (caller, *_) = listener.accept()
-        if caller != head:
+        # Somebody on the head's machine may only look which ports are open.
+        if caller != head or not greets(connection):
             connection.close()
-        elif held.is_set():
+        elif held:
             leave(f"{head}, the head of this replica, has begun anew")
         else:
-            held.set()
+            held = True
             say(f"{head}, the head, is there")
             start(until_gone, connection, head)
+
+
+def greets(connection: socket.socket) -> bool:
+    """Whether the caller says at once that it is there."""
+    connection.settimeout(SILENCE_S)
+    try:
+        return connection.recv(1) == SIGN
+    except OSError:
+        return False
 
 
 def until_gone(connection: socket.socket, head: str) -> None:
@@ -103,7 +115,7 @@ def hold(connection: socket.socket) -> None:
         try:
             while time.monotonic() - heard < SILENCE_S:
                 if time.monotonic() - told >= BEAT_S:
-                    connection.sendall(b".")
+                    connection.sendall(SIGN)
                     told = time.monotonic()
                 connection.settimeout(max(0.01, told + BEAT_S - time.monotonic()))
                 try:
