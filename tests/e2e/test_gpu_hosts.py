@@ -43,7 +43,7 @@ class Double:
             self._put(library.read_bytes(), f"{LIBRARIES}/{library.name}")
         for place in BOUND:
             self._host.ssh(f"sudo mount --bind {PLACE}{place} {place}")
-        self._host.ssh(f"sudo cp {PLACE}/dev/* /dev/")
+        self._host.ssh(f"sudo cp -r {PLACE}/dev/. /dev/")
 
     def send(self) -> None:
         """Carries what it says now."""
@@ -127,7 +127,7 @@ def test_a_host_without_gpus_is_refused_before_anything_is_changed(host: RoleHos
 
     said = host.run(("preflight", {"preflight_gpu_order": order}), fails=True).output
 
-    assert "gpu.on-bus: no NVIDIA GPU on the PCI bus, 2 promised; the engines" in said
+    assert "gpu.on-bus: no NVIDIA GPUs on the PCI bus, 2 promised; the engines" in said
     assert host.run(("preflight", {}), check=True).status == 0
 
 
