@@ -1,6 +1,6 @@
 """A host with Debian 13: every layer comes up on it, a second `up` changes nothing, and a removal leaves nothing.
 
-The engine is llama.cpp, whose program is small; that vLLM runs in Python 3.13 is a rare test. Tests run in this order.
+The engine is llama.cpp, whose program is small; another test has vLLM run in Python 3.13. Tests run in this order.
 """
 
 import secrets
@@ -16,6 +16,9 @@ from tests.e2e.stack import Stack, ssh
 from tests.unit.settings.documents import changed
 from tools.lab import HostSpec, Lab
 from tools.lab.model import make_tiny_gguf
+
+# All but the system is what the lab's tests have on Debian 12.
+pytestmark = pytest.mark.rare
 
 SPEC = HostSpec("e2e-trixie", "10.213.77.161", "trixie")
 MODEL: dict[str, Any] = {
@@ -93,7 +96,6 @@ def test_second_up_is_a_no_op(stack: Stack) -> None:
     assert stack.runs_of(lambda: stack.pulumi("preview", "--refresh", "--expect-no-changes")) == []
 
 
-@pytest.mark.rare
 def test_vllm_runs_in_its_python(stack: Stack, host: HostSpec) -> None:
     """The engine's hundreds of megabytes of wheels for Python 3.13, installed and asked."""
     before = stack.read()

@@ -319,6 +319,7 @@ def test_egress_is_limited_from_the_first_packet_on(host: RoleHost, one: Instanc
         assert callers == [SPEC.address], "the other one's"
 
 
+@pytest.mark.rare
 def test_a_limit_that_is_lost_comes_back_and_a_start_without_it_fails(
     host: RoleHost, one: Instance, two: Instance
 ) -> None:
