@@ -16,6 +16,8 @@ from typing import Any
 import yaml
 
 KEY_FILE = Path("~/.local/state/slipway/lab/id_ed25519").expanduser()
+_GONE = ("-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3")
+"""A host that goes down in the middle of a command says nothing more: nobody waits for it for longer than this."""
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -44,7 +46,7 @@ def ssh(address: str, command: str, *, check: bool = True, user: str = "slipway"
     """Run `command` on a lab host; its standard output."""
     options = ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR"]
     done = subprocess.run(
-        ["ssh", "-i", str(KEY_FILE), *options, "-o", "ConnectTimeout=10", f"{user}@{address}", command],
+        ["ssh", "-i", str(KEY_FILE), *options, *_GONE, "-o", "ConnectTimeout=10", f"{user}@{address}", command],
         capture_output=True,
         text=True,
         check=False,

@@ -3,7 +3,7 @@
 import signal
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -114,6 +114,23 @@ def early(seconds: float) -> None:
         time.sleep(60 - time.time() % 60 + 0.05)
 
 
+def in_one_minute(seconds: float, attempt: Callable[[int], None]) -> None:
+    """Make an attempt that counts on a minute's limits; where the minute ended under it, it says nothing, and there is another.
+
+    `attempt` gets its number, for teams of its own.
+    """
+    for number in range(3):
+        early(seconds)
+        began = int(time.time() / 60)
+        try:
+            attempt(number)
+        except AssertionError:
+            if int(time.time() / 60) == began or number == 2:
+                raise
+        else:
+            return
+
+
 def test_fifty_teams_get_what_they_may_and_no_more(pair: Pair) -> None:
     teams = [team(f"team-{number}", requests_per_minute=20) for number in range(50)]
     pair.serve(*teams)
@@ -135,13 +152,15 @@ def test_fifty_teams_get_what_they_may_and_no_more(pair: Pair) -> None:
 
 
 def test_tokens_are_reserved_and_settled_over_both(pair: Pair) -> None:
-    pair.serve(team("tokens", tokens_per_minute=900))
-    early(30)
-    statuses = pair.statuses("tokens", 150, max_tokens=4)
-    # Each takes 9 by what the engine says; the reservation is larger and is given back just after the answer.
-    assert 92 <= statuses.count(200) <= 100
-    assert statuses[:88] == [200] * 88
-    assert statuses[-2:] == [429, 429]
+    def attempt(number: int) -> None:
+        pair.serve(team(f"tokens-{number}", tokens_per_minute=900))
+        statuses = pair.statuses(f"tokens-{number}", 150, max_tokens=4)
+        # Each takes 9 by what the engine says; the reservation is larger and is given back just after the answer.
+        assert 92 <= statuses.count(200) <= 100
+        assert statuses[:88] == [200] * 88
+        assert statuses[-2:] == [429, 429]
+
+    in_one_minute(30, attempt)
 
 
 @pytest.mark.parametrize(
@@ -179,13 +198,17 @@ def test_what_a_long_answer_did_not_take_is_owed_by_no_minute(pair: Pair) -> Non
 
 
 def test_clients_are_told_what_is_left_of_both(pair: Pair) -> None:
-    pair.serve(team("told", requests_per_minute=10))
-    early(20)
-    left = [pair.ask(number, "told").headers["x-ratelimit-remaining-requests"] for number in range(10)]
-    assert left == [str(9 - number) for number in range(10)]
-    refused = pair.ask(0, "told")
-    assert refused.json()["error"]["message"].startswith("The team told has used its 10 requests per minute")
-    assert 1 <= int(refused.headers["retry-after"]) <= 60
+    def attempt(number: int) -> None:
+        name = f"told-{number}"
+        pair.serve(team(name, requests_per_minute=10))
+        left = [pair.ask(asked, name).headers["x-ratelimit-remaining-requests"] for asked in range(10)]
+        assert left == [str(9 - asked) for asked in range(10)]
+        refused = pair.ask(0, name)
+        assert refused.status_code == 429
+        assert refused.json()["error"]["message"].startswith(f"The team {name} has used its 10 requests per minute")
+        assert 1 <= int(refused.headers["retry-after"]) <= 60
+
+    in_one_minute(20, attempt)
 
 
 def test_requests_at_once_are_counted_over_both(pair: Pair) -> None:
@@ -320,28 +343,36 @@ def test_a_limit_that_comes_later_knows_what_both_used(pair: Pair) -> None:
 
 
 def test_without_the_counters_each_front_has_its_share_of_what_is_left(pair: Pair) -> None:
-    pair.serve(team("share", requests_per_minute=40), team("one", parallel_requests=1))
-    early(40)
-    assert pair.statuses("share", 20) == [200] * 20
-    pair.lose_counters()
-    assert pair.statuses("share", 24) == [200] * 20 + [429] * 4
-    assert pair.ask(0, "share").json()["error"]["message"].startswith("The team share has used its 40 requests")
-    assert pair.statuses("one", 2) == [200, 200]
-    # They come back with what they knew, and learn the rest.
-    pair.find_counters()
-    assert pair.statuses("share", 2) == [429, 429]
-    minute = int(time.time() / 60)
-    assert pair.counters.ask("GET", f"slipway|r|share|{minute}") == "$2"
-    until(lambda: all("the counters are back" in front.journal for front in pair.fronts))
-    assert {front.journal.count("the counters are away") for front in pair.fronts} == {1}
-    assert {front.journal.count("the counters are back") for front in pair.fronts} == {1}
+    def attempt(number: int) -> None:
+        if pair.fronts[0].state()["shared_limits"] != "well":
+            pair.find_counters()
+        name = f"share-{number}"
+        pair.serve(team(name, requests_per_minute=40), team("one", parallel_requests=1))
+        assert pair.statuses(name, 20) == [200] * 20
+        pair.lose_counters()
+        assert pair.statuses(name, 24) == [200] * 20 + [429] * 4
+        assert pair.ask(0, name).json()["error"]["message"].startswith(f"The team {name} has used its 40 requests")
+        assert pair.statuses("one", 2) == [200, 200]
+        # They come back with what they knew, and learn the rest.
+        pair.find_counters()
+        said = [front.journal for front in pair.fronts]
+        assert pair.statuses(name, 2) == [429, 429], (time.time() % 60, said)
+        minute = int(time.time() / 60)
+        assert pair.counters.ask("GET", f"slipway|r|{name}|{minute}") == "$2"
+        until(lambda: all(front.journal.count("the counters are back") == number + 1 for front in pair.fronts))
+        assert {front.journal.count("the counters are away") for front in pair.fronts} == {number + 1}
+
+    in_one_minute(40, attempt)
 
 
 def test_a_minute_without_the_counters_is_shared_out(pair: Pair) -> None:
-    pair.serve(team("half", requests_per_minute=21))
+    pair.serve(*(team(f"half-{number}", requests_per_minute=21) for number in range(3)))
     pair.lose_counters()
-    early(55)
-    assert pair.statuses("half", 30) == [200] * 20 + [429] * 10
+
+    def attempt(number: int) -> None:
+        assert pair.statuses(f"half-{number}", 30) == [200] * 20 + [429] * 10
+
+    in_one_minute(55, attempt)
 
 
 def test_limits_hold_while_the_counters_are_killed_and_started_again(pair: Pair) -> None:
@@ -385,14 +416,17 @@ def test_limits_hold_while_the_counters_are_killed_and_started_again(pair: Pair)
 
 
 def test_a_wrong_password_leaves_the_shares(pair: Pair) -> None:
-    pair.serve(team("half", requests_per_minute=20))
+    pair.serve(*(team(f"half-{number}", requests_per_minute=20) for number in range(3)))
     assert pair.counters.ask("CONFIG", "SET", "requirepass", "another") == "+OK"
     for front in pair.fronts:
         assert front.counters is not None
         front.use(counters=front.write("counters.json", front.counters.replace(PASSWORD, "wrong")))
     pair.are("away")
-    early(55)
-    assert pair.statuses("half", 24) == [200] * 20 + [429] * 4
+
+    def attempt(number: int) -> None:
+        assert pair.statuses(f"half-{number}", 24) == [200] * 20 + [429] * 4
+
+    in_one_minute(55, attempt)
 
 
 def test_requests_need_the_counters_for_what_is_limited_alone(pair: Pair) -> None:

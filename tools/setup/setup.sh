@@ -119,4 +119,6 @@ if [ "${1:-}" = test ]; then
 fi
 
 [ "${1:-}" = python ] || .venv/bin/python -m tools.pulumi.install
+# Stacks of the tests serve with it. Once for the machine, and minutes on a busy one: longer than a test may take.
+[ "${1:-}" != test ] || .venv/bin/python -m tools.ollama.build >/dev/null
 step "done"
