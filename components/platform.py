@@ -92,7 +92,7 @@ class Platform(pulumi.ComponentResource):
                 machine.name: {
                     "address": inputs(self._public(machine.name)),
                     "runs": deployment.runs(machine),
-                    "driver": self._driver(machine),
+                    **({} if machine.driver is None else {"driver": self._driver(machine)}),
                     **({"gpus": self._proved(machine)} if machine.gpus else {}),
                 }
                 for machine in deployment.machines.values()
@@ -110,9 +110,7 @@ class Platform(pulumi.ComponentResource):
         return self.playbooks[step_key(machine, gpus.NAME)].results.apply(told)
 
     def _driver(self, machine: Machine) -> pulumi.Input[Any]:
-        """What is installed, as the role found it in the end; None where the driver is none of Slipway's."""
-        if machine.driver is None:
-            return None
+        """What is installed, as the role found it in the end."""
         return self.playbooks[step_key(machine, drivers.NAME)].results.apply(lambda results: results or {})
 
     def _public(self, machine: str) -> pulumi.Input[str]:

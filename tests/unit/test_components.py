@@ -117,7 +117,7 @@ def test_platform_registers_one_playbook_per_step() -> pulumi.Output[None]:
         assert outputs["ca_certificate"] == "PEM"
         assert outputs["acceptance"]["m"]["ttft_ms"] == 12.5
         assert outputs["clients"]["a"]["base_url"] == "https://10.0.0.11/v1"
-        assert outputs["machines"]["gpu-2"] == {"address": "10.0.0.12", "runs": ["m"], "driver": None}
+        assert outputs["machines"]["gpu-2"] == {"address": "10.0.0.12", "runs": ["m"]}
         assert set(outputs["models"]["m"]["instances"]) == {"gpu-1/m", "gpu-2/m"}
 
     return pulumi.Output.all(**platform.stack_outputs()).apply(check)
