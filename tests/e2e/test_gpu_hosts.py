@@ -27,8 +27,7 @@ SPEC = HostSpec("e2e-gpus", "10.213.77.195")
 LIBRARIES = "/usr/lib/x86_64-linux-gnu"
 PLACE = "/srv/double"
 """The double's files on the host, bound over the kernel's own."""
-DROP_IN = "/etc/systemd/system/slipway-gpu-watch.service.d"
-BOUND = ("/sys/bus/pci/devices", "/proc/driver")
+BOUND = ("/sys/bus/pci/devices", "/sys/module")
 
 
 class Double:
@@ -45,10 +44,6 @@ class Double:
         for place in BOUND:
             self._host.ssh(f"sudo mount --bind {PLACE}{place} {place}")
         self._host.ssh(f"sudo cp -r {PLACE}/dev/. /dev/")
-        # A unit that sees a /proc of its own does not see what is bound over a part of the host's; the kernel's own it does.
-        self._host.ssh(
-            f"sudo install -d {DROP_IN} && printf '[Service]\\nProtectProc=default\\n' | sudo tee {DROP_IN}/double.conf"
-        )
 
     def send(self) -> None:
         """Carries what it says now."""
@@ -62,7 +57,7 @@ class Double:
     def remove(self) -> None:
         """Takes all of it away."""
         self._host.ssh(
-            f"sudo umount {' '.join(BOUND)}; sudo rm -rf {PLACE} {DROP_IN} /etc/simulated-gpus /var/log/kern.log /dev/nvidia*"
+            f"sudo umount {' '.join(BOUND)}; sudo rm -rf {PLACE} /etc/simulated-gpus /var/log/kern.log /dev/nvidia*"
             f" {LIBRARIES}/libcuda.so.1 {LIBRARIES}/libnvidia-ml.so.1"
         )
 

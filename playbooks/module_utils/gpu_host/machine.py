@@ -80,10 +80,7 @@ class Machine:
 
     def module(self) -> str:
         """Version of the kernel module that is loaded, such as ``580.173.02``; empty without one."""
-        found = re.search(
-            r"Kernel Module(?: for \S+)?\s+(\d+\.\d+(?:\.\d+)?)", self.text("/proc/driver/nvidia/version")
-        )
-        return found.group(1) if found else ""
+        return self.text("/sys/module/nvidia/version").strip()
 
     def nodes(self, gpus: int) -> list[str]:
         """Device nodes that CUDA needs and that are not there."""

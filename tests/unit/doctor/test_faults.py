@@ -46,12 +46,12 @@ def _amd(host: GpuHost) -> None:
     host.take(f"/sys/bus/pci/devices/{host.bus(0)}")
     for name, content in (("vendor", "0x1002"), ("device", "0x74a1"), ("class", "0x120000")):
         host.put(f"/sys/bus/pci/devices/0000:43:00.0/{name}", content)
-    host.take("/proc/driver/nvidia/version")
+    host.take("/sys/module/nvidia/version")
     host.say(nvml_error=9, cuda_error=100)
 
 
 def _no_module(host: GpuHost) -> None:
-    host.take("/proc/driver/nvidia/version")
+    host.take("/sys/module/nvidia/version")
     host.say(nvml_error=9, cuda_error=100)
 
 
