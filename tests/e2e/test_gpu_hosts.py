@@ -41,6 +41,8 @@ class Double:
         self.send()
         for library in sorted(libraries().iterdir()):
             self._put(library.read_bytes(), f"{LIBRARIES}/{library.name}")
+        # What nspawn shows of /sys has no modules.
+        self._host.ssh("sudo mount -o remount,rw /sys && sudo mkdir -p /sys/module && sudo mount -o remount,ro /sys")
         for place in BOUND:
             self._host.ssh(f"sudo mount --bind {PLACE}{place} {place}")
         self._host.ssh(f"sudo cp -r {PLACE}/dev/. /dev/")
