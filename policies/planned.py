@@ -90,6 +90,7 @@ def _inputs(step: Step) -> dict[str, Any]:
         "variables": step.variables,
         "timeout": step.timeout_s,
         "records": RECORDS,
+        "rolling": step.rolling,
     }
     return {key: value for key, value in given.items() if value is not None}
 

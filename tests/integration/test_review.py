@@ -417,7 +417,7 @@ def test_the_comment_says_what_is_so(done: Run) -> None:
     assert "- pool `gpu`: tier `prod` → `l4-1`, GPU `h100-sxm-80gb` → `l4`, GPUs of each machine `8` → `1`" in text
     (poc,) = re.findall(r"^\| `poc` \|.*$", text, re.MULTILINE)
     # The engine's own count: nothing is deployed yet.
-    assert re.search(r"✔ ready[^|]*\| 21 \| 0 \| 0 \| 0 \|", poc)
+    assert re.search(r"✔ ready[^|]*\| 25 \| 0 \| 0 \| 0 \|", poc)
     assert re.search(r"^\| `qwen2.5-1.5b-instruct` \|.* \| 64 → 32 \|$", text, re.MULTILINE)
     assert "`gpu-1/qwen2-5-1-5b-instruct` (`playbook:index:Playbook`)" in text
     assert "no memory is left for the KV cache" in text
@@ -546,7 +546,7 @@ def test_files_that_a_stack_names_have_stand_ins_for_as_long_as_it_takes(reposit
         assert (home / "tls/ca.pem").read_text() == "of the site\n"
         assert json.loads((place / "review-out/previews/poc.json").read_text())["state"] == "missing"
         assert run.shell("review", place, "tools/review/base.sh && tools/review/review.sh", env).status == 1
-        assert re.search(r"\| `poc` \| ✖ not in the backend \| 21 \|", (place / "review-out/comment.md").read_text())
+        assert re.search(r"\| `poc` \| ✖ not in the backend \| 25 \|", (place / "review-out/comment.md").read_text())
         assert run.leaks() == []
 
 
