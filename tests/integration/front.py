@@ -43,6 +43,8 @@ def configuration(folder: Path, port: int, log: Path | None = None, **variables:
         error["message"] = error["message"].replace("{{ nginx_body_limit_mib }}", str(known["nginx_body_limit_mib"]))
     known |= {
         "nginx_port": port,
+        # Of the nginx of this machine: Debian 12's is 1.22.
+        "nginx_http2_apart": False,
         "nginx_folder": str(folder),
         "nginx_state_folder": str(folder / "state"),
         "nginx_program_folder": str(ROLE / "files"),
