@@ -10,10 +10,9 @@ from cli.errors import UserError
 from slipway.clients import configuration
 from slipway.clients.base import Configuration, configuration_of
 from slipway.clients.tools import names, tools
-from slipway.deployment.resolve import catalog_of, resolve
+from slipway.deployment.resolve import deployment_of
 from slipway.deployment.types import Deployment
 from slipway.paths import ROOT, STACKS
-from slipway.settings.load import read_public, stack_file
 
 
 def show_clients(
@@ -33,9 +32,8 @@ def show_clients(
         ClientError: the team may ask nothing that the tool is for.
         UserError: no such team or tool, the endpoint's address is not known yet, or the file can't be written.
     """
-    settings = read_public(stack, root)
-    deployment = resolve(settings, catalog_of(settings, root), str(stack_file(stack, root).relative_to(root)))
-    teams = list(settings.gateway.teams)
+    deployment = deployment_of(stack, root)
+    teams = list(deployment.settings.gateway.teams)
     if team is not None and team not in teams:
         raise UserError(f"stack {stack} has no team {team!r}; its teams: {', '.join(teams)}")
     if tool is None:

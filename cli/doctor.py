@@ -14,12 +14,11 @@ from typing import Any
 
 from cli.errors import UserError
 from cli.remote import RemoteError, on_machine
-from slipway.deployment.resolve import catalog_of, resolve
+from slipway.deployment.resolve import deployment_of
 from slipway.deployment.types import Deployment, Machine
 from slipway.doctor.order import order
 from slipway.doctor.report import HostReport, lines, read
 from slipway.paths import ROOT
-from slipway.settings.load import read_public, stack_file
 
 _AT_ONCE = 16
 """Hosts that are asked at the same time."""
@@ -53,8 +52,7 @@ def examine_stack(stack: str, *, hosts: Sequence[str], as_json: bool, root: Path
         SettingsError: no such stack, or its settings were refused.
         UserError: no such host.
     """
-    settings = read_public(stack, root)
-    deployment = resolve(settings, catalog_of(settings, root), str(stack_file(stack, root).relative_to(root)))
+    deployment = deployment_of(stack, root)
     machines = _chosen(deployment, stack, hosts)
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         reports = list(pool.map(lambda machine: examined(deployment, machine, root), machines))

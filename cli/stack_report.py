@@ -8,11 +8,11 @@ from policies.judge import NOTHING, Judgement, judge
 from policies.planned import planned_stack
 from policies.rule import Level
 from slipway.checks.rules import findings
-from slipway.deployment.resolve import catalog_of, resolve
+from slipway.deployment.resolve import deployment_of
 from slipway.deployment.types import Deployment
 from slipway.findings import Finding, Severity
 from slipway.settings.errors import PREFIX, SettingsError
-from slipway.settings.load import read_config, read_public, stack_file
+from slipway.settings.load import read_config
 
 FINE, FOUND, BAD_INPUT = 0, 1, 2
 """Exit statuses: nothing that would be refused; something that would; settings or policies that can't even be read."""
@@ -52,9 +52,7 @@ def report(stack: str, root: Path) -> Report:
     """Look at one stack."""
     try:
         config = read_config(stack, root)
-        settings = read_public(stack, root)
-        source = str(stack_file(stack, root).relative_to(root))
-        deployment = resolve(settings, catalog_of(settings, root), source)
+        deployment = deployment_of(stack, root)
     except SettingsError as error:
         return Report(stack=stack, problems=error.problems)
     found = tuple(findings(deployment))

@@ -14,12 +14,11 @@ from typing import Any
 
 from cli.errors import UserError
 from cli.remote import RemoteError, on_machine
-from slipway.deployment.resolve import catalog_of, resolve
+from slipway.deployment.resolve import deployment_of
 from slipway.deployment.types import Deployment, Machine
 from slipway.paths import ROOT
 from slipway.report.file import put
 from slipway.report.usage import usage_chart
-from slipway.settings.load import read_public, stack_file
 from slipway.usage.records import Sum, read, sums, totals
 
 FOLDER = "/var/lib/slipway/nginx/usage"
@@ -52,11 +51,12 @@ def show_usage(
         UserError: no such team, a time that is none, or the machine can't be asked.
         ReportError: the chart's file can't be written.
     """
-    settings = read_public(stack, root)
-    deployment = resolve(settings, catalog_of(settings, root), str(stack_file(stack, root).relative_to(root)))
+    deployment = deployment_of(stack, root)
     first = _first_day(since)
-    if team is not None and team not in settings.gateway.teams:
-        raise UserError(f"stack {stack} has no team {team!r}; its teams: {', '.join(settings.gateway.teams)}")
+    if team is not None and team not in deployment.settings.gateway.teams:
+        raise UserError(
+            f"stack {stack} has no team {team!r}; its teams: {', '.join(deployment.settings.gateway.teams)}"
+        )
     records, broken = read(_lines(deployment, first))
     if team is not None:
         records = [record for record in records if record["team"] == team]

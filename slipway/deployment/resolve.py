@@ -20,12 +20,23 @@ from slipway.deployment.routes import proved, provided_models, routes
 from slipway.deployment.types import Deployment, FrontPlan, GatewayInstance, Machine, listen_address
 from slipway.paths import ROOT
 from slipway.settings.errors import SettingsError, place
+from slipway.settings.load import read_public, stack_file
 from slipway.settings.platform import Settings
 
 
 def catalog_of(settings: Settings, root: Path = ROOT) -> Catalog:
     """The catalogue with the entries of the user's file; `root` is the project's folder, from which its path counts."""
     return _ours() if settings.catalog is None else load(root / settings.catalog)
+
+
+def deployment_of(stack: str, root: Path) -> Deployment:
+    """What follows from the settings of a stack of the project in `root`, without its secrets; placed as on empty machines.
+
+    Raises:
+        SettingsError: no such stack, or its settings were refused.
+    """
+    settings = read_public(stack, root)
+    return resolve(settings, catalog_of(settings, root), str(stack_file(stack, root).relative_to(root)))
 
 
 @cache
