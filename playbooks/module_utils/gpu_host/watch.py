@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import functools
 import json
 import subprocess
 import sys
@@ -48,6 +49,12 @@ def look(order: dict[str, Any], home: Path = HOME, root: Path = Path("/"), *, pu
     """
     report = examine({**order, "ptx": ""}, root)
     marks = dict(_marks(home))
+
+    @functools.cache
+    def proof() -> dict[str, Any]:
+        """The kernel on all GPUs, once for all who would be put back in this round."""
+        return examine({**order, "checks": order["proof"]}, root)
+
     engines = Machine(root).engines()
     for instance in set(marks) - set(engines):
         _unmark(home, instance)
@@ -56,7 +63,7 @@ def look(order: dict[str, Any], home: Path = HOME, root: Path = Path("/"), *, pu
         reason, unit = _reason(report, gpus), f"slipway-{instance}.service"
         kept = _next(marks.get(instance), reason)
         if kept is not None and reason is None and (put_back or kept["passes"] >= order["passes"]):
-            kept = None if put_back else _proved(order, root, gpus, kept)
+            kept = None if put_back else _proved(proof(), gpus, kept)
             if kept is None:
                 _unmark(home, instance)
                 _systemctl("start", "--no-block", unit)
@@ -70,10 +77,11 @@ def look(order: dict[str, Any], home: Path = HOME, root: Path = Path("/"), *, pu
         "ended": report["ended"],
     }
     _write(home / Path(WATCH).name, json.dumps(state))
-    _write(home / METRICS, metrics(report, engines, out))
+    text = metrics(report, engines, out)
+    _write(home / METRICS, text)
     exporter = root / order["textfile"].lstrip("/")
     if exporter.is_dir():
-        _write(exporter / f"slipway_{METRICS}", metrics(report, engines, out))
+        _write(exporter / f"slipway_{METRICS}", text)
     return state
 
 
@@ -121,9 +129,8 @@ def _next(mark: dict[str, Any] | None, reason: str | None) -> dict[str, Any] | N
     return None if mark is None else {**mark, "passes": mark["passes"] + 1}
 
 
-def _proved(order: dict[str, Any], root: Path, gpus: list[int], mark: dict[str, Any]) -> dict[str, Any] | None:
+def _proved(proof: dict[str, Any], gpus: list[int], mark: dict[str, Any]) -> dict[str, Any] | None:
     """None where a kernel runs on the engine's GPUs; else its mark, with what was wrong."""
-    proof = examine({**order, "checks": order["proof"]}, root)
     reason = _reason(proof, gpus)
     return None if reason is None else {**mark, "reason": reason, "passes": 0}
 
