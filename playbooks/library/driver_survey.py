@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.gpu_host.machine import AMD, Machine
+from ansible.module_utils.slipway_systems import read_release
 
 DOCUMENTATION = r"""
 module: driver_survey
@@ -77,10 +79,8 @@ manages:
   returned: always
 """
 
-NVIDIA, AMD, MELLANOX = "0x10de", "0x1002", "0x15b3"
-DISPLAYS = ("0x0300", "0x0302", "0x0380")
-BRIDGE = "0x0680"
-NVSWITCHES = ("0x1af1", "0x22a3")
+MELLANOX = "0x15b3"
+NVSWITCHES = ("1af1", "22a3")
 """PCI device ids of NVSwitches of A100 and H100 systems; those of B200 are managed through a ConnectX-7."""
 MANAGES_SWITCHES = b"SW_MNG"
 """In the vital product data of such a ConnectX-7 (`SMDL=SW_MNG`)."""
@@ -129,11 +129,8 @@ NAMED = 8
 """Packages that a message names at most."""
 
 
-class Host:
-    """The host as its files show it; `root` makes it testable."""
-
-    def __init__(self, root: Path = Path("/")) -> None:
-        self.root = root
+class Host(Machine):
+    """The host as its files show it, and as programs of its system tell."""
 
     def path(self, path: str) -> Path:
         """A path of the host."""
@@ -145,10 +142,6 @@ class Host:
             return self.path(path).read_bytes()
         except OSError:
             return b""
-
-    def text(self, path: str) -> str:
-        """Content of a text file."""
-        return self.data(path).decode("utf-8", errors="replace")
 
     def glob(self, pattern: str) -> list[Path]:
         """Paths below the root that match, in order."""
@@ -170,45 +163,26 @@ class Host:
 
     def system(self) -> str:
         """Which of the known systems it is; empty for none."""
-        pairs = (line.partition("=") for line in self.text("/etc/os-release").splitlines())
-        release = {key: value.strip().strip('"') for key, _, value in pairs}
+        release = read_release(self.text("/etc/os-release"))
         known = SYSTEMS.get((release.get("ID", ""), release.get("VERSION_ID", "")))
         family = {release.get("ID", ""), *release.get("ID_LIKE", "").split()}
         if known is None and "rhel" in family and release.get("VERSION_ID", "").partition(".")[0] == "9":
             return "redhat-9"
         return known or ""
 
-    def devices(self) -> list[tuple[str, str, str, str]]:
-        """Of each PCI device its place, class, vendor and device id."""
-        return [
-            (
-                each.name,
-                self.text(f"/sys/bus/pci/devices/{each.name}/class").strip(),
-                self.text(f"/sys/bus/pci/devices/{each.name}/vendor").strip(),
-                self.text(f"/sys/bus/pci/devices/{each.name}/device").strip(),
-            )
-            for each in self.glob("/sys/bus/pci/devices/*")
-        ]
-
-    def gpus(self, vendor: str = NVIDIA) -> int:
-        """GPUs of a vendor on the PCI bus."""
-        return sum(made == vendor and kind.startswith(DISPLAYS) for _, kind, made, _ in self.devices())
-
     def nvswitch(self) -> str:
         """`pci` or `infiniband` where the GPUs are joined by switches that a fabric manager has to set up; else empty."""
-        for place, kind, made, device in self.devices():
-            if made == NVIDIA and kind.startswith(BRIDGE) and device in NVSWITCHES:
-                return "pci"
-            if made == MELLANOX and MANAGES_SWITCHES in self.data(f"/sys/bus/pci/devices/{place}/vpd"):
-                return "infiniband"
-        return ""
+        if any(each.device in NVSWITCHES for each in self.switches()):
+            return "pci"
+        managers = (self.data(f"/sys/bus/pci/devices/{each.bus_id}/vpd") for each in self.pci((MELLANOX,)))
+        return "infiniband" if any(MANAGES_SWITCHES in data for data in managers) else ""
 
     def loaded(self) -> str:
         """The version of the NVIDIA driver in the kernel; empty for none."""
         match = re.search(r"Module.*?\s(\d{3}\.\d+(?:\.\d+)?)\s", self.text("/proc/driver/nvidia/version"))
         return match.group(1) if match else ""
 
-    def running(self) -> str:
+    def running_kernel(self) -> str:
         """The running kernel's release."""
         return self.text("/proc/sys/kernel/osrelease").strip()
 
@@ -225,7 +199,7 @@ class Host:
 
     def kernels(self, given: list[str]) -> list[str]:
         """Kernels that need modules, each once."""
-        return list(dict.fromkeys(given or [name for name in (self.running(), self.next_boot()) if name]))
+        return list(dict.fromkeys(given or [name for name in (self.running_kernel(), self.next_boot()) if name]))
 
     def secure_boot(self) -> bool:
         """Whether the firmware lets nothing into the kernel that is not signed."""
@@ -376,9 +350,9 @@ def look(host: Host, arguments: dict[str, Any]) -> tuple[list[str], dict[str, An
     seen = {
         "system": system,
         "source": source,
-        "running": host.running(),
+        "running": host.running_kernel(),
         "kernels": kernels,
-        "gpus": host.gpus(),
+        "gpus": len(host.gpus()),
         "nvswitch": host.nvswitch(),
         "loaded": host.loaded(),
         "nouveau": host.path("/sys/module/nouveau").exists(),

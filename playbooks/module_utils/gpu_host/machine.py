@@ -61,11 +61,11 @@ class Machine:
         """Whether there is something at a path."""
         return (self.root / path.lstrip("/")).exists()
 
-    def pci(self) -> Iterator[Pci]:
-        """All devices of the two vendors of GPUs."""
+    def pci(self, vendors: tuple[str, ...] = (NVIDIA, AMD)) -> Iterator[Pci]:
+        """All devices of some vendors; of those of GPUs unless others are given."""
         for folder in sorted((self.root / "sys/bus/pci/devices").glob("*")):
             vendor = self.text(f"/sys/bus/pci/devices/{folder.name}/vendor").strip()
-            if vendor in (NVIDIA, AMD):
+            if vendor in vendors:
                 device = self.text(f"/sys/bus/pci/devices/{folder.name}/device").strip()
                 kind = self.text(f"/sys/bus/pci/devices/{folder.name}/class").strip()
                 yield Pci(folder.name, vendor, device.replace("0x", "", 1), kind)
