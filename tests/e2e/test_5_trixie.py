@@ -77,9 +77,7 @@ def test_a_stream_comes_through_every_layer(stack: Stack, host: HostSpec) -> Non
     units = ssh(host.address, "systemctl is-active slipway-tiny-llama slipway-litellm slipway-nginx")
     assert units.split() == ["active"] * 3
     for program in ("llama-cpp", "litellm"):
-        said = ssh(
-            host.address, f"ls -d /opt/slipway/{program}/*/bin/python | head -1 | xargs -I PYTHON PYTHON --version"
-        )
+        said = ssh(host.address, f'"$(ls -d /opt/slipway/{program}/*/bin/python | head -1)" --version')
         assert said.startswith("Python 3.13."), said
 
 

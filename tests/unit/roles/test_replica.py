@@ -177,6 +177,27 @@ def reached(port: int) -> bool:
     return True
 
 
+STARTER = """
+import subprocess, sys, slipway_replica
+slipway_replica.register()
+slipway_replica.register()
+sys.exit(subprocess.run([sys.executable, "-c", "import slipway_replica; slipway_replica.register()"]).returncode)
+"""
+
+
+def test_a_program_that_the_engine_starts_keeps_no_watch_of_its_own(port: int) -> None:
+    """As vLLM starts one to look at a model's architecture: it would find the port taken, or be gone as a head at once."""
+    environment = {"VLLM_HOST_IP": PART, "SLIPWAY_REPLICA_HEAD": HEAD, "SLIPWAY_REPLICA_PORT": str(port)}
+    done = subprocess.run(
+        [sys.executable, "-c", STARTER],
+        env={**os.environ, "PYTHONPATH": str(FILES), **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_model_on_one_machine_keeps_no_watch(monkeypatch: pytest.MonkeyPatch) -> None:
     replica: Any = load("roles/vllm/files/slipway_replica.py")
     monkeypatch.setattr(replica, "watch", lambda: pytest.fail("it watches"))

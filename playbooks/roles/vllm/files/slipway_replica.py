@@ -28,16 +28,20 @@ SILENCE_S = 30.0
 AGAIN_S = 1.0
 """Between two looks for a machine that is not there yet."""
 SIGN = b"."
-
-_once = threading.Lock()
+WATCHER = "SLIPWAY_REPLICA_WATCHER"
+"""In the environment of a process that watches, and so of all that it starts: which process that is."""
 
 
 def register() -> None:
-    """What vLLM calls, in each of its processes: the first of them keeps watch."""
+    """What vLLM calls, in each of its processes: the first of them keeps watch.
+
+    Not all others are children by multiprocessing: vLLM looks at a model's architecture in a program of its own.
+    """
     if "SLIPWAY_REPLICA_PARTS" not in os.environ and "SLIPWAY_REPLICA_HEAD" not in os.environ:
         return
     if multiprocessing.parent_process() is None:
-        if _once.acquire(blocking=False):
+        if WATCHER not in os.environ:
+            os.environ[WATCHER] = str(os.getpid())
             watch()
     elif multiprocessing.current_process().name.startswith("VllmWorker"):
         receive_unprepared()
