@@ -1,6 +1,7 @@
 """Real hosts for the end-to-end tests, apart from any lab that is up on this machine, and removed in any case."""
 
 import json
+import os
 import re
 import secrets
 import ssl
@@ -12,12 +13,17 @@ from pathlib import Path
 from typing import Any
 
 import openai
+import psutil
 import pytest
 
 from slipway.paths import MODELS
 from tests.e2e.stack import KEY_FILE, Stack, copy_checkout, ssh
 from tools.lab import HostSpec, Lab
 from tools.lab.model import make_tiny_llama
+from tools.lab.places import MEMORY
+
+LARGE = 20 * 2**30
+"""Bytes of memory of a machine that has the tests' hosts in it; they write half a gigabyte each."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -28,6 +34,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     # Not there where this file is met only while tests are collected.
     Lab.release = config.getoption("--release", default="")
+    if psutil.virtual_memory().total >= LARGE:
+        os.environ.setdefault(MEMORY, "32G")
 
 
 LAB = HostSpec("e2e-1", "10.213.77.111")

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -21,7 +22,7 @@ from tools.lab.drivers import Driver
 from tools.lab.drivers.nspawn import Nspawn
 from tools.lab.drivers.podman import Podman
 from tools.lab.hosts import Machine
-from tools.lab.roots import mounts_below
+from tools.lab.roots import mounts_below, unmount_below
 
 ONE = HostSpec("test-lab-1", "10.213.77.221")
 TWO = HostSpec("test-lab-with-a-long-name-2", "10.213.77.222")
@@ -177,14 +178,36 @@ def _reboot(host: Host) -> None:
 def test_a_killed_host_boots_again_with_what_was_on_it(lab: Lab) -> None:
     (host,) = lab.up([ONE])
     _ssh(host, "echo kept | sudo tee /etc/kept; sync")
+    before = lab.list()[0].pid
+    _kill(lab)
+    (again,) = lab.up([ONE])
+    assert again == host
+    assert _ssh(host, "cat /etc/kept") == "kept"
+    assert lab.list()[0].pid != before
+
+
+def test_a_host_in_memory_boots_again_and_is_made_anew_after_the_machine_has(lab: Lab, places: Places) -> None:
+    """The fixture sees that none of its mounts stays."""
+    lab = Lab(replace(places, memory="1G"), patience=90)
+    (host,) = lab.up([ONE])
+    system = places.hosts / ONE.name / "system"
+    assert _output("findmnt", "--noheadings", "--output", "FSTYPE", str(system)).strip() == "tmpfs"
+    _ssh(host, "echo kept | sudo tee /etc/kept")
+    _kill(lab)
+    lab.up([ONE])
+    assert _ssh(host, "cat /etc/kept") == "kept"
+    _kill(lab)
+    unmount_below(system)
+    assert list(system.iterdir()) == []
+    (anew,) = lab.up([ONE])
+    assert _ssh(anew, "hostname; cat /etc/kept", check=False) == ONE.name
+
+
+def _kill(lab: Lab) -> None:
     (status,) = lab.list()
     assert status.pid
     os.kill(status.pid, signal.SIGKILL)
     psutil.wait_procs([process for process in [_process(status.pid)] if process], timeout=10)
-    (again,) = lab.up([ONE])
-    assert again == host
-    assert _ssh(host, "cat /etc/kept") == "kept"
-    assert lab.list()[0].pid != status.pid
 
 
 def _process(pid: int) -> psutil.Process | None:

@@ -27,7 +27,7 @@ from tools.lab.outer import Outer
 from tools.lab.personal import host_key, personalise
 from tools.lab.places import Places, make_folder
 from tools.lab.ready import wait_until_ready
-from tools.lab.roots import mount_root, remove_tree
+from tools.lab.roots import hold_in_memory, mount_root, remove_tree
 from tools.lab.shell import attempt, run
 
 Progress = Callable[[str], None]
@@ -172,7 +172,9 @@ class Lab:
             progress(f"{spec.name}: runs already")
             return self._ready(machine, self._driver(record.driver))
         kept_base = self._places.cache / "base" / record.base if record else base
-        if record and record.made and record.address == spec.address and kept_base.is_dir():
+        # One that was in memory is gone with the machine's last boot.
+        kept = record and record.made and (machine.system / "root").is_dir()
+        if record and kept and record.address == spec.address and kept_base.is_dir():
             driver, base = self._driver(record.driver), kept_base
             progress(f"{spec.name}: booting again")
             mount_root(base, machine.system)
@@ -193,6 +195,8 @@ class Lab:
         record.write(machine.folder)
         make_folder(machine.system, 0o700)
         os.chown(machine.system, 0, 0)
+        if self._places.memory:
+            hold_in_memory(machine.system, self._places.memory)
         driver.create(machine, base)
         personalise(machine, self._places.key.with_suffix(".pub").read_text(), outer)
         self._forget_host_key(machine.name, machine.address)

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+MEMORY = "SLIPWAY_LAB_MEMORY"
+"""In the environment: `Places.memory`. Tests throw their hosts away; a disk takes minutes to write and to forget them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Places:
@@ -15,13 +18,21 @@ class Places:
     uv_cache: Path
     known_hosts: Path
     run: Path = Path("/run/slipway-lab")
+    memory: str = ""
+    """How much of what each host writes may stay in the machine's memory, as mount's `size=` says it; empty: all is on disk."""
 
     @classmethod
     def default(cls) -> Self:
         """The places under the home folder; `sudo HOME=…` keeps them with the user who asked."""
         state = Path("~/.local/state/slipway").expanduser()
         cache = Path("~/.cache/slipway").expanduser()
-        return cls(state=state / "lab", cache=cache / "lab", uv_cache=cache / "uv", known_hosts=state / "known_hosts")
+        return cls(
+            state=state / "lab",
+            cache=cache / "lab",
+            uv_cache=cache / "uv",
+            known_hosts=state / "known_hosts",
+            memory=os.environ.get(MEMORY, ""),
+        )
 
     @property
     def hosts(self) -> Path:

@@ -8,6 +8,15 @@ from tools.lab.errors import LabError
 from tools.lab.shell import attempt, run
 
 
+def hold_in_memory(system: Path, size: str) -> None:
+    """Have what will be written to the folder `system` in memory, `size` of it at most.
+
+    Raises:
+        LabError: it can't be mounted.
+    """
+    run("mount", "--types", "tmpfs", "--options", f"size={size},mode=0700", "slipway-lab", str(system))
+
+
 def make_root(base: Path, system: Path) -> None:
     """Make `system`/root from `base`: an overlay, or a copy where the file system under it carries no overlay."""
     for part in ("upper", "work", "root"):
