@@ -5,7 +5,10 @@ There is no GPU, and nobody loads the modules. What a GPU shows of itself is fak
 order; the build takes some minutes.
 """
 
+import contextlib
 import json
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +16,7 @@ import pytest
 
 from tests.e2e.conftest import LISTING
 from tests.e2e.roles import RoleHost, Variables
-from tests.e2e.stack import ssh
+from tests.e2e.stack import ssh, wait_for
 from tools.lab import HostSpec, Lab
 
 pytestmark = [pytest.mark.rare, pytest.mark.timeout(2400)]
@@ -210,7 +213,48 @@ def test_a_version_that_the_archive_does_not_have(host: RoleHost, variables: Var
     assert "dkms" not in host.ssh("dpkg-query -W -f '${Package}\\n'")
 
 
+def compiling(host: RoleHost) -> bool:
+    """Whether DKMS compiles modules; also False while the host is away."""
+    try:
+        return bool(host.ssh("pgrep -x cc1", check=False).strip())
+    except AssertionError:
+        return False
+
+
+def is_up(host: RoleHost) -> bool:
+    with contextlib.suppress(AssertionError):
+        return host.ssh("systemctl is-system-running", check=False).strip() in {"running", "degraded"}
+    return False
+
+
+def test_a_host_that_is_lost_while_modules_are_compiled_goes_on(host: RoleHost, variables: Variables) -> None:
+    """First the run is killed before it began to install, then the host reboots at once: dpkg is cut off half-way."""
+    before_anything = host.start(("nvidia_driver", variables))
+    wait_for(lambda: "slipway-nvidia" in host.ssh("ls /etc/modules-load.d"), "the first file", seconds=300)
+    os.killpg(before_anything.pid, signal.SIGKILL)
+    before_anything.wait()
+    begun = host.start(("nvidia_driver", variables))
+    wait_for(lambda: compiling(host), "the compiler", seconds=1200)
+    booted = boots(host)
+    host.ssh("sudo systemctl reboot --force --force", check=False)
+    assert begun.wait(timeout=300) != 0
+    wait_for(lambda: is_up(host), "the host after its reboot", seconds=300)
+    assert boots(host) != booted
+    assert "nvidia-kernel-dkms" in host.ssh("sudo dpkg --audit")
+
+
+def test_a_run_that_is_killed_while_modules_are_compiled_goes_on_without_anybody(
+    host: RoleHost, variables: Variables
+) -> None:
+    """What apt has begun on the host ends there; the next run, which begins at once, waits for it."""
+    begun = host.start(("nvidia_driver", variables))
+    wait_for(lambda: compiling(host), "the compiler", seconds=1200)
+    os.killpg(begun.pid, signal.SIGKILL)
+    begun.wait()
+
+
 def test_the_modules_are_built_and_the_host_reboots(host: RoleHost, variables: Variables, kernel: str) -> None:
+    """Also after all that was cut off before."""
     booted = boots(host)
     applied = host.run(("nvidia_driver", variables))
     assert "Reboot into the driver" in applied.changed
