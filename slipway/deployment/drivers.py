@@ -104,6 +104,11 @@ def announcements(deployment: Deployment, had: Mapping[str, Mapping[str, Any]]) 
     """
     for machine in deployment.machines.values():
         plan, before = machine.driver, had.get(machine.name)
+        if plan is None and before is not None:
+            yield (
+                f"{machine.name}: the NVIDIA driver that Slipway installed (branch {before.get('nvidia_driver_branch', '?')}) is "
+                "removed, since its driver is Slipway's no more; no GPU computes until somebody installs another"
+            )
         if plan is None or (before is not None and _same(plan, before)):
             continue
         then = (

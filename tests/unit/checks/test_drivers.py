@@ -253,6 +253,13 @@ def test_a_preview_says_who_reboots_and_of_no_change_nothing() -> None:
     assert [line.partition("; ")[2] for line in announcements(other, had)] == [
         "it is not rebooted (driver.reboot is false): where another driver is loaded the up stops and says so"
     ] * 2
+    # Who means to keep Slipway's driver and look after it by hand reads that it goes.
+    given_up = deployment(with_changes(pair(), L4, ("pools.main.driver", {"source": "present"})))
+    assert list(announcements(given_up, had)) == [
+        f"{name}: the NVIDIA driver that Slipway installed (branch 580) is removed, since its driver is Slipway's no more; "
+        "no GPU computes until somebody installs another"
+        for name in ("gpu-1", "gpu-2")
+    ]
 
 
 class TestLayer:
