@@ -23,6 +23,7 @@ def drivers(deployment: Deployment, today: dt.date) -> Iterator[Finding]:
             yield from _elsewhere(deployment, machine)
             continue
         plan, entry = machine.driver, machine.driver.entry
+        yield from _power(machine, plan)
         if entry is None:
             yield _unknown(deployment, pool, plan)
             continue
@@ -65,6 +66,19 @@ def _elsewhere(deployment: Deployment, machine: Machine) -> Iterator[Finding]:
                 message=f"{_engine(served)} is built with CUDA {need.cuda}; with a driver older than {need.driver} it would not "
                 "start: look at nvidia-smi on each host, or leave the driver to Slipway",
             )
+
+
+def _power(machine: Machine, plan: DriverPlan) -> Iterator[Finding]:
+    """A limit above the board's own, which the driver refuses. The lowest that it takes is no figure that is printed."""
+    limit, gpu = plan.settings.power_limit_w, machine.gpu
+    if limit is not None and gpu is not None and limit > gpu.power_w:
+        yield Finding(
+            id="driver.power",
+            severity=Severity.ERROR,
+            where=place("pools", machine.pool, "driver", "power_limit_w"),
+            message=f"{limit} W is more than {gpu.name} takes ({gpu.power_w:g} W); the driver would refuse it, and the GPUs "
+            f"would not be made ready at boot: set at most {gpu.power_w:g}, or remove it",
+        )
 
 
 def _unknown(deployment: Deployment, pool: str, plan: DriverPlan) -> Finding:

@@ -64,6 +64,9 @@ def variables(plan: DriverPlan, pool: str) -> dict[str, Any]:
         "nvidia_driver_reboot": settings.reboot,
         "nvidia_driver_persistence": settings.persistence,
         "nvidia_driver_power_limit_w": settings.power_limit_w or 0,
+        "nvidia_driver_clocks_mhz": list(settings.clocks_mhz or ()),
+        "nvidia_driver_dcgm": settings.dcgm,
+        "nvidia_driver_cuda": 13 if entry is None else entry.cuda_major,
         "nvidia_driver_setting": path("pools", pool, "driver"),
     }
     if settings.mirror_url is not None:

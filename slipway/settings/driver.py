@@ -1,6 +1,6 @@
 """The NVIDIA driver of a pool: which one, and where it comes from. What fits the GPUs is `slipway.deployment.drivers`' matter."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
@@ -63,6 +63,12 @@ class Driver(Section):
     """Whether the driver keeps GPUs initialized while nobody uses them (nvidia-persistenced)."""
     power_limit_w: PositiveCount | None = None
     """A limit of each GPU's power, in W, set at every boot. Default: as shipped."""
+    clocks_mhz: tuple[PositiveCount, PositiveCount] | None = None
+    """The lowest and the highest clock of each GPU's multiprocessors, in MHz, locked at every boot: `[1200, 1740]`; twice the
+    same for one clock. Default: as shipped."""
+    dcgm: bool = False
+    """Whether NVIDIA's DCGM and its exporter of metrics are installed, which NVIDIA's repository has (`vendor`, `mirror`). The
+    exporter listens on the host itself alone, at port 9400."""
 
     @model_validator(mode="after")
     def _mirror_is_whole(self) -> Self:
@@ -81,6 +87,42 @@ class Driver(Section):
             )
         if self.key_file is not None and self.key_fingerprint is None:
             raise ValueError("key_file is given without key_fingerprint; any key would do: give both")
+        return self
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_mig(cls, value: Any) -> Any:
+        if isinstance(value, dict) and "mig" in value:
+            raise ValueError(
+                "mig is no setting: engines are sized for whole GPUs and placed on them, and one on a part would find less "
+                "memory than it was given; to share a GPU between models, give each `gpus: 1` and a part of it with its engine's "
+                "share of memory (vLLM: `engine.gpu_memory_utilization`); GPUs that have to stay cut are not for these hosts: "
+                "leave them out of the pool"
+            )
+        return value
+
+    @model_validator(mode="after")
+    def _clocks_ascend(self) -> Self:
+        if self.clocks_mhz is not None and self.clocks_mhz[0] > self.clocks_mhz[1]:
+            raise ValueError(
+                f"clocks_mhz is {list(self.clocks_mhz)}, and the first is the lowest; the GPUs would refuse it: turn them round"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _settings_are_ours(self) -> Self:
+        given = {"power_limit_w": self.power_limit_w, "clocks_mhz": self.clocks_mhz, "dcgm": self.dcgm or None}
+        unused = [name for name, value in given.items() if value is not None]
+        if self.source == "present" and unused:
+            raise ValueError(
+                f"{' and '.join(unused)} {'is' if len(unused) == 1 else 'are'} given while source is present; Slipway would not "
+                "set it: let Slipway install the driver, or set it where that is done"
+            )
+        if self.source == "distribution" and self.dcgm:
+            raise ValueError(
+                "dcgm is true while source is distribution; no distribution has DCGM: set source to vendor or mirror, or "
+                "remove dcgm"
+            )
         return self
 
     @model_validator(mode="after")

@@ -89,6 +89,13 @@ drivers:
     assert plan(L4, ("catalog", str(file))).branch == "620"
 
 
+def test_a_limit_of_power_above_the_boards_own_is_refused() -> None:
+    (found,) = said(L4, driver(power_limit_w=300))
+    assert (found.id, found.severity) == ("driver.power", ERROR)
+    assert found.message.startswith("300 W is more than NVIDIA L4 takes (72 W); the driver would refuse it, ")
+    assert said(L4, driver(power_limit_w=60)) == []
+
+
 FOUND: dict[str, tuple[list[tuple[Any, Any]], str, Severity, str, str]] = {
     "CUDA": (
         [L4, driver(branch=550)],
@@ -309,7 +316,7 @@ class TestLayer:
         assert told["nvidia_driver_key_fingerprint"] == "EB693B3035CD5710E231E123A4B469963BF863CC"
 
     def test_known_bad_kernels_go_along_for_the_kind_of_modules(self) -> None:
-        for modules, count in (("open", 2), ("proprietary", 0)):
+        for modules, count in (("open", 3), ("proprietary", 0)):
             of = deployment(with_changes(pair(), L4, ("pools.main.driver", {"branch": 550, "modules": modules})))
             (first, _) = layer.steps(of)
             assert len(first.variables["nvidia_driver_broken_kernels"]) == count

@@ -237,7 +237,13 @@ def test_fabric_manager_is_there_exactly_where_a_switch_is(file: str) -> None:
             "no version of branch 580 is given, and an unpinned ",
         ),
         ("debian-12", "vendor", {}, ""),
-        ("debian-12", "vendor", {"nvswitch": "pci"}, ""),
+        ("debian-12", "vendor", {"nvswitch": "pci", "nvidia_driver_dcgm": True}, ""),
+        (
+            "ubuntu-24.04",
+            "distribution",
+            {"nvidia_driver_dcgm": True},
+            "the driver comes from the archive of ubuntu-24.04, which has no DCGM, ",
+        ),
         (
             "debian-12",
             "distribution",
@@ -327,9 +333,67 @@ def test_complaint_gpu_operator_2685_device_nodes_are_made_at_boot(tmp_path: Any
     (tmp_path / "at-boot").write_text(script)
     assert subprocess.run(["sh", "-n", str(tmp_path / "at-boot")], check=False).returncode == 0
     bare = rendered("debian-12", "vendor", "at-boot.j2", nvidia_driver_persistence=False)
-    assert "nvidia-smi" not in bare.replace("# nvidia-smi works", "")
+    assert "--persistence-mode" not in bare
     files = {each["path"]: each["content"] for each in rendered("debian-12", "vendor", "nvidia_driver_files")}
     assert files["/etc/modules-load.d/slipway-nvidia.conf"].splitlines()[-1] == "nvidia-uvm"
     lines = unit(rendered("debian-12", "vendor", "slipway-nvidia.service.j2"))
     assert lines["Before"] == ["sysinit.target"]
     assert lines["RemainAfterExit"] == ["yes"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "before", "told"),
+    [
+        ({}, (), []),
+        ({"nvidia_driver_power_limit_w": 300}, (), ["--power-limit=300"]),
+        ({"nvidia_driver_clocks_mhz": [1200, 1740]}, (), ["--lock-gpu-clocks=1200,1740"]),
+        ({}, ("clocks",), ["--reset-gpu-clocks"]),
+        (
+            {},
+            ("power",),
+            [
+                "--query-gpu=index,power.default_limit --format=csv,noheader,nounits",
+                "--id=0 --power-limit=450.00",
+                "--id=1 --power-limit=300.00",
+            ],
+        ),
+    ],
+    ids=["nothing", "power", "clocks", "clocks no more", "power no more"],
+)
+def test_what_is_set_at_boot_and_what_is_taken_back(
+    tmp_path: Any, asked: Variables, before: tuple[str, ...], told: list[str]
+) -> None:
+    """The script itself, with a double of nvidia-smi; the rest of what it does needs a driver."""
+    script = rendered("debian-12", "vendor", "at-boot.j2", nvidia_driver_persistence=False, **asked)
+    settings = script[script.index("# What was set here") :]
+    smi, log = tmp_path / "nvidia-smi", tmp_path / "log"
+    smi.write_text(f"#!/bin/sh\necho \"$@\" >>{log}\ncase $1 in --query*) echo '0, 450.00'; echo '1, 300.00';; esac\n")
+    smi.chmod(0o755)
+    for name in before:
+        (tmp_path / f"slipway-nvidia-{name}").touch()
+    settings = settings.replace("/usr/bin/nvidia-smi", str(smi)).replace("/run/", f"{tmp_path}/")
+
+    subprocess.run(["sh", "-eu", "-c", settings], check=True)
+
+    assert (log.read_text().splitlines() if log.exists() else []) == told
+    left = {file.name for file in tmp_path.glob("slipway-nvidia-*")}
+    assert left == ({f"slipway-nvidia-{'power' if 'power' in told[0] else 'clocks'}"} if asked else set())
+
+
+def test_dcgm_is_of_the_drivers_cuda_and_its_exporter_is_for_the_host_alone() -> None:
+    assert rendered("debian-12", "vendor", "nvidia_driver_dcgm_packages", nvidia_driver_cuda=12) == [
+        "datacenter-gpu-manager-4-core",
+        "datacenter-gpu-manager-4-proprietary",
+        "datacenter-gpu-manager-4-cuda12",
+        "datacenter-gpu-manager-4-proprietary-cuda12",
+        "datacenter-gpu-manager-exporter",
+    ]
+    lines = unit(rendered("debian-12", "vendor", "slipway-dcgm-exporter.service.j2"))
+    assert "--address 127.0.0.1:9400" in lines["ExecStart"][0]
+    assert "--remote-hostengine-info localhost:5555" in lines["ExecStart"][0]
+    assert lines["DynamicUser"] == ["yes"]
+    assert lines["PrivateDevices"] == ["yes"]
+    assert (lines["IPAddressDeny"], lines["IPAddressAllow"]) == (["any"], ["localhost"])
+    install = task("dcgm-apt", "Install or remove DCGM and its exporter")["owned_packages"]
+    assert install["mask"] == ["nvidia-dcgm-exporter.service"]
+    assert install["hold"] == ["datacenter-gpu-manager*"]

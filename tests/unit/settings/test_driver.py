@@ -25,6 +25,8 @@ def parsed(**keys: Any) -> Any:
         {"source": "present"},
         {"source": "vendor", "key_file": "k.asc", "key_fingerprint": FINGERPRINT.lower()},
         MIRROR,
+        {"source": "vendor", "dcgm": True, "clocks_mhz": [1200, 1740]},
+        {"clocks_mhz": [1410, 1410]},
         {"modules": "proprietary", "reboot": False, "persistence": False, "power_limit_w": 300},
     ],
 )
@@ -40,6 +42,12 @@ def test_good(keys: dict[str, Any]) -> None:
         ({"version": "580"}, "driver.version: "),
         ({"source": "runfile"}, "driver.source: "),
         ({"power_limit_w": 0}, "driver.power_limit_w: "),
+        ({"clocks_mhz": [1740, 1200]}, "driver: clocks_mhz is [1740, 1200], and the first is the lowest; "),
+        ({"clocks_mhz": [1740]}, "driver.clocks_mhz"),
+        ({"mig": ["3g.40gb"]}, "driver: mig is no setting: engines are sized for whole GPUs and placed on them, "),
+        ({"source": "present", "clocks_mhz": [1, 2]}, "driver: clocks_mhz is given while source is present; "),
+        ({"source": "present", "power_limit_w": 9, "dcgm": True}, "driver: power_limit_w and dcgm are given while "),
+        ({"source": "distribution", "dcgm": True}, "driver: dcgm is true while source is distribution; "),
         (
             {"source": "mirror"},
             "driver: source is mirror, and mirror_url and key_file and key_fingerprint are missing; ",
