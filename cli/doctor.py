@@ -16,8 +16,8 @@ from cli.errors import UserError
 from cli.remote import RemoteError, on_machine
 from slipway.deployment.resolve import deployment_of
 from slipway.deployment.types import Deployment, Machine
-from slipway.doctor.order import order
-from slipway.doctor.report import HostReport, lines, read
+from slipway.doctor.order import meeting_orders, order
+from slipway.doctor.report import HostReport, State, lines, read
 from slipway.paths import ROOT
 
 _AT_ONCE = 16
@@ -36,13 +36,16 @@ with tempfile.TemporaryDirectory(prefix=".slipway-") as folder:
 """
 
 
-def examine_stack(stack: str, *, hosts: Sequence[str], as_json: bool, root: Path = ROOT) -> bool:
+def examine_stack(
+    stack: str, *, hosts: Sequence[str], as_json: bool, between_hosts: bool = False, root: Path = ROOT
+) -> bool:
     """Examine the GPU hosts of `stack` and print what was found.
 
     Args:
         stack: its name.
         hosts: of these alone; all where it is empty.
         as_json: print one object instead of tables.
+        between_hosts: have the hosts of each replica that hosts share exchange, instead of the checks of each by itself.
         root: the project's folder.
 
     Returns:
@@ -50,13 +53,29 @@ def examine_stack(stack: str, *, hosts: Sequence[str], as_json: bool, root: Path
 
     Raises:
         SettingsError: no such stack, or its settings were refused.
-        UserError: no such host.
+        UserError: no such host, or no replica that hosts share.
     """
     deployment = deployment_of(stack, root)
-    machines = _chosen(deployment, stack, hosts)
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        reports = list(pool.map(lambda machine: examined(deployment, machine, root), machines))
-    well = all(report.well for report in reports)
+    reports: list[HostReport] = []
+    if between_hosts:
+        if hosts:
+            raise UserError("--host and --between-hosts exclude one another: all hosts of a replica are needed at once")
+        rounds = [orders for head in deployment.heads if (orders := meeting_orders(deployment, head))]
+        if not rounds:
+            raise UserError(
+                f"stack {stack} has no replica that hosts share by NCCL, so there is nothing between hosts to check"
+            )
+    else:
+        machines = _chosen(deployment, stack, hosts)
+        rounds = [{machine.name: {**order(deployment, machine, None), "ptx": ptx(root)} for machine in machines}]
+    for orders in rounds:
+        # Those of one replica wait for one another.
+        with ThreadPoolExecutor(max(len(orders), 1) if between_hosts else _AT_ONCE) as pool:
+            reports += pool.map(
+                lambda name, orders=orders: examined(deployment, deployment.machines[name], orders[name], root),
+                orders,
+            )
+    well = all(report.well and (not between_hosts or _exchanged(report)) for report in reports)
     if as_json:
         print(json.dumps({"stack": stack, "well": well, "hosts": [report.data() for report in reports]}, indent=2))
     else:
@@ -64,14 +83,19 @@ def examine_stack(stack: str, *, hosts: Sequence[str], as_json: bool, root: Path
     return well
 
 
-def examined(deployment: Deployment, machine: Machine, root: Path) -> HostReport:
-    """What one host answers; why it does not, where it doesn't."""
+def _exchanged(report: HostReport) -> bool:
+    """Whether it took part: who asks for this alone is not served by a host on which nothing could be seen."""
+    return any(result.id == "nccl.all-reduce" and result.state is State.PASSED for result in report.results)
+
+
+def examined(deployment: Deployment, machine: Machine, asked: dict[str, Any], root: Path) -> HostReport:
+    """What one host answers to an order; why it does not, where it doesn't."""
     try:
         said = on_machine(
             deployment,
             machine,
             "/usr/bin/python3 -I -B -",
-            given=program({**order(deployment, machine, None), "ptx": ptx(root)}, root),
+            given=program(deployment.known(asked), root),
             timeout_s=_TIMEOUT_S,
         )
     except RemoteError as error:

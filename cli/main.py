@@ -77,12 +77,18 @@ def drift(
 def doctor(
     stack: Stack,
     host: Annotated[list[str] | None, typer.Option(help="Of this host only; may be given several times.")] = None,
+    between_hosts: Annotated[
+        bool,
+        typer.Option(
+            "--between-hosts", help="Have the hosts of each shared replica exchange; its engine must not run."
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Examine a stack's GPU hosts: driver, GPUs, a kernel on each. Status 1 where one can't serve what the stack asks."""
     from cli.doctor import examine_stack
 
-    if not examine_stack(stack, hosts=host or (), as_json=as_json):
+    if not examine_stack(stack, hosts=host or (), as_json=as_json, between_hosts=between_hosts):
         raise typer.Exit(1)
 
 

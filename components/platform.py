@@ -12,7 +12,7 @@ from provider.resource import Playbook
 from slipway import clients
 from slipway.deployment.actual import Comparison, compare, deviation, planned
 from slipway.deployment.types import Deployment, Instance, Machine
-from slipway.layers import LAYERS, acceptance, drivers, gpus
+from slipway.layers import LAYERS, acceptance, drivers, exchange, gpus
 from slipway.layers.step import step_key
 
 
@@ -100,14 +100,19 @@ class Platform(pulumi.ComponentResource):
         }
 
     def _proved(self, machine: Machine) -> pulumi.Output[Any]:
-        """What the proof found: driver, CUDA, each GPU with its bandwidths. A warning is one in Pulumi's log, too."""
+        """What was proved: driver, CUDA, each GPU with its bandwidths, their exchange. A warning is in Pulumi's log, too."""
+        layers = [name for name in (gpus.NAME, exchange.NAME) if step_key(machine, name) in self.playbooks]
 
-        def told(results: dict[str, Any] | None) -> dict[str, Any]:
-            for warning in (results or {}).get("warnings", []):
-                pulumi.warn(f"{machine.name}: {warning}", resource=self.layers[gpus.NAME])
-            return results or {}
+        def told(answers: list[dict[str, Any] | None]) -> dict[str, Any]:
+            found: dict[str, Any] = {"warnings": []}
+            for layer, results in zip(layers, answers, strict=True):
+                for warning in (results or {}).get("warnings", []):
+                    pulumi.warn(f"{machine.name}: {warning}", resource=self.layers[layer])
+                    found["warnings"].append(warning)
+                found |= {key: value for key, value in (results or {}).items() if key != "warnings"}
+            return found
 
-        return self.playbooks[step_key(machine, gpus.NAME)].results.apply(told)
+        return pulumi.Output.all(*(self.playbooks[step_key(machine, name)].results for name in layers)).apply(told)
 
     def _driver(self, machine: Machine) -> pulumi.Input[Any]:
         """What is installed, as the role found it in the end."""

@@ -273,8 +273,9 @@ class Check(Entry, frozen=True, kw_only=True):
     """What is so where it passes."""
     severity: Literal["critical", "warning"]
     """Critical: engines can't run on this host, or on this GPU. Warning: they run, and disappoint."""
-    moments: Annotated[list[Literal["preflight", "proof", "watch"]], Meta(min_length=1)]
-    """When it is made: before anything is changed; before engines are started; every minute. `slipway doctor` makes all."""
+    moments: Annotated[list[Literal["preflight", "proof", "exchange", "hosts", "watch"]], Meta(min_length=1)]
+    """When it is made: before anything is changed; before engines are installed; once they are, before they start; by
+    `slipway doctor --between-hosts`; every minute. `slipway doctor` makes all but those between hosts."""
     consequence: str
     """What follows where it fails; a clause without a full stop."""
     mend: str
@@ -287,8 +288,10 @@ class Check(Entry, frozen=True, kw_only=True):
     """By a GPU's id."""
     codes: list[int] = field(default_factory=list)
     """Of the driver's errors (Xid), those that it looks for."""
-    share_of: Literal["bandwidth_gb_s"] | None = None
-    """A figure of the GPU in the catalogue, of which `limit` is a share."""
+    share_of: Literal["bandwidth_gb_s", "network_gb_s"] | None = None
+    """A figure of the GPU in the catalogue, or of the network between hosts, of which `limit` is a share."""
+    of_gpus: PositiveInt | None = None
+    """GPUs of a host that the limits are of; of other hosts none is known."""
 
     words = Entry.words | {"what", "severity", "moments", "consequence", "mend", "unit", "share_of"}
 
@@ -302,12 +305,14 @@ class Check(Entry, frozen=True, kw_only=True):
         if (self.limit is not None or bool(self.limits)) != (self.unit is not None):
             raise ValueError("unit: goes with a limit, and a limit needs one; give both or neither")
 
-    def limit_for(self, gpu: Gpu | None) -> float | None:
-        """The limit that goes for a kind of GPU; None where there is none."""
+    def limit_for(self, gpu: Gpu | None, gpus: int = 1, network_gb_s: float | None = None) -> float | None:
+        """The limit that goes for so many GPUs of a kind on hosts with such a network; None where there is none."""
+        if self.of_gpus not in {None, gpus}:
+            return None
         own = self.limits.get(gpu.id) if gpu is not None else None
         if own is not None or self.limit is None or self.share_of is None:
             return self.limit if own is None else own
-        figure = None if gpu is None else getattr(gpu, self.share_of)
+        figure = network_gb_s if self.share_of == "network_gb_s" else getattr(gpu, self.share_of, None)
         return None if figure is None else self.limit * float(figure)
 
 

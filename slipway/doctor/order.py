@@ -4,7 +4,8 @@ from enum import StrEnum
 from typing import Any
 
 from slipway.catalog import Catalog
-from slipway.deployment.types import Deployment, Machine
+from slipway.deployment.references import private
+from slipway.deployment.types import Deployment, Instance, Machine
 from slipway.settings.errors import path
 
 
@@ -15,28 +16,100 @@ class Moment(StrEnum):
     """Before anything is changed: there may be no driver yet."""
     PROOF = "proof"
     """Before engines are started."""
+    EXCHANGE = "exchange"
+    """Once engines are installed and before they start, where one spreads over several GPUs: they bring what GPUs speak by."""
+    HOSTS = "hosts"
+    """When somebody asks for it (`slipway doctor --between-hosts`): it needs all hosts of a replica at once, and idle GPUs."""
     WATCH = "watch"
     """Every minute, beside running engines."""
 
 
 OUT = "/var/lib/slipway/gpu-watch/out"
 """The folder on a machine in which its watch marks engines that are out of service."""
+ALL_REDUCE_S = 120
+"""Seconds that an all-reduce may take with all that goes before it."""
+_MOST_BYTES, _PART = 8 << 30, 8
+"""Of an all-reduce on each GPU: at most, and at most this part of its memory."""
 _ON_BUS = frozenset({"ampere", "hopper"})
 """Architectures whose NVSwitches are devices on the PCI bus; B200's are behind a network card."""
 
 
 def order(deployment: Deployment, machine: Machine, moment: Moment | None) -> dict[str, Any]:
-    """Plain data for `gpu_host.examine`: ``{"promise": …, "checks": […], "driver_due": bool}``.
+    """Plain data for `gpu_host.examine`: ``{"promise": …, "checks": […], "driver_due": bool, "nccl": {…}}``.
 
     Args:
         deployment: the stack's.
         machine: one with GPUs.
-        moment: whose checks; None for those of all moments.
+        moment: whose checks; None for those of all moments that a host can be asked by itself.
     """
+    # What exchanges is asked at few moments: elsewhere a new engine would change the order.
+    exchanges = moment in {None, Moment.EXCHANGE}
     return {
         "promise": promise(machine),
         "checks": _checks(deployment.catalog, machine, moment),
         "driver_due": moment is not Moment.PREFLIGHT,
+        **({"nccl": _nccl(exchanging(deployment, machine))} if exchanges else {}),
+    }
+
+
+def exchanging(deployment: Deployment, machine: Machine) -> list[Instance]:
+    """The engines on `machine` each of which spreads over several of its GPUs, or over hosts, by NCCL."""
+    return [
+        each
+        for each in deployment.on(machine)
+        if each.gpus and each.served.gpus > 1 and each.served.program.nccl is not None
+    ]
+
+
+def meeting_orders(deployment: Deployment, head: Instance) -> dict[str, dict[str, Any]]:
+    """What all machines of the replica of `head` are asked at once: by machine, an order of `Moment.HOSTS`.
+
+    Empty where the replica is on one machine, or its engine does not speak NCCL. Addresses in it are references.
+    """
+    parts = deployment.parts(head)
+    if len(parts) < 2 or head.served.program.nccl is None or head.meeting is None:
+        return {}
+    found = {}
+    for part in parts:
+        machine, launch = part.machine, part.launch
+        named = {
+            name: value.replace(inner, f"@{inner}")
+            for name, value in launch.interfaces.items()
+            for inner in [value.lstrip("=")]
+        }
+        meeting = {
+            "address": private(head.machine.name),
+            "port": head.meeting.port,
+            "host": part.rank,
+            "hosts": len(parts),
+            "gpus": machine.gpus,
+        }
+        environment = {
+            name: value for name, value in {**launch.environment, **named}.items() if name.startswith("NCCL_")
+        }
+        found[machine.name] = {
+            "promise": promise(machine),
+            "checks": _checks(deployment.catalog, machine, Moment.HOSTS),
+            "driver_due": True,
+            "nccl": {**_nccl([part]), "meeting": meeting, "environment": environment},
+        }
+    return found
+
+
+def _nccl(instances: list[Instance]) -> dict[str, Any]:
+    """How the GPUs of a machine are asked to exchange; empty where no engine does. Sizes are in bytes."""
+    if not instances:
+        return {}
+    gpu = instances[0].machine.gpu
+    memory = 0 if gpu is None else gpu.driver_mib << 20
+    size = min(_MOST_BYTES, memory // _PART) if memory else _MOST_BYTES // _PART
+    programs = [each.served.program for each in instances]
+    return {
+        "libraries": list(dict.fromkeys(f"{each.folder}/{each.nccl}" for each in programs)),
+        "size": size // 4096 * 4096,
+        "limit": ALL_REDUCE_S,
+        "meeting": None,
+        "environment": {},
     }
 
 
@@ -49,6 +122,7 @@ def promise(machine: Machine) -> dict[str, Any]:
     """What the stack says of the machine's GPUs. Memory is in MiB."""
     gpu = machine.gpu
     kind = None if gpu is None else gpu.interconnect.kind
+    driver = None if machine.driver is None else machine.driver.settings
     return {
         "gpus": machine.gpus,
         "name": None if gpu is None else gpu.name,
@@ -59,11 +133,15 @@ def promise(machine: Machine) -> dict[str, Any]:
         "nvlink": kind in {"nvswitch", "nvlink"},
         "nvswitch": kind == "nvswitch",
         "nvswitch_on_bus": kind == "nvswitch" and gpu is not None and gpu.architecture in _ON_BUS and machine.gpus > 1,
+        "power_limit_w": None if driver is None else driver.power_limit_w,
+        "clock_max_mhz": None if driver is None or driver.clocks_mhz is None else driver.clocks_mhz[1],
     }
 
 
 def _checks(catalog: Catalog, machine: Machine, moment: Moment | None) -> list[dict[str, Any]]:
     pool = path("pools", machine.pool)
+    tier = None if machine.tier is None else catalog.tiers.get(machine.tier)
+    network = None if tier is None or tier.hosts == 1 else tier.network_gbit_s / 8
     return [
         {
             "id": check.id,
@@ -72,9 +150,9 @@ def _checks(catalog: Catalog, machine: Machine, moment: Moment | None) -> list[d
             "consequence": check.consequence,
             "mend": check.mend.replace("pools.NAME", pool),
             "unit": check.unit,
-            "limit": check.limit_for(machine.gpu),
+            "limit": check.limit_for(machine.gpu, machine.gpus, network),
             "codes": list(check.codes),
         }
         for check in catalog.checks.values()
-        if moment is None or moment in check.moments
+        if (moment in check.moments if moment is not None else list(check.moments) != [Moment.HOSTS])
     ]

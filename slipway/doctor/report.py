@@ -45,7 +45,9 @@ class HostReport:
     host: str
     results: tuple[Result, ...] = ()
     gpus: tuple[Mapping[str, Any], ...] = ()
-    """Of each: index, name, uuid, bus_id, memory_mib, h2d_gb_s and copy_gb_s where they were measured."""
+    """Of each: index, name, uuid, bus_id, memory_mib, ecc, h2d_gb_s and copy_gb_s where they were measured."""
+    all_reduce: Mapping[str, Any] = field(default_factory=dict)
+    """Where one was made: ranks, gb_s (bus bandwidth), version (of NCCL), error, hangs."""
     driver: str = ""
     cuda: str = ""
     watch: Mapping[str, Any] = field(default_factory=dict)
@@ -83,6 +85,7 @@ def read(host: str, answer: Mapping[str, Any]) -> HostReport:
         gpus=tuple(answer["gpus"]),
         driver=answer["driver"],
         cuda=answer["cuda"],
+        all_reduce=answer.get("all_reduce", {}),
         watch=answer.get("watch", {}),
     )
 
@@ -93,7 +96,7 @@ def lines(report: HostReport) -> Iterator[str]:
         yield f"{report.host}: {report.error}"
         return
     driver = f"driver {report.driver}, CUDA up to {report.cuda}" if report.driver else "no driver"
-    yield f"{report.host}: {_kinds(report)}; {driver}"
+    yield f"{report.host}: {_kinds(report)}; {driver}{_corrected(report)}"
     width = max((len(result.id) for result in report.results), default=0)
     for result in report.results:
         mark = result.state.value
@@ -105,6 +108,15 @@ def lines(report: HostReport) -> Iterator[str]:
             yield f"  {'':8}{'':{width}}  {result.consequence}: {result.mend}"
     for instance, why in report.watch.get("out", {}).items():
         yield f"  out of service: {instance} since {why['since']}: {why['reason']}"
+
+
+def _corrected(report: HostReport) -> str:
+    """The state of ECC, where GPUs have it."""
+    states = [gpu.get("ecc") for gpu in report.gpus]
+    off = [str(number) for number, state in enumerate(states) if state is False]
+    if off:
+        return f"; ECC off on GPU {', '.join(off)}"
+    return "; ECC on" if any(states) else ""
 
 
 def _kinds(report: HostReport) -> str:

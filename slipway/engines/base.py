@@ -32,6 +32,8 @@ class Program:
     """Of the role, beside its root and folder."""
     playbooks: Path | None = None
     """The folder with ``roles/`` where the role is not one of Slipway's."""
+    nccl: str | None = None
+    """Where the NCCL lies in its folder by which its processes on several GPUs speak, as a pattern; None where they don't."""
     timeout_s: int = 3600
     """A slow mirror serves an engine's environment slowly."""
 

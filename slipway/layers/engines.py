@@ -10,7 +10,7 @@ import hashlib
 from slipway.deployment.names import UNIT
 from slipway.deployment.types import Deployment, Instance
 from slipway.doctor.order import out_mark
-from slipway.layers import drivers, gpus, models, vacate
+from slipway.layers import drivers, exchange, gpus, models, vacate
 from slipway.layers.service import program_name, service_step
 from slipway.layers.step import Step, step_key
 
@@ -45,6 +45,7 @@ def _step(deployment: Deployment, instance: Instance) -> Step:
         after=(
             *driver,
             *(gpus.after(machine) if instance.gpus else ()),
+            *exchange.after(deployment, instance),
             step_key(machine, program_name(program)),
             step_key(machine, models.name(served)),
             vacate.key(machine),

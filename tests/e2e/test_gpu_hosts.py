@@ -39,7 +39,7 @@ class Double:
     def install(self) -> None:
         """Puts libraries and files there."""
         self.send()
-        for library in sorted(libraries().iterdir()):
+        for library in sorted(libraries().glob("*.so.1")):
             self._put(library.read_bytes(), f"{LIBRARIES}/{library.name}")
         # What nspawn shows of /sys has no modules.
         self._host.ssh("sudo mount -o remount,rw /sys && sudo mkdir -p /sys/module && sudo mount -o remount,ro /sys")

@@ -189,6 +189,46 @@ def width(view: View, _: Entry) -> Iterator[Fault]:
             yield Fault(f"GPU {each.index} uses {each.link_width} of {each.link_width_most} lanes", each.index)
 
 
+def switching(view: View, _: Entry) -> Iterator[Fault]:
+    """ACS of the bridges above GPUs that reach each other by PCI Express."""
+    _expect_peers(view)
+    for gpu in view.machine.gpus():
+        above = view.machine.redirecting(gpu.bus_id)
+        if above is None:
+            raise UnknownError("the configuration of the PCI bridges can't be read")
+        if above:
+            yield Fault(f"GPU at {gpu.bus_id}: ACS is on at {', '.join(above)}", view.index(gpu.bus_id))
+
+
+def translation(view: View, _: Entry) -> Iterator[Fault]:
+    """An IOMMU that translates what GPUs send to each other."""
+    _expect_peers(view)
+    for gpu in view.machine.gpus():
+        how = view.machine.translated(gpu.bus_id)
+        if how is not None and how != "identity":
+            yield Fault(f"GPU at {gpu.bus_id}: the IOMMU translates ({how})", view.index(gpu.bus_id))
+
+
+def power(view: View, _: Entry) -> Iterator[Fault]:
+    """The limit of power that the stack sets."""
+    wanted = view.promise["power_limit_w"]
+    if wanted is None:
+        raise NeedlessError("the stack sets no limit of power")
+    for each in view.devices:
+        if each.power_limit_w is not None and each.power_limit_w != wanted:
+            yield Fault(f"GPU {each.index} has a limit of {each.power_limit_w} W, the stack sets {wanted}", each.index)
+
+
+def clocks(view: View, check: Entry) -> Iterator[Fault]:
+    """The highest clock that the stack allows. Idle GPUs go below the lowest one, so that can't be seen."""
+    most = view.promise["clock_max_mhz"]
+    if most is None:
+        raise NeedlessError("the stack locks no clocks")
+    for each in view.devices:
+        if each.clock_mhz is not None and each.clock_mhz > most + check["limit"]:
+            yield Fault(f"GPU {each.index} runs at {each.clock_mhz} MHz, the stack allows {most}", each.index)
+
+
 def generation(view: View, _: Entry) -> Iterator[Fault]:
     """PCI Express' generation that GPU and slot allow."""
     promised = view.promise["pcie_generation"]
@@ -263,6 +303,37 @@ def in_memory(view: View, check: Entry) -> Iterator[Fault]:
     yield from _slow(view, "copy_gb_s", check["limit"], "within its memory")
 
 
+def diagnosed(view: View, _: Entry) -> Iterator[Fault]:
+    """DCGM's quick diagnostic, where DCGM is installed."""
+    view.expect_driver()
+    try:
+        found = view.machine.diagnostic()
+    except OSError as error:
+        raise UnknownError(str(error)) from error
+    if found is None:
+        raise NeedlessError("DCGM is not installed")
+    for each in found:
+        yield Fault(each)
+
+
+def reduces(view: View, _: Entry) -> Iterator[Fault]:
+    """An all-reduce by the engine's own NCCL: that it ends, and is right."""
+    found = view.all_reduce
+    if found["error"]:
+        yield Fault(f"over {_gpus(found['ranks'] or view.promise['gpus'])}: {found['error']}")
+
+
+def among_gpus(view: View, check: Entry) -> Iterator[Fault]:
+    """Bandwidth of that all-reduce."""
+    found, least = view.all_reduce, check["limit"]
+    if found["gb_s"] is None:
+        raise UnknownError("the all-reduce gave no figure: see nccl.all-reduce")
+    if least is None:
+        raise NeedlessError(f"no floor is known for so many GPUs of this kind; measured: {found['gb_s']:.1f} GB/s")
+    if found["gb_s"] < least:
+        yield Fault(f"{found['gb_s']:.1f} GB/s among {_gpus(found['ranks'])}, at least {least:g} expected")
+
+
 CHECKS: dict[str, Check] = {
     "gpu.on-bus": on_bus,
     "gpu.vendor": vendor,
@@ -286,12 +357,20 @@ CHECKS: dict[str, Check] = {
     "gpu.pcie-width": width,
     "gpu.pcie-generation": generation,
     "gpu.nvlink": links,
+    "gpu.acs": switching,
+    "gpu.iommu": translation,
+    "gpu.power-limit": power,
+    "gpu.clocks": clocks,
     "fabric.manager": fabric_manager,
     "fabric.needless": no_fabric_manager,
     "driver.persistence": persistence,
     "cuda.kernel": computes,
     "cuda.bandwidth-host": to_gpu,
     "cuda.bandwidth-memory": in_memory,
+    "dcgm.quick": diagnosed,
+    "nccl.all-reduce": reduces,
+    "nccl.bandwidth": among_gpus,
+    "nccl.bandwidth-hosts": among_gpus,
 }
 """By the id of their entries in the catalogue, in the order in which they are made and shown."""
 
@@ -299,9 +378,7 @@ CHECKS: dict[str, Check] = {
 def _slow(view: View, key: str, least: float | None, what: str) -> Iterator[Fault]:
     if least is None:
         raise NeedlessError("no floor is known for this kind of GPU")
-    busy = [each.index for each in view.devices if each.processes]
-    if busy:
-        raise UnknownError(f"GPU {', '.join(map(str, busy))} is in use, and a figure beside other work means nothing")
+    view.expect_idle()
     for each in view.proof["gpus"]:
         rate: Any = each[key]
         if rate is not None and rate < least:
@@ -309,6 +386,14 @@ def _slow(view: View, key: str, least: float | None, what: str) -> Iterator[Faul
                 f"GPU at {each['bus_id']}: {rate:.1f} GB/s {what}, at least {least:g} expected",
                 view.index(each["bus_id"]),
             )
+
+
+def _expect_peers(view: View) -> None:
+    """GPUs that meet in switches, or are alone, tell each other nothing over PCI Express; a virtual machine doesn't see how."""
+    if view.promise["gpus"] < 2 or view.promise["nvswitch"]:
+        raise NeedlessError("no GPUs that reach each other by PCI Express")
+    if view.machine.virtual:
+        raise NeedlessError("this is a virtual machine: its host decides")
 
 
 def _gpus(number: int, maker: str = "NVIDIA") -> str:

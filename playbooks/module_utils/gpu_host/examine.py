@@ -1,7 +1,8 @@
 """One examination of a host: from an order to results, both plain data.
 
 An order is what `slipway.doctor.order` makes: ``{"promise": {…}, "checks": [{"id", "what", "severity", "consequence", "mend",
-"limit", "codes"}], "driver_due", "ptx"}``. A result is a check's entry with ``state`` (passed, failed, skipped: nothing to check
+"limit", "codes"}], "driver_due", "ptx", "nccl": {"libraries", "size", "limit", "meeting", "environment"}}``.
+A result is a check's entry with ``state`` (passed, failed, skipped: nothing to check
 here, unknown: it could not be seen), ``evidence`` (lines) and ``gpus`` (whose fault it is).
 """
 
@@ -24,9 +25,9 @@ def examine(order: dict[str, Any], root: Path = Path("/")) -> dict[str, Any]:
     """Makes the order's checks.
 
     Returns:
-        ``{"results": […], "driver", "cuda", "gpus": [{"index", "name", "uuid", "bus_id", "memory_mib", "h2d_gb_s", "copy_gb_s"}],
-        "watch": {"out": {instance: {"since", "reason"}}} or {}, "ended": seconds since 1970}``. A GPU's bandwidths are None where
-        they were not measured.
+        ``{"results": […], "driver", "cuda", "gpus": [{"index", "name", "uuid", "bus_id", "memory_mib", "ecc", "h2d_gb_s",
+        "copy_gb_s"}], "all_reduce": as `nccl.reduce_all` or {}, "watch": {"out": {instance: {"since", "reason"}}} or {}, "ended":
+        seconds since 1970}``. A GPU's bandwidths are None where they were not measured.
     """
     wanted = order["checks"]
     proves = any(check["id"].startswith("cuda.") for check in wanted)
@@ -36,6 +37,7 @@ def examine(order: dict[str, Any], root: Path = Path("/")) -> dict[str, Any]:
         driver_due=order["driver_due"],
         ptx=order.get("ptx", "") if proves else "",
         bandwidth=any(check["id"].startswith("cuda.bandwidth") for check in wanted),
+        nccl=order.get("nccl"),
     )
     results = [_result(check, view) for check in wanted]
     driver = view.driver if view.module or view.driver_due else None
@@ -46,6 +48,7 @@ def examine(order: dict[str, Any], root: Path = Path("/")) -> dict[str, Any]:
         "driver": driver.version if driver else "",
         "cuda": driver.cuda if driver else "",
         "gpus": [_gpu(each, measured) for each in driver.devices if isinstance(each, Device)] if driver else [],
+        "all_reduce": view.__dict__.get("all_reduce", {}),
         "watch": json.loads(view.machine.text(WATCH) or "{}"),
         "ended": view.now,
     }
@@ -83,6 +86,7 @@ def _gpu(device: Device, measured: dict[str, Any]) -> dict[str, Any]:
         "uuid": device.uuid,
         "bus_id": device.bus_id,
         "memory_mib": device.memory_mib,
+        "ecc": device.ecc,
         "h2d_gb_s": proved.get("h2d_gb_s"),
         "copy_gb_s": proved.get("copy_gb_s"),
     }

@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import re
+import struct
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,6 +18,12 @@ NVIDIA, AMD = "0x10de", "0x1002"
 _DISPLAY = ("0x0300", "0x0302", "0x0380", "0x1200")
 """PCI classes of GPUs: VGA, 3D, other display controllers, processing accelerators."""
 _BRIDGE = "0x0680"
+_ADDRESS = re.compile(r"^[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]$")
+_EXTENDED, _WHOLE, _ACS = 0x100, 4096, 0x000D
+"""Where the extended capabilities of a PCI device begin, where they end, and the number of Access Control Services."""
+_ACS_PEERS = 0x01 | 0x04 | 0x08 | 0x10
+"""Of ACS' control word: source validation, redirection of requests and of completions, upstream forwarding."""
+_DCGM_S = 90
 _UNITS = ("/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
 _XID = re.compile(r"NVRM: Xid \(PCI:(?P<bus>[0-9a-fA-F:.]+)\): (?P<code>\d+)(?:, (?P<text>.*))?$")
 _CLAIMS = re.compile(r"^X-Slipway-Claims=(.*)$", re.MULTILINE)
@@ -78,6 +86,57 @@ class Machine:
         """NVSwitches on the PCI bus. Those of B200 systems are not there."""
         return [each for each in self.pci() if each.vendor == NVIDIA and each.kind.startswith(_BRIDGE)]
 
+    def translated(self, bus_id: str) -> str | None:
+        """How the IOMMU treats a device: ``identity``, or a kind of translation such as ``DMA-FQ``; None without one."""
+        return self.text(f"/sys/bus/pci/devices/{bus_id}/iommu_group/type").strip() or None
+
+    def redirecting(self, bus_id: str) -> list[str] | None:
+        """Bridges above a device whose ACS sends what its peers tell it through the CPU; None where they can't be read."""
+        found = []
+        for bridge in (self.root / "sys/bus/pci/devices" / bus_id).resolve().parent.parts:
+            if not _ADDRESS.match(bridge):
+                continue
+            try:
+                space = (self.root / "sys/bus/pci/devices" / bridge / "config").read_bytes()
+            except OSError:
+                return None
+            # Of a bridge, others than root are shown 64 bytes; one without extended capabilities has 256.
+            if len(space) < _EXTENDED:
+                return None
+            if _acs(space) & _ACS_PEERS:
+                found.append(bridge)
+        return found
+
+    def nccl(self, patterns: list[str]) -> str | None:
+        """The NCCL of an engine that is installed here; None where none is."""
+        found = (sorted(self.root.glob(pattern.lstrip("/"))) for pattern in patterns)
+        return next((str(files[-1]) for files in found if files), None)
+
+    def diagnostic(self) -> list[str] | None:
+        """What DCGM's quick diagnostic finds wrong; None where DCGM is not on the host.
+
+        Raises:
+            OSError: it could not be asked: why.
+        """
+        program = self.root / "usr/bin/dcgmi"
+        if not program.exists():
+            return None
+        try:
+            done = subprocess.run(
+                (str(program), "diag", "-r", "1", "--json"),
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=_DCGM_S,
+            )
+            said = json.loads(done.stdout[done.stdout.index("{") :])
+        except subprocess.TimeoutExpired:
+            raise OSError(f"dcgmi diag did not end within {_DCGM_S} s") from None
+        except ValueError:
+            lines = (done.stderr.strip() or done.stdout.strip() or "nothing").splitlines()
+            raise OSError(f"dcgmi diag said: {lines[-1]}") from None
+        return list(dict.fromkeys(_failed(said)))
+
     def module(self) -> str:
         """Version of the kernel module that is loaded, such as ``580.173.02``; empty without one."""
         return self.text("/sys/module/nvidia/version").strip()
@@ -138,6 +197,42 @@ class Machine:
     def _booted(self) -> float:
         found = re.search(r"^btime (\d+)", self.text("/proc/stat"), re.MULTILINE)
         return float(found.group(1)) if found else 0.0
+
+
+def _acs(space: bytes) -> int:
+    """The control word of Access Control Services in a PCI configuration space; 0 without them."""
+    place = _EXTENDED
+    # Each capability names the next one, at a place that is a multiple of 4.
+    for _ in range((_WHOLE - _EXTENDED) // 4):
+        if place < _EXTENDED or place + 8 > len(space):
+            return 0
+        (header,) = struct.unpack_from("<I", space, place)
+        if header & 0xFFFF == _ACS:
+            control: int = struct.unpack_from("<H", space, place + 6)[0]
+            return control
+        place = header >> 20 & 0xFFC
+    return 0
+
+
+def _failed(said: object, name: str = "") -> Iterator[str]:
+    """Tests that failed in the diagnostic's answer, whose shape differs between releases of DCGM, with what is said of them."""
+    if isinstance(said, list):
+        for each in said:
+            yield from _failed(each, name)
+    elif isinstance(said, dict):
+        name = str(said.get("name", name))
+        if str(said.get("status", "")).lower() == "fail":
+            where = said.get("entity_id", said.get("gpu_ids", said.get("gpu_id")))
+            told = [each.get("warning", each) if isinstance(each, dict) else each for each in _several(said)]
+            yield f"{name or 'a test'}{'' if where is None else f' of GPU {where}'}: {'; '.join(map(str, told)) or 'failed'}"
+        for key, inner in said.items():
+            if key != "test_summary":
+                yield from _failed(inner, name)
+
+
+def _several(said: dict[str, object]) -> list[object]:
+    told = said.get("warnings", said.get("info", []))
+    return told if isinstance(told, list) else [told]
 
 
 def _xids(time: float, line: str) -> Iterator[Xid]:

@@ -24,6 +24,7 @@ LINKS = 18
 _UNKNOWABLE = (NOT_SUPPORTED, FUNCTION_NOT_FOUND)
 _TEXT = 96
 _UNCORRECTED, _SINCE_LOAD = 1, 0
+_GRAPHICS = 0
 
 
 class NvmlError(Exception):
@@ -97,6 +98,12 @@ class Device:
     fabric: int | None
     """State of its registration with the fabric: 3 is completed; None where there is no NVSwitch."""
     temperature_c: int | None
+    ecc: bool | None
+    """Whether its memory corrects errors now."""
+    power_limit_w: int | None
+    """What it may draw."""
+    clock_mhz: int | None
+    """Of its multiprocessors, now."""
 
 
 @dataclass(frozen=True)
@@ -175,6 +182,9 @@ class Nvml:
             processes=self._optional(self._processes, handle),
             fabric=self._optional(self._fabric, handle),
             temperature_c=self._value("nvmlDeviceGetTemperature", handle, ctypes.c_uint(0)),
+            ecc=_flag(self._optional(self._first_of_two, "nvmlDeviceGetEccMode", handle)),
+            power_limit_w=_watts(self._value("nvmlDeviceGetPowerManagementLimit", handle)),
+            clock_mhz=self._value("nvmlDeviceGetClockInfo", handle, ctypes.c_uint(_GRAPHICS)),
         )
 
     def _links(self, handle: ctypes.c_void_p) -> Iterator[bool]:
@@ -257,6 +267,10 @@ class Nvml:
         say.restype = ctypes.c_char_p
         said: bytes | None = say(code)
         return said.decode(errors="replace") if said else f"error {code}"
+
+
+def _watts(milliwatts: int | None) -> int | None:
+    return None if milliwatts is None else round(milliwatts / 1000)
 
 
 def _flag(value: int | None) -> bool | None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from .cuda import prove
 from .machine import Machine
+from .nccl import reduce_all
 from .nvml import Broken, Device, Nvml, NvmlError
 
 
@@ -48,11 +49,18 @@ class View:
     """
 
     def __init__(
-        self, promise: dict[str, Any], machine: Machine, *, driver_due: bool, ptx: str = "", bandwidth: bool = True
+        self,
+        promise: dict[str, Any],
+        machine: Machine,
+        *,
+        driver_due: bool,
+        ptx: str = "",
+        bandwidth: bool = True,
+        nccl: dict[str, Any] | None = None,
     ) -> None:
         self.promise, self.machine, self.driver_due = promise, machine, driver_due
         self.now = time.time()
-        self._ptx, self._bandwidth = ptx, bandwidth
+        self._ptx, self._bandwidth, self._nccl = ptx, bandwidth, nccl or {}
 
     @cached_property
     def module(self) -> str:
@@ -110,6 +118,42 @@ class View:
         if not self._ptx:
             raise NeedlessError("the kernel is not run at this moment")
         return prove(self._ptx, bandwidth=self._bandwidth)
+
+    def expect_idle(self) -> None:
+        """Nothing can be measured beside other work.
+
+        Raises:
+            UnknownError: a process uses a GPU.
+        """
+        busy = [each.index for each in self.devices if each.processes]
+        if busy:
+            raise UnknownError(
+                f"GPU {', '.join(map(str, busy))} is in use, and a figure beside other work means nothing"
+            )
+
+    @cached_property
+    def all_reduce(self) -> dict[str, Any]:
+        """What came of an all-reduce over the GPUs (`nccl.reduce_all`).
+
+        Raises:
+            NeedlessError: no driver yet, one GPU alone, or no engine here speaks NCCL.
+            UnknownError: the GPUs are in use.
+        """
+        self.expect_driver()
+        order = self._nccl
+        if not order or (self.promise["gpus"] < 2 and not order["meeting"]):
+            raise NeedlessError("no engine here spreads over several GPUs by NCCL")
+        library = self.machine.nccl(order["libraries"])
+        if library is None:
+            raise NeedlessError("the engine's NCCL is not installed yet")
+        self.expect_idle()
+        return reduce_all(
+            library,
+            order["size"],
+            meeting=order["meeting"],
+            environment=order["environment"],
+            limit=order["limit"],
+        )
 
     def index(self, bus_id: str) -> int | None:
         """NVML's index of the GPU at a PCI address, without regard to its function; None where it is unknown."""

@@ -18,6 +18,8 @@ from slipway.sizing.engines.vllm_flags import flags as memory_flags
 from slipway.units import BYTES_PER_GIB
 
 RELEASE = "0.32.0"
+NCCL = "lib/python3*/site-packages/nvidia/nccl/lib/libnccl.so.2"
+"""Of its environment: where the wheels nvidia-nccl-cu12 and -cu13 put it."""
 """The release that role vllm installs; its locks pin the same."""
 
 _COMMANDS = {
@@ -150,6 +152,7 @@ class Vllm:
             release=RELEASE,
             digest=files_digest(files / f"requirements-{build}.txt", otherwise=f"{RELEASE}-{build}"),
             variables={"vllm_build": build},
+            nccl=NCCL if served.on_gpus else None,
         )
 
     def gpu_share(self, served: Served) -> float:

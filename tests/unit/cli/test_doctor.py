@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from cli import doctor
 from cli.main import app
+from tests.unit.deployment.test_hosts import document as shared_by_hosts
 from tests.unit.settings.documents import OTHER_KEY, changed, good
 
 _SSH = """\
@@ -85,3 +86,25 @@ def test_the_status_says_whether_all_is_well(monkeypatch: pytest.MonkeyPatch, *,
     monkeypatch.setattr(doctor, "examine_stack", lambda *_args, **_named: well)
 
     assert CliRunner().invoke(app, ["doctor", "lab"]).exit_code == status
+
+
+def test_hosts_that_share_no_replica_have_nothing_between_them(project: Path) -> None:
+    with pytest.raises(doctor.UserError, match="has no replica that hosts share by NCCL"):
+        doctor.examine_stack("s", hosts=(), as_json=False, between_hosts=True, root=project)
+    with pytest.raises(doctor.UserError, match="all hosts of a replica are needed at once"):
+        doctor.examine_stack("s", hosts=("gpu-9",), as_json=False, between_hosts=True, root=project)
+
+
+def test_all_hosts_of_a_shared_replica_are_asked(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    document = shared_by_hosts(("pools.main.gpu", "h100-sxm-80gb"))
+    (project / "stacks/Pulumi.s.yaml").write_text(yaml.safe_dump({"config": {"slipway:platform": document}}))
+
+    assert not doctor.examine_stack("s", hosts=(), as_json=True, between_hosts=True, root=project)
+
+    told = json.loads(capsys.readouterr().out)["hosts"]
+    assert [host["host"] for host in told] == ["gpu-1", "gpu-2"]
+    # This machine has no driver: nobody waits for anybody.
+    assert {result["id"]: result["state"] for result in told[0]["results"]} == {
+        "nccl.all-reduce": "skipped",
+        "nccl.bandwidth-hosts": "skipped",
+    }

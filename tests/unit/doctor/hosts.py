@@ -12,6 +12,8 @@ from tests.unit.deployment.stacks import deployment
 from tests.unit.settings.documents import good
 
 SERVER, CARD = "h100-sxm-80gb", "rtx-4090"
+SUMMED = 1 << 14
+"""Bytes of an all-reduce on each simulated GPU."""
 
 
 def catalog() -> Catalog:
@@ -19,27 +21,39 @@ def catalog() -> Catalog:
     return load()
 
 
-def promised(gpu: str | None, gpus: int) -> Deployment:
-    """A stack whose pool promises so many GPUs of a kind on its only host."""
+def promised(gpu: str | None, gpus: int, **driver: Any) -> Deployment:
+    """A stack whose pool promises so many GPUs of a kind on its only host, with such settings of the driver."""
     document = good()
     pool = next(iter(document["pools"].values()))
     pool.update({"gpus": gpus} if gpu is None else {"gpu": gpu, "gpus": gpus})
+    if driver:
+        pool["driver"] = driver
     return deployment(document)
 
 
 def server(root: Path, count: int = 8) -> GpuHost:
-    """A host with SXM GPUs and NVSwitches."""
-    return GpuHost(root, load().gpus[SERVER], count, switches=4)
+    """A host with SXM GPUs and NVSwitches, and an engine's NCCL."""
+    return _with_nccl(GpuHost(root, load().gpus[SERVER], count, switches=4))
 
 
 def card(root: Path, count: int = 1) -> GpuHost:
-    """A host with cards."""
-    return GpuHost(root, load().gpus[CARD], count)
+    """A host with cards, and an engine's NCCL where there are several."""
+    host = GpuHost(root, load().gpus[CARD], count)
+    return host if count == 1 else _with_nccl(host)
+
+
+def _with_nccl(host: GpuHost) -> GpuHost:
+    for library in asked(promised(host.gpu.id, host.count))["nccl"]["libraries"]:
+        host.bring_nccl(library)
+    return host
 
 
 def asked(stack: Deployment, moment: Moment | None = None) -> dict[str, Any]:
-    """What its only machine is asked."""
-    return order(stack, next(iter(stack.machines.values())), moment)
+    """What its only machine is asked; no more is summed than a CPU sums in no time."""
+    found = order(stack, next(iter(stack.machines.values())), moment)
+    if found.get("nccl"):
+        found["nccl"]["size"] = SUMMED
+    return found
 
 
 def results(host: GpuHost, wanted: dict[str, Any]) -> dict[str, dict[str, Any]]:

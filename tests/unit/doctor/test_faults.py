@@ -3,11 +3,14 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from slipway.catalog import load
 from slipway.doctor.order import Moment
+from slipway.doctor.report import lines, read
+from tests.fixtures.gpu_simulator.asking import examine
 from tests.fixtures.gpu_simulator.simulator import FABRIC_MANAGER, GpuHost
 from tests.unit.doctor.hosts import CARD, SERVER, asked, card, catalog, failed, promised, results, server
 
@@ -24,6 +27,12 @@ class Fault:
     also: frozenset[str] = field(default_factory=frozenset)
     """Checks that the same fault fails too."""
     on_card: bool = False
+    cards: int = 1
+    """Of a host with cards."""
+    driver: dict[str, Any] = field(default_factory=dict)
+    """Settings of the driver."""
+    limit: int | None = None
+    """Seconds that an all-reduce may take."""
 
 
 def _fell_off(host: GpuHost) -> None:
@@ -53,6 +62,26 @@ def _amd(host: GpuHost) -> None:
 def _no_module(host: GpuHost) -> None:
     host.take("/sys/module/nvidia/version")
     host.say(nvml_error=9, cuda_error=100)
+
+
+FAILED_DIAGNOSTIC = """\
+{"DCGM Diagnostic": {"test_categories": [{"category": "Deployment", "tests": [{"name": "software", "results": [
+  {"entity_group": "GPU", "entity_id": 0, "status": "Pass"},
+  {"entity_group": "GPU", "entity_id": 1, "status": "Fail", "warnings": [{"error_id": 29, "warning": "page retirement pending"}]}
+], "test_summary": {"status": "Fail"}}]}]}}"""
+PASSED_DIAGNOSTIC = """\
+Successfully ran diagnostic for group.
+{"DCGM GPU Diagnostic": {"test_categories": [{"category": "Deployment", "tests": [
+  {"name": "NVML Library", "results": [{"gpu_ids": "0,1", "status": "Pass"}]},
+  {"name": "Graphics Processes", "results": [{"gpu_ids": "0,1", "status": "Skip"}]}]}]}}"""
+
+
+def _kept_apart(host: GpuHost) -> None:
+    host.bridge(1, 0x1D)
+
+
+def _translated(host: GpuHost) -> None:
+    host.put(f"/sys/bus/pci/devices/{host.bus(1)}/iommu_group/type", "DMA-FQ\n")
 
 
 def _no_switches(host: GpuHost) -> None:
@@ -138,6 +167,55 @@ FAULTS = {
     "slow from the host": Fault(
         "cuda.bandwidth-host", "40.0 GB/s from the host", lambda host: host.say_of(0, h2d_gb_s=40)
     ),
+    "ACS on a bridge": Fault(
+        "gpu.acs",
+        "GPU at 0000:18:00.0: ACS is on at 0000:11:01.0",
+        _kept_apart,
+        on_card=True,
+        cards=2,
+    ),
+    "an IOMMU that translates": Fault(
+        "gpu.iommu", "GPU at 0000:18:00.0: the IOMMU translates (DMA-FQ)", _translated, on_card=True, cards=2
+    ),
+    "another limit of power": Fault(
+        "gpu.power-limit",
+        "GPU 0 has a limit of 450 W, the stack sets 300",
+        lambda host: host.say_of(0, power_limit_w=450),
+        on_card=True,
+        driver={"power_limit_w": 300},
+    ),
+    "a clock above what is allowed": Fault(
+        "gpu.clocks",
+        "GPU 0 runs at 2520 MHz, the stack allows 1740",
+        lambda host: host.say_of(0, clock_mhz=2520),
+        on_card=True,
+        driver={"clocks_mhz": [1200, 1740]},
+    ),
+    "DCGM's diagnostic": Fault(
+        "dcgm.quick",
+        "software of GPU 1: page retirement pending",
+        lambda host: host.diagnose(FAILED_DIAGNOSTIC),
+    ),
+    "an all-reduce that fails": Fault(
+        "nccl.all-reduce", "ncclAllReduce answered 2: unhandled system error", lambda host: host.say(nccl_error=2)
+    ),
+    "an all-reduce with wrong sums": Fault(
+        "nccl.all-reduce", "GPU 7 has the sum 9, 8 expected", lambda host: host.say(nccl_wrong=1)
+    ),
+    "an all-reduce that hangs, vllm#51513": Fault(
+        "nccl.all-reduce", "the all-reduce does not end within 3 s", lambda host: host.say(nccl_hangs_s=60), limit=3
+    ),
+    "NCCL that does not come up": Fault(
+        "nccl.all-reduce",
+        "setting NCCL up does not end within 3 s",
+        lambda host: host.say(nccl_setup_hangs_s=60),
+        limit=3,
+    ),
+    "slow among GPUs": Fault(
+        "nccl.bandwidth",
+        "100.0 GB/s among 8 NVIDIA GPUs, at least 423 expected",
+        lambda host: host.say(nccl_gb_s=100),
+    ),
     "slow memory": Fault("cuda.bandwidth-memory", "1000.0 GB/s within", lambda host: host.say_of(0, copy_gb_s=1000)),
 } | {
     f"Xid {code}": Fault("gpu.xid", f"Xid {code} of the GPU at", lambda host, code=code: host.xid(2, code, "pid=7"))  # type: ignore[misc]
@@ -148,13 +226,17 @@ FAULTS = {
 @pytest.mark.parametrize("name", FAULTS)
 def test_each_fault_fails_its_own_check_and_says_what_it_is(name: str, tmp_path: Path) -> None:
     fault = FAULTS[name]
-    host = card(tmp_path) if fault.on_card else server(tmp_path)
+    host = card(tmp_path, fault.cards) if fault.on_card else server(tmp_path)
+    if "power_limit_w" in fault.driver:
+        host.say_of(0, power_limit_w=fault.driver["power_limit_w"])
     fault.make(host)
 
-    wanted = asked(promised(CARD, 1) if fault.on_card else promised(SERVER, 8))
-    if not fault.check.startswith("cuda."):
-        # Running kernels takes long without GPUs.
-        wanted["checks"] = [check for check in wanted["checks"] if not check["id"].startswith("cuda.")]
+    wanted = asked(promised(CARD, fault.cards, **fault.driver) if fault.on_card else promised(SERVER, 8))
+    # What runs on the GPUs takes long without any.
+    others = {"cuda.", "nccl."} - {fault.check[:5]}
+    wanted["checks"] = [check for check in wanted["checks"] if check["id"][:5] not in others]
+    if fault.limit is not None:
+        wanted["nccl"]["limit"] = fault.limit
 
     found = results(host, wanted)
 
@@ -164,7 +246,9 @@ def test_each_fault_fails_its_own_check_and_says_what_it_is(name: str, tmp_path:
 
 
 def test_every_check_has_a_fault_that_fails_it() -> None:
-    assert {fault.check for fault in FAULTS.values()} | {"gpu.count"} == set(catalog().checks)
+    # That between hosts has a test of its own.
+    elsewhere = {"gpu.count", "nccl.bandwidth-hosts"}
+    assert {fault.check for fault in FAULTS.values()} | elsewhere == set(catalog().checks)
 
 
 @pytest.mark.parametrize("make", [server, card])
@@ -242,6 +326,75 @@ def test_the_gpu_at_fault_is_named(tmp_path: Path) -> None:
 
     assert found["gpu.xid"]["gpus"] == [2]
     assert found["gpu.memory-pending"]["gpus"] == [5]
+
+
+def test_a_bridge_that_redirects_nothing_or_that_others_can_t_read_is_no_fault(tmp_path: Path) -> None:
+    host, wanted = card(tmp_path, 2), asked(promised(CARD, 2), Moment.PREFLIGHT)
+    host.bridge(0, None)
+    bridge = host.bridge(1, 0x60)
+    assert results(host, wanted)["gpu.acs"]["state"] == "passed"
+
+    (tmp_path / "sys/bus/pci/devices" / bridge / "config").write_bytes(bytes(64))
+    assert results(host, wanted)["gpu.acs"]["state"] == "unknown"
+
+
+def test_what_runs_in_a_virtual_machine_does_not_see_how_peers_are_kept_apart(tmp_path: Path) -> None:
+    host = card(tmp_path, 2)
+    host.bridge(0, 0x1D)
+    host.put("/proc/cpuinfo", "flags\t\t: fpu hypervisor\n")
+
+    assert results(host, asked(promised(CARD, 2), Moment.PREFLIGHT))["gpu.acs"]["state"] == "skipped"
+
+
+def test_dcgm_that_passes_or_can_t_be_asked(tmp_path: Path) -> None:
+    host, wanted = card(tmp_path), asked(promised(CARD, 1), Moment.PROOF)
+    wanted["checks"] = [check for check in wanted["checks"] if check["id"] == "dcgm.quick"]
+    assert results(host, wanted)["dcgm.quick"]["state"] == "skipped"
+
+    host.diagnose(PASSED_DIAGNOSTIC)
+    assert results(host, wanted)["dcgm.quick"]["state"] == "passed"
+
+    host.diagnose("Error: unable to establish a connection to the specified host: localhost")
+    found = results(host, wanted)["dcgm.quick"]
+    assert (found["state"], found["evidence"]) == (
+        "unknown",
+        ["dcgmi diag said: Error: unable to establish a connection to the specified host: localhost"],
+    )
+
+
+def test_nothing_is_exchanged_beside_other_work_or_before_the_engine_is_there(tmp_path: Path) -> None:
+    host, wanted = server(tmp_path), asked(promised(SERVER, 8), Moment.EXCHANGE)
+    host.say_of(3, processes=1)
+    found = results(host, wanted)
+    assert {name: each["state"] for name, each in found.items()} == {
+        "nccl.all-reduce": "unknown",
+        "nccl.bandwidth": "unknown",
+    }
+    assert found["nccl.all-reduce"]["evidence"] == ["GPU 3 is in use, and a figure beside other work means nothing"]
+
+    host.take("/opt/slipway")
+    assert results(host, wanted)["nccl.all-reduce"]["state"] == "skipped"
+
+
+def test_a_figure_without_a_floor_is_told(tmp_path: Path) -> None:
+    host, wanted = server(tmp_path, 4), asked(promised(SERVER, 4), Moment.EXCHANGE)
+    host.say(nccl_gb_s=100)
+
+    found = examine(host, wanted)
+
+    assert [each["state"] for each in found["results"]] == ["passed", "skipped"]
+    assert found["results"][1]["evidence"][0].endswith("measured: 100.0 GB/s")
+    assert found["all_reduce"]["gb_s"] == pytest.approx(100)
+
+
+def test_the_report_has_the_state_of_ecc(tmp_path: Path) -> None:
+    host, wanted = card(tmp_path, 2), asked(promised(CARD, 2), Moment.PREFLIGHT)
+    host.say_of(1, ecc=0)
+
+    report = read("h", examine(host, wanted))
+
+    assert [gpu["ecc"] for gpu in report.gpus] == [True, False]
+    assert next(iter(lines(report))).endswith("; ECC off on GPU 1")
 
 
 def test_the_documentation_has_every_check(root: Path) -> None:
