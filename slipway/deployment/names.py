@@ -22,6 +22,8 @@ COUNTERS, KEEPALIVED = "counters", "keepalived"
 _OWN = (
     *("preflight", "base", "vacate", "acceptance", "hub", "cache", "models", "packages", "prepared", "records"),
     *(COUNTERS, KEEPALIVED),
+    # The timer of a host that is drained.
+    "put-back",
 )
 """Steps of every machine, and folders of Slipway's own beside those of instances."""
 PORTS = range(8100, 9000)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.roles.loading import load
 from tests.unit.roles.rendering import shown, unit
 
 
@@ -74,13 +75,22 @@ def test_the_address_is_on_the_interface_with_the_private_one() -> None:
 
 def test_a_drained_host_is_not_well(tmp_path: Path) -> None:
     asked = tmp_path / "asked"
-    script = shown("keepalived", "front-is-well.j2", keepalived_folder=str(tmp_path), keepalived_front_port=8443)
+    upgraded = tmp_path / "front-drained"
+    places = {"keepalived_folder": str(tmp_path), "keepalived_drained": str(upgraded)}
+    script = shown("keepalived", "front-is-well.j2", **places, keepalived_front_port=8443)
     assert "https://127.0.0.1:8443/healthz" in script
     script = script.replace("/usr/bin/curl", f"touch {asked}; true")
     assert subprocess.run(["sh", "-c", script], check=False).returncode == 0
     assert asked.exists()
-    (tmp_path / "drain").touch()
-    assert subprocess.run(["sh", "-c", script], check=False).returncode == 1
+    for mark in (tmp_path / "drain", upgraded):
+        mark.touch()
+        assert subprocess.run(["sh", "-c", script], check=False).returncode == 1
+        mark.unlink()
+
+
+def test_who_drains_for_a_change_and_keepalived_mean_the_same_file() -> None:
+    drain = load("module_utils/slipway_drain.py")
+    assert shown("keepalived", "keepalived_drained") == str(drain.RUN / drain.ADDRESS)
 
 
 def test_a_front_alone_needs_no_client_for_counters() -> None:
