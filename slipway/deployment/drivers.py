@@ -119,6 +119,12 @@ def announcements(deployment: Deployment, had: Mapping[str, Mapping[str, Any]]) 
         yield f"{machine.name}: gets NVIDIA driver {plan.shown} with {plan.modules} kernel modules; {then}"
 
 
+def reboots_for_driver(machine: Machine, had: Mapping[str, Any] | None) -> bool:
+    """Whether the machine may reboot for its driver; `had` are the variables that it was last applied with, None for none."""
+    plan = machine.driver
+    return plan is not None and plan.settings.reboot and (had is None or not _same(plan, had))
+
+
 def _same(plan: DriverPlan, before: Mapping[str, Any]) -> bool:
     now = {
         "nvidia_driver_source": plan.settings.source,

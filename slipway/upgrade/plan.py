@@ -1,0 +1,379 @@
+"""Which hosts change together, in which order, what each stops for it, and what nobody answers for meanwhile.
+
+The order, and why:
+
+1. A host that an earlier run left drained: until it is back, what it has runs without a stand-in.
+2. A host that is new: nobody is served by it yet.
+3. A host for whose engines others stand in, and that has no gateway and no front: a change that turns out bad stops here, where
+   it costs least.
+4. A host with a gateway or a front that others stand in for; of two fronts the one with the floating address last, so that the
+   address moves once.
+5. A host that is alone with something. By then the change has proved itself wherever others stand in.
+
+Within these, new parts come after those that they need, and then the stack's own order decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
+from typing import Any
+
+from slipway.deployment.drivers import reboots_for_driver
+from slipway.deployment.names import KEEPALIVED, UNIT
+from slipway.deployment.references import LOOPBACK
+from slipway.deployment.types import Deployment, Instance, Machine
+from slipway.layers import acceptance, drivers, vacate
+from slipway.upgrade.changes import Change
+from slipway.upgrade.errors import UpgradeError
+
+_STOPPING_S = 90
+"""What a stop may take beyond its drain."""
+_APPLYING_S = 3600
+"""What all but the driver and the engines may take: programs and models are fetched."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mark:
+    """A host's word that it is drained."""
+
+    owner: str
+    host: str
+    """The machine that the owner works on."""
+    since: str
+    until: str
+    """When the host puts itself back."""
+    over: bool = False
+    """Whether that time has come."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """What the hosts and the stack's state say before anything begins."""
+
+    known: Collection[str]
+    """Machines that the state has something of."""
+    drivers: Mapping[str, Mapping[str, Any]]
+    """By machine the variables of its driver, as the state has them."""
+    marks: Mapping[str, Mark]
+    """Of the hosts that are drained."""
+    holder: str | None = None
+    """Who has the floating address."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Away:
+    """What nobody answers for while a group changes."""
+
+    what: str
+    """model, gateway or front."""
+    name: str
+    why: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Host:
+    """One host's part in a change."""
+
+    machine: Machine
+    changes: tuple[Change, ...]
+    stops: tuple[str, ...]
+    """Instances that are drained and stopped, those that are asked before those that they need."""
+    gives_address: bool
+    """Whether the floating address is given to the other front first."""
+    reboots: bool
+    drain_s: int
+    """The longest that what it has begun may take."""
+    lease_s: int
+    """After which the host puts itself back where nobody else does."""
+    drained: Mark | None = None
+    """Left so by an earlier run."""
+
+    @property
+    def name(self) -> str:
+        """The machine's."""
+        return self.machine.name
+
+    @property
+    def units(self) -> tuple[str, ...]:
+        """What systemd calls what stops."""
+        return tuple(UNIT.format(name) for name in self.stops)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """Hosts that change together: one, or those that share a replica."""
+
+    hosts: tuple[Host, ...]
+    away: tuple[Away, ...]
+    stand_ins: Mapping[str, tuple[str, ...]]
+    """By model that goes on being served: the replicas elsewhere, one of which has to answer before this group is drained."""
+    unseen: tuple[str, ...]
+    """Those of them whose replicas elsewhere a front can't ask: a gateway alone does."""
+    backends: tuple[str, ...]
+    """Replicas here that the front has to see well afterwards."""
+    start_s: int
+    """The longest that an engine here may take until it answers."""
+    rank: int
+
+    @property
+    def name(self) -> str:
+        """As people read it."""
+        return " and ".join(host.name for host in self.hosts)
+
+    @property
+    def urns(self) -> tuple[str, ...]:
+        """What changes."""
+        return tuple(change.urn for host in self.hosts for change in host.changes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A whole rolling change."""
+
+    groups: tuple[Group, ...]
+    """In their order."""
+    done: tuple[str, ...]
+    """Hosts with nothing to do."""
+    left_out: tuple[str, ...]
+    """Hosts with something to do that were not asked for."""
+    rest: tuple[Change, ...]
+    """What belongs to no host in turn: the acceptance, and machines that leave the stack."""
+
+    @property
+    def away(self) -> tuple[tuple[Group, Away], ...]:
+        """All that nobody answers for at some time."""
+        return tuple((group, each) for group in self.groups for each in group.away)
+
+
+def plan(deployment: Deployment, changes: Sequence[Change], seen: Seen, only: Collection[str] = ()) -> Plan:
+    """What is to be done, in its order.
+
+    Args:
+        deployment: the stack's, placed as its state has it.
+        changes: what the engine would do.
+        seen: what hosts and state say.
+        only: hosts to which it is limited; all where empty. Hosts of one replica stay together.
+
+    Raises:
+        UpgradeError: no such host, or new parts of hosts that wait for one another.
+    """
+    unknown = next((name for name in only if name not in deployment.machines), None)
+    if unknown is not None:
+        raise UpgradeError(f"the stack has no host {unknown!r}; its hosts: {', '.join(deployment.machines)}")
+    by_machine: dict[str, list[Change]] = {}
+    rest = []
+    for change in changes:
+        if change.machine in deployment.machines and change.instance != acceptance.NAME:
+            by_machine.setdefault(change.machine, []).append(change)
+        else:
+            rest.append(change)
+    due, done, left_out = [], [], []
+    for names in _together(deployment):
+        if not any(name in by_machine or name in seen.marks for name in names):
+            done += names
+        elif only and not set(names) & set(only):
+            left_out += names
+        else:
+            due.append(_group(deployment, names, by_machine, seen))
+    return Plan(groups=_ordered(deployment, due), done=tuple(done), left_out=tuple(left_out), rest=tuple(rest))
+
+
+def backend(route: str, instance: Instance) -> str:
+    """What the front calls a replica in its figures."""
+    return f"{route}@{instance.machine.name}/{instance.name}"
+
+
+def targets(group: Group, plan_: Plan, present: Mapping[str, str], pending: Collection[str]) -> tuple[str, ...]:
+    """URNs that an `up` of this group is limited to.
+
+    Args:
+        group: whose turn it is.
+        plan_: the whole.
+        present: URNs by key of what the state has.
+        pending: URNs of new things that are not made yet, those of the group left out.
+
+    Returns:
+        Its own, the step that makes room on its hosts, and the acceptance, unless that waits for what is not made yet.
+    """
+    urns = dict.fromkeys(group.urns)
+    room = (present.get(vacate.key(host.machine)) for host in group.hosts if host.changes)
+    urns |= dict.fromkeys(urn for urn in room if urn is not None)
+    if not proofs_wait(plan_, pending):
+        urns |= {change.urn: None for change in _proofs(plan_)}
+    return tuple(urns)
+
+
+def proofs_wait(plan_: Plan, pending: Collection[str]) -> bool:
+    """Whether the acceptance needs what is not made yet, without which the engine refuses to touch it."""
+    return any(set(change.needs) & set(pending) for change in _proofs(plan_))
+
+
+def _proofs(plan_: Plan) -> list[Change]:
+    return [change for change in plan_.rest if change.instance == acceptance.NAME]
+
+
+def _together(deployment: Deployment) -> list[list[str]]:
+    """The machines, those that share a replica together, in the stack's order."""
+    sets = [{name} for name in deployment.machines]
+    for head in deployment.heads:
+        shared = {part.machine.name for part in deployment.parts(head)}
+        joined = [each for each in sets if each & shared]
+        sets = [each for each in sets if not each & shared] + [set().union(*joined)]
+    order = list(deployment.machines)
+    return sorted((sorted(each, key=order.index) for each in sets), key=lambda names: order.index(names[0]))
+
+
+def _group(
+    deployment: Deployment, names: Sequence[str], by_machine: Mapping[str, Sequence[Change]], seen: Seen
+) -> Group:
+    hosts = tuple(_host(deployment, deployment.machines[name], names, by_machine.get(name, ()), seen) for name in names)
+    # Of a replica that they share the head is asked: it ends its answers before its parts go.
+    heads = {head.machine.name for head in deployment.heads if head.meeting is not None}
+    hosts = tuple(sorted(hosts, key=lambda host: host.name not in heads))
+    touched = {(host.name, name) for host in hosts for name in host.stops}
+    away: list[Away] = []
+    stand_ins: dict[str, tuple[str, ...]] = {}
+    unseen: list[str] = []
+    for model in deployment.served:
+        replicas = deployment.of(model)
+        elsewhere = [each for each in replicas if not _parts_in(deployment, each, touched)]
+        if len(elsewhere) == len(replicas):
+            continue
+        if elsewhere:
+            stand_ins[model] = tuple(backend(model, each) for each in elsewhere)
+            if not any(_seen_by_fronts(deployment, each) for each in elsewhere):
+                unseen.append(model)
+        else:
+            away.append(Away(what="model", name=model, why=_alone(len(replicas), names)))
+    away += _ways_away(deployment, hosts, names)
+    here = [each for each in deployment.heads if any(part.machine.name in names for part in deployment.parts(each))]
+    marked, new = any(host.drained for host in hosts), not any(name in seen.known for name in names)
+    return Group(
+        hosts=hosts,
+        away=() if new else tuple(away),
+        stand_ins=stand_ins,
+        unseen=tuple(unseen),
+        backends=tuple(backend(each.served.name, each) for each in here if _seen_by_fronts(deployment, each)),
+        start_s=max((each.served.settings.engine.start_timeout_s for each in here), default=60),
+        rank=_rank(deployment, names, seen, marked=marked, new=new, alone=bool(away)),
+    )
+
+
+def _host(
+    deployment: Deployment, machine: Machine, group: Collection[str], changes: Sequence[Change], seen: Seen
+) -> Host:
+    changed = {change.instance for change in changes if change.kind in {"update", "replace"}}
+    whole = drivers.NAME in {change.instance for change in changes}
+    reboots = whole and reboots_for_driver(machine, seen.drivers.get(machine.name))
+    engines = [each for each in deployment.on(machine) if whole or each.name in changed]
+    gateways = [
+        each
+        for each in deployment.gateways_on(machine)
+        if (whole or each.name in changed)
+        and any(other.name == each.name and other.machine.name not in group for other in deployment.gateways)
+    ]
+    fronts = [each.name for each in deployment.front.machines]
+    gives = (
+        machine.name in fronts
+        and any(name not in group for name in fronts)
+        and (whole or bool({deployment.front.name, KEEPALIVED} & changed))
+    )
+    drains = [each.served.drain_s for each in engines if each.is_head]
+    drains += [deployment.settings.gateway.request_timeout_s] * bool(gateways)
+    starts = [each.served.settings.engine.start_timeout_s for each in deployment.on(machine)]
+    drain_s = max(drains, default=0)
+    return Host(
+        machine=machine,
+        changes=tuple(changes),
+        # A gateway ends what it has begun while the engines still answer it.
+        stops=(*(each.name for each in gateways), *(each.name for each in engines)),
+        gives_address=gives,
+        reboots=reboots,
+        drain_s=drain_s,
+        lease_s=drain_s + _STOPPING_S + sum(starts) + _APPLYING_S + (drivers.TIMEOUT_S if whole else 0),
+        drained=seen.marks.get(machine.name),
+    )
+
+
+def _parts_in(deployment: Deployment, head: Instance, touched: Collection[tuple[str, str]]) -> bool:
+    return any((part.machine.name, part.name) in touched for part in deployment.parts(head))
+
+
+def _seen_by_fronts(deployment: Deployment, head: Instance) -> bool:
+    """What listens on its machine's loopback is for a gateway there, and for a front only where that is there too."""
+    return head.address != LOOPBACK or all(head.machine == front for front in deployment.front.machines)
+
+
+def _alone(replicas: int, names: Sequence[str]) -> str:
+    where = " and ".join(names)
+    return f"its only replica is on {where}" if replicas == 1 else f"all of its {replicas} replicas are on {where}"
+
+
+def _ways_away(deployment: Deployment, hosts: Iterable[Host], group: Collection[str]) -> Iterator[Away]:
+    """Gateways and fronts that nobody stands in for and that restart, or go down with their host."""
+    for host in hosts:
+        updated = {change.instance for change in host.changes if change.kind in {"update", "replace"}}
+        for gateway in deployment.gateways_on(host.machine):
+            others = [each for each in deployment.gateways if each.name == gateway.name]
+            if all(each.machine.name in group for each in others) and (host.reboots or gateway.name in updated):
+                why = f"no other host has one, and it {'goes down with' if host.reboots else 'restarts on'} {host.name}"
+                yield Away(what="gateway", name=gateway.name, why=why)
+        fronts = deployment.front.machines
+        if host.reboots and host.machine in fronts and all(each.name in group for each in fronts):
+            why = f"no other host has one, and it goes down with {host.name}"
+            yield Away(what="front", name=deployment.front.name, why=why)
+
+
+def _rank(deployment: Deployment, names: Collection[str], seen: Seen, *, marked: bool, new: bool, alone: bool) -> int:
+    if marked:
+        return 0
+    if new:
+        return 1
+    if alone:
+        return 5
+    if seen.holder in names:
+        return 4
+    ways = {each.machine.name for each in deployment.gateways} | {each.name for each in deployment.front.machines}
+    return 3 if ways & set(names) else 2
+
+
+def _ordered(deployment: Deployment, groups: Sequence[Group]) -> tuple[Group, ...]:
+    """By rank, but after the groups whose new parts they need."""
+    makers = {
+        change.urn: number
+        for number, group in enumerate(groups)
+        for host in group.hosts
+        for change in host.changes
+        if change.kind == "create"
+    }
+    graph = {
+        number: {
+            makers[urn]
+            for host in group.hosts
+            for change in host.changes
+            for urn in change.needs
+            if urn in makers and makers[urn] != number
+        }
+        for number, group in enumerate(groups)
+    }
+    sorter = TopologicalSorter(graph)
+    try:
+        sorter.prepare()
+    except CycleError as error:
+        circle = " and ".join(dict.fromkeys(groups[number].name for number in error.args[1]))
+        raise UpgradeError(
+            f"new parts on {circle} wait for one another, so these hosts can't be brought up in turn: `slipway up` brings them; "
+            "what changes afterwards can roll"
+        ) from None
+    order = list(deployment.machines)
+    found: list[Group] = []
+    ready: list[int] = []
+    while sorter.is_active():
+        ready += sorter.get_ready()
+        ready.sort(key=lambda number: (groups[number].rank, order.index(groups[number].hosts[0].name)))
+        first = ready.pop(0)
+        found.append(groups[first])
+        sorter.done(first)
+    return tuple(found)
