@@ -9,12 +9,14 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from cli.environment import stack_environment
 from cli.errors import UserError
 from slipway.paths import PULUMI_STATE, ROOT
+from slipway.review.preview import read_preview
 from slipway.settings.load import stack_file
 
 _PR_SET_PDEATHSIG = 1
@@ -45,9 +47,40 @@ class PulumiStack:
         self._run("stack", "select", "--create", self.name, stack=False, quiet=True)
         self._wait_for_lock()
 
-    def up(self, *, to_stderr: bool) -> None:
-        """Run `pulumi up` without asking."""
-        self._run("up", "--yes", "--skip-preview", "--suppress-outputs", to_stderr=to_stderr)
+    def up(self, *, to_stderr: bool, targets: Sequence[str] = (), replaces: Sequence[str] = ()) -> None:
+        """Run `pulumi up` without asking.
+
+        Args:
+            to_stderr: keep stdout for the command's own answer.
+            targets: URNs that it is limited to; all where empty.
+            replaces: URNs that are made anew whether they changed or not; limits it to them.
+        """
+        limits = [f"--target={urn}" for urn in targets] + [f"--target-replace={urn}" for urn in replaces]
+        self._run("up", "--yes", "--skip-preview", "--suppress-outputs", *limits, to_stderr=to_stderr)
+
+    def preview(self) -> Mapping[str, Any]:
+        """What an `up` would do, as `pulumi preview --json` says it.
+
+        Raises:
+            UserError: the settings were refused, or the preview failed; its words.
+        """
+        try:
+            document = json.loads(self._run("preview", "--json", quiet=True, partial=True))
+        except ValueError:
+            document = {}
+        errors = read_preview(json.dumps(document)).errors if "steps" in document else ("the engine said nothing",)
+        if errors:
+            raise UserError(
+                "\n".join((f"pulumi preview of {self.name} failed; nothing was touched", *errors)), status=1
+            )
+        read: Mapping[str, Any] = document
+        return read
+
+    def resources(self) -> dict[str, dict[str, Any]]:
+        """What the state has, by URN: type and outputs; secret values stay encrypted."""
+        state = json.loads(self._run("stack", "export", quiet=True))
+        found = (state.get("deployment") or {}).get("resources") or []
+        return {each["urn"]: {"type": each["type"], "outputs": each.get("outputs") or {}} for each in found}
 
     def drift(self, *, deep: bool, mend: bool) -> None:
         """Look at the hosts, name what was changed there by hand and, with `mend`, apply what drifted.
@@ -83,7 +116,10 @@ class PulumiStack:
         outputs: dict[str, Any] = json.loads(self._run("stack", "output", "--json", quiet=True))
         return outputs
 
-    def _run(self, *arguments: str, stack: bool = True, quiet: bool = False, to_stderr: bool = False) -> str:
+    def _run(
+        self, *arguments: str, stack: bool = True, quiet: bool = False, to_stderr: bool = False, partial: bool = False
+    ) -> str:
+        """What it printed where `quiet`; with `partial` also where it failed, if it printed anything."""
         command = [self._engine, *arguments, *(["--stack", self.name] if stack else [])]
         if not sys.stdin.isatty() or quiet:
             command.append("--non-interactive")
@@ -103,7 +139,7 @@ class PulumiStack:
             # The terminal has sent the engine the same interrupt; it cancels in an orderly way and must be let to.
             process.wait()
             raise
-        if process.returncode != 0:
+        if process.returncode != 0 and not (partial and output):
             detail = f": {errors.strip()}" if errors else ", see above"
             raise UserError(f"pulumi {arguments[0]} ended with status {process.returncode}{detail}", status=1)
         return output or ""
