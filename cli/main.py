@@ -92,6 +92,30 @@ def doctor(
         raise typer.Exit(1)
 
 
+@app.command()
+def upgrade(
+    stack: Stack,
+    host: Annotated[list[str] | None, typer.Option(help="This host only; may be given several times.")] = None,
+    preview: Annotated[
+        bool, typer.Option("--preview", help="Only say the order, and what changes on each host.")
+    ] = False,
+    allow_outage: Annotated[
+        bool, typer.Option("--allow-outage", help="Go on where nobody answers for a model, gateway or front meanwhile.")
+    ] = False,
+    take_over: Annotated[
+        bool, typer.Option("--take-over", help="Go on from a run on another machine that left a host drained.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Change a stack host by host: drain, `pulumi up` of that host, checks, an answer of each model, back into service."""
+    from cli.upgrade import Options, upgrade_stack
+
+    options = Options(
+        hosts=host or (), preview=preview, allow_outage=allow_outage, take_over=take_over, as_json=as_json
+    )
+    upgrade_stack(stack, options)
+
+
 Of = Annotated[str, typer.Option("--team", help="The team.")]
 Days = Annotated[int | None, typer.Option(min=1, help="It ends after so many days. Default: never.")]
 Until = Annotated[str | None, typer.Option(help="It ends then: a date, such as 2027-03-31, or a time. Default: never.")]

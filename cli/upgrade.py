@@ -1,0 +1,344 @@
+"""`slipway upgrade`: a stack changes host by host, each drained before, verified after, and put back."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import getpass
+import json
+import os
+import socket
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cli.doctor import examined
+from cli.errors import UserError
+from cli.pulumi import PulumiStack
+from cli.remote import RemoteError, on_machine
+from components.state import drivers_in, held_in
+from slipway.deployment.resolve import catalog_of, resolve
+from slipway.deployment.types import Deployment, Machine
+from slipway.layers import acceptance
+from slipway.paths import ROOT, STATE
+from slipway.settings.load import read_public, stack_file
+from slipway.upgrade.changes import applied, changes_of
+from slipway.upgrade.plan import Group, Mark, Plan, Seen, plan, proofs_wait, targets
+from slipway.upgrade.words import Report, ended, lines, no_stand_in, refusal, stopped, taken
+
+_AT_ONCE = 16
+_ASK_S = 60
+_STOPPING_S = 120
+"""What a drain may take beyond the answers in flight: the units' own end, and the address that moves."""
+_EVERY_S = 1.0
+_SAID = "slipway-upgrade:"
+
+
+class _FailedError(Exception):
+    """A step of a group's turn: which, and why."""
+
+    def __init__(self, step: str, why: str) -> None:
+        super().__init__(why)
+        self.step = step
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What the command was told.
+
+    Attributes:
+        hosts: limited to these; all where empty.
+        preview: only say what would be done.
+        allow_outage: go on where nobody answers for something meanwhile.
+        take_over: go on where a run on another machine left a host drained.
+        as_json: one object on stdout; all else on stderr.
+    """
+
+    hosts: Sequence[str] = ()
+    preview: bool = False
+    allow_outage: bool = False
+    take_over: bool = False
+    as_json: bool = False
+
+
+def upgrade_stack(stack: str, options: Options, root: Path = ROOT) -> None:
+    """Bring `stack` to what its file says, host by host.
+
+    Raises:
+        SettingsError: no such stack, or its settings were refused.
+        UpgradeError: no such host.
+        UserError: it does not begin, or a host failed: which, who serves, how to go on and back.
+    """
+    pulumi = PulumiStack(stack)
+    with _alone(stack):
+        if not pulumi.exists():
+            raise UserError(f"stack {stack} was never up, so there is nothing to change in turn: `slipway up {stack}`")
+        pulumi.select()
+        _Upgrade(stack, options, pulumi, root).run()
+
+
+class _Upgrade:
+    """One run."""
+
+    def __init__(self, stack: str, options: Options, pulumi: PulumiStack, root: Path) -> None:
+        self._stack, self._options, self._pulumi, self._root = stack, options, pulumi, root
+        resources = pulumi.resources()
+        settings = read_public(stack, root)
+        self._deployment: Deployment = resolve(
+            settings, catalog_of(settings, root), str(stack_file(stack, root).relative_to(root)), held_in(resources)
+        )
+        self._present = {f"{machine}/{instance}": urn for machine, instance, urn in applied(resources)}
+        self._drivers = drivers_in(resources)
+        self._noted: set[str] = set()
+        self._program = (root / "playbooks/module_utils/slipway_drain.py").read_text(encoding="utf-8")
+
+    def run(self) -> None:
+        changes = changes_of(self._pulumi.preview())
+        report = Report(self._stack, plan(self._deployment, changes, self._seen(), self._options.hosts))
+        self._say("\n".join(lines(report.plan)))
+        if not self._options.preview:
+            self._refuse(report.plan)
+            try:
+                self._change(report)
+            finally:
+                self._say("\n".join(ended(report)))
+        if self._options.as_json:
+            print(json.dumps(report.data(), indent=2))
+
+    def _change(self, report: Report) -> None:
+        for group in report.plan.groups:
+            progress = report.of(group)
+            try:
+                self._turn(group, report)
+            except _FailedError as error:
+                progress.state, progress.failure, progress.after = "failed", str(error), error.step
+                if self._options.as_json:
+                    print(json.dumps(report.data(), indent=2))
+                raise UserError(stopped(report, group, self._stack), status=1) from None
+            progress.state = "changed"
+        if report.plan.rest and not self._options.hosts and not report.plan.left_out:
+            self._say("what belongs to no host in turn")
+            self._pulumi.up(to_stderr=self._options.as_json)
+
+    def _turn(self, group: Group, report: Report) -> None:
+        """Drain, change, verify, put back."""
+        progress = report.of(group)
+        self._wait_for_stand_ins(group)
+        begun = time.monotonic()
+        self._say(f"{group.name}: drain")
+        for host in group.hosts:
+            self._drained(host.machine, host.units, host.drain_s, host.lease_s, gives=host.gives_address)
+        progress.drained_s = round(time.monotonic() - begun, 1)
+        self._say(f"{group.name}: change")
+        pending = self._pending(group, report)
+        urns = targets(group, report.plan, self._present, pending) if group.urns else ()
+        if urns:
+            with _failing("the change"):
+                self._pulumi.up(to_stderr=self._options.as_json, targets=urns)
+        self._say(f"{group.name}: verify")
+        for host in group.hosts:
+            self._asked(host.machine, "the start", {"action": "start"}, timeout_s=_STOPPING_S)
+        self._wait_until_back(group)
+        progress.out_s = round(time.monotonic() - begun, 1)
+        self._verify(group, urns, waits=proofs_wait(report.plan, pending))
+        self._say(f"{group.name}: put back")
+        for host in group.hosts:
+            self._asked(host.machine, "the return", {"action": "end"})
+
+    def _drained(self, machine: Machine, units: Sequence[str], drain_s: int, lease_s: int, *, gives: bool) -> None:
+        floating = self._deployment.front.floating
+        order = {
+            "action": "drain",
+            "owner": f"{getpass.getuser()} (pid {os.getpid()})",
+            "host": socket.gethostname(),
+            "units": list(units),
+            "lease_s": lease_s,
+            "address": floating.address if gives and floating is not None else None,
+        }
+        try:
+            self._asked(machine, "the drain", order, timeout_s=drain_s + _STOPPING_S)
+        except _FailedError:
+            # Nothing has changed there yet.
+            for action in ("start", "end"):
+                with contextlib.suppress(_FailedError):
+                    self._asked(machine, "the return", {"action": action}, timeout_s=_STOPPING_S)
+            raise
+
+    def _verify(self, group: Group, urns: Sequence[str], *, waits: bool) -> None:
+        """The host's own checks, and an answer of each model through the front, unless that waits for what is to be made."""
+        for host in group.hosts:
+            if host.machine.gpus:
+                found = examined(self._deployment, host.machine, self._root)
+                if not found.well:
+                    why = found.error or "; ".join(
+                        f"{each.id}: {'; '.join(each.evidence)}: {each.mend}" for each in found.results if each.weighs
+                    )
+                    raise _FailedError(
+                        "its checks", why or f"`slipway doctor {self._stack} --host {host.name}` says why"
+                    )
+        proofs = [urn for key, urn in self._present.items() if key.endswith(f"/{acceptance.NAME}")]
+        # An `up` that changed what answers has asked already.
+        if not waits and not set(proofs) & set(urns):
+            with _failing("the answer through the front"):
+                self._pulumi.up(to_stderr=self._options.as_json, replaces=proofs)
+
+    def _wait_for_stand_ins(self, group: Group) -> None:
+        """Who has just been put back may be asked once more before the front trusts it."""
+        if not group.stand_ins or self._options.allow_outage:
+            return
+        ends = time.monotonic() + _ASK_S
+        while True:
+            seen = self._serving(group)
+            lacking = [
+                model
+                for model, names in group.stand_ins.items()
+                if model not in group.unseen and not any(map(seen.get, names))
+            ]
+            if not lacking:
+                return
+            if time.monotonic() > ends:
+                raise _FailedError("the look at the others", no_stand_in(group, lacking[0], seen))
+            time.sleep(_EVERY_S)
+
+    def _wait_until_back(self, group: Group) -> None:
+        """Until a front sees each replica here well: it has generated for the front by then."""
+        ends = time.monotonic() + group.start_s
+        while True:
+            seen = self._serving(None)
+            lacking = [name for name in group.backends if not seen.get(name, False)]
+            if not lacking:
+                return
+            if time.monotonic() > ends:
+                raise _FailedError(
+                    "the wait for an answer", f"the front gets none from {', '.join(lacking)} within {group.start_s} s"
+                )
+            time.sleep(_EVERY_S)
+
+    def _serving(self, but: Group | None) -> Mapping[str, bool]:
+        """What a front says of its backends: of the first one that answers, those of `but` last."""
+        here = set() if but is None else {host.name for host in but.hosts}
+        fronts = sorted(self._deployment.front.machines, key=lambda machine: machine.name in here)
+        why = "there is no front"
+        for machine in fronts:
+            try:
+                order = {"action": "serving", "port": self._deployment.front.port}
+                found: Mapping[str, bool] = self._asked(machine, "the front", order)["backends"]
+            except _FailedError as error:
+                why = str(error)
+                continue
+            return found
+        self._note(why)
+        return {}
+
+    def _seen(self) -> Seen:
+        """What hosts say of themselves. All that are to change have to answer, since each may be the one that is out."""
+        floating = self._deployment.front.floating
+        order = {"action": "look", "address": None if floating is None else floating.address}
+        known = {key.partition("/")[0] for key in self._present}
+        here = [machine for name, machine in self._deployment.machines.items() if name in known]
+
+        def look(machine: Machine) -> Mapping[str, Any] | str:
+            try:
+                return self._asked(machine, "the look at it", order)
+            except _FailedError as error:
+                return str(error)
+
+        said: dict[str, Mapping[str, Any]] = {}
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            for machine, answer in zip(here, pool.map(look, here), strict=True):
+                if not isinstance(answer, str):
+                    said[machine.name] = answer
+                elif self._options.hosts and machine.name not in self._options.hosts:
+                    self._note(answer)
+                else:
+                    raise UserError(f"nothing was touched: {answer}; mend that, or name the others by --host")
+        marks = {
+            name: Mark(**{key: answer["mark"][key] for key in ("owner", "host", "since", "until", "over")})
+            for name, answer in said.items()
+            if answer["mark"] is not None
+        }
+        holder = next((name for name, answer in said.items() if answer["holds"]), None)
+        return Seen(known=known, drivers=self._drivers, marks=marks, holder=holder)
+
+    def _pending(self, group: Group, report: Report) -> set[str]:
+        """New things of other groups that are not made yet."""
+        later = (each for each in report.plan.groups if each is not group and report.of(each).state != "changed")
+        return {
+            change.urn for each in later for host in each.hosts for change in host.changes if change.kind == "create"
+        }
+
+    def _refuse(self, found: Plan) -> None:
+        """Before anything happens.
+
+        Raises:
+            UserError: somebody else is at work, or something would be away without leave.
+        """
+        for group in found.groups:
+            for host in group.hosts:
+                mark = host.drained
+                foreign = mark is not None and mark.host != socket.gethostname() and not mark.over
+                if mark is not None and foreign and not self._options.take_over:
+                    raise UserError(taken(host.name, mark, self._stack))
+        if found.away and not self._options.allow_outage:
+            raise UserError(refusal(found, self._stack))
+
+    def _asked(
+        self, machine: Machine, step: str, order: Mapping[str, Any], *, timeout_s: float = _ASK_S
+    ) -> Mapping[str, Any]:
+        """What the host answers to an order of `slipway_drain`."""
+        call = f"import json\nprint({_SAID!r} + json.dumps(run(json.loads({json.dumps(order)!r}))))\n"
+        try:
+            said = on_machine(
+                self._deployment,
+                machine,
+                "/usr/bin/python3 -I -B -",
+                given=f"{self._program}\n{call}",
+                timeout_s=timeout_s,
+            )
+        except RemoteError as error:
+            raise _FailedError(step, str(error)) from None
+        text = next((line for line in said.splitlines() if line.startswith(_SAID)), None)
+        if text is None:
+            raise _FailedError(step, f"{machine.name} answered nothing that could be read")
+        answer: Mapping[str, Any] = json.loads(text.removeprefix(_SAID))
+        if "error" in answer:
+            raise _FailedError(step, f"{machine.name}: {answer['error']}")
+        return answer
+
+    def _say(self, text: str) -> None:
+        if text:
+            print(text, file=sys.stderr if self._options.as_json else sys.stdout, flush=True)
+
+    def _note(self, text: str) -> None:
+        """What does not stop the run, once however often it is seen."""
+        if text not in self._noted:
+            self._noted.add(text)
+            print(text, file=sys.stderr)
+
+
+@contextlib.contextmanager
+def _failing(step: str) -> Iterator[None]:
+    try:
+        yield
+    except UserError as error:
+        raise _FailedError(step, str(error)) from None
+
+
+@contextlib.contextmanager
+def _alone(stack: str) -> Iterator[None]:
+    """One run of this machine on a stack: the kernel lets go of the lock of a run that was killed.
+
+    Raises:
+        UserError: another one is at work.
+    """
+    STATE.mkdir(parents=True, exist_ok=True)
+    with (STATE / f"upgrade-{stack}.lock").open("w", encoding="ascii") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"another `slipway upgrade {stack}` is at work on this machine; wait for its end") from None
+        yield
