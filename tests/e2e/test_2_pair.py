@@ -25,7 +25,7 @@ from cryptography.x509.oid import NameOID
 from slipway.deployment.names import port
 from tests.e2e.conftest import Workspace, arrivals_of, client, hosts_of
 from tests.e2e.load import load
-from tests.e2e.stack import Stack, ssh
+from tests.e2e.stack import KEY_FILE, Stack, ssh, wait_for
 from tests.unit.settings.documents import changed
 from tools.lab import HostSpec
 
@@ -465,6 +465,160 @@ def test_a_changed_engine_rolls_and_no_request_fails(
     assert found.broken == []
     # Each takes longer than that to load its model: the second one waited for it.
     assert second - first > LOADING_S
+
+
+UPGRADE = "slipway upgrade lab-pair"
+DRAINED = "/run/slipway/drained"
+
+
+def drained(host: HostSpec) -> bool:
+    """Whether the host has the mark of one that is out of service for a change."""
+    return ssh(host.address, f"test -e {DRAINED} && echo yes || true").strip() == "yes"
+
+
+def put_back_later(host: HostSpec) -> bool:
+    """Whether the host would put itself back by a timer."""
+    return ssh(host.address, "systemctl is-active slipway-put-back.timer || true").strip() == "active"
+
+
+@pytest.mark.rare
+def test_an_upgrade_changes_host_by_host_and_no_request_fails(
+    pair: Stack, workspace: Workspace, pair_hosts: tuple[HostSpec, HostSpec], site_certificate: tuple[Path, Path]
+) -> None:
+    first, second = pair_hosts[1], pair_hosts[0]  # the one with gateway and front comes last
+    key = workspace.secrets["SLIPWAY_KEY_DEMO"]
+    with client(pair, site_certificate[0], key) as api:
+        until_asked(api, first)
+    before = {host.name: engine_started(host) for host in pair_hosts}
+    pair.write(changed(pair.read(), "models.tiny-llama.engine.max_num_seqs", 11))
+    shown = pair.shell(f"{UPGRADE} --preview")
+    assert shown.returncode == 0, shown.stderr
+    print(shown.stdout)
+    assert f"1. {first.name}: tiny-llama" in shown.stdout
+    assert f"2. {second.name}: nginx, tiny-llama" in shown.stdout
+    assert {host.name: engine_started(host) for host in pair_hosts} == before
+    with load(lambda: client(pair, site_certificate[0], key)) as found:
+        time.sleep(2)
+        done = pair.shell(f"{UPGRADE} --json")
+        time.sleep(3)
+    assert done.returncode == 0, done.stdout + done.stderr
+    order = json.loads(done.stdout)["order"]
+    assert [group["hosts"][0]["host"] for group in order] == [first.name, second.name]
+    for group in order:
+        print(f"{group['hosts'][0]['host']}: drained in {group['drained_s']} s, out for {group['out_s']} s")
+    print(f"{found.answered} requests of eight clients while both hosts were upgraded")
+    assert (found.lost, found.broken) == ([], [])
+    assert before[first.name] < engine_started(first) < engine_started(second)
+    for host in pair_hosts:
+        assert not drained(host)
+        assert not put_back_later(host)
+    assert "every host is as the stack says" in pair.shell(UPGRADE).stdout
+
+
+@pytest.mark.rare
+def test_an_upgrade_that_is_killed_goes_on_where_it_was(
+    pair: Stack, workspace: Workspace, pair_hosts: tuple[HostSpec, HostSpec], site_certificate: tuple[Path, Path]
+) -> None:
+    first, second = pair_hosts[1], pair_hosts[0]
+    key = workspace.secrets["SLIPWAY_KEY_DEMO"]
+    pair.write(changed(pair.read(), "models.tiny-llama.engine.max_num_seqs", 10))
+    with load(lambda: client(pair, site_certificate[0], key)) as found:
+        run = subprocess.Popen(
+            UPGRADE.split(),
+            cwd=pair.project,
+            env=pair.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            wait_for(lambda: drained(first) or run.poll() is not None, "the host to be drained", seconds=120)
+        finally:
+            run.kill()
+            run.wait()
+        assert drained(first)
+        assert put_back_later(first)
+        assert not drained(second)
+        done = pair.shell(f"{UPGRADE} --json")
+        time.sleep(3)
+    assert done.returncode == 0, done.stdout + done.stderr
+    order = json.loads(done.stdout)["order"]
+    assert [(group["hosts"][0]["host"], group["hosts"][0]["drained_before"]) for group in order] == [
+        (first.name, True),
+        (second.name, False),
+    ]
+    assert (found.lost, found.broken) == ([], [])
+    for host in pair_hosts:
+        assert "--max-num-seqs=10" in engine_command(host)
+        assert not drained(host)
+        assert not put_back_later(host)
+
+
+@pytest.mark.rare
+def test_an_upgrade_stops_at_the_first_host_that_fails_and_goes_back(
+    pair: Stack, workspace: Workspace, pair_hosts: tuple[HostSpec, HostSpec], site_certificate: tuple[Path, Path]
+) -> None:
+    first, second = pair_hosts[1], pair_hosts[0]
+    key = workspace.secrets["SLIPWAY_KEY_DEMO"]
+    settings, before = pair.read(), engine_started(second)
+    # Nothing but the engine itself knows that there is no such flag.
+    pair.write(changed(settings, "models.tiny-llama.engine.flags", {"no-such-flag": True}))
+    with load(lambda: client(pair, site_certificate[0], key)) as found:
+        failed = pair.shell(UPGRADE)
+        print(failed.stderr[-2000:])
+        assert failed.returncode == 1
+        assert f"{first.name}: the change failed" in failed.stderr
+        assert f"as they were: {second.name}" in failed.stderr
+        assert f"still served: tiny-llama by {second.name}/tiny-llama" in failed.stderr
+        assert engine_started(second) == before
+        assert drained(first)
+        pair.write(settings)
+        back = pair.shell(f"{UPGRADE} --json")
+        time.sleep(3)
+    assert back.returncode == 0, back.stdout + back.stderr
+    assert [group["hosts"][0]["host"] for group in json.loads(back.stdout)["order"]] == [first.name]
+    assert (found.lost, found.broken) == ([], [])
+    assert engine_started(second) == before
+    assert not drained(first)
+    with client(pair, site_certificate[0], key) as api:
+        until_asked(api, first)
+
+
+@pytest.mark.rare
+def test_a_host_that_nobody_puts_back_does_so_itself(
+    pair: Stack, workspace: Workspace, pair_hosts: tuple[HostSpec, HostSpec], site_certificate: tuple[Path, Path]
+) -> None:
+    host = pair_hosts[1]
+    order: dict[str, object] = {
+        "action": "drain",
+        "owner": "nobody",
+        "host": "gone",
+        "units": ["slipway-tiny-llama.service"],
+    }
+    order |= {"lease_s": 5, "address": None}
+    program = (pair.project / "playbooks/module_utils/slipway_drain.py").read_text()
+    call = f"print(run({order!r}))"
+    told = subprocess.run(
+        ["ssh", "-i", str(KEY_FILE), *UNKNOWN, f"slipway@{host.address}", "sudo -n /usr/bin/python3 -I -B -"],
+        input=f"{program}\n{call}\n",
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "seconds" in told.stdout
+    wait_for(lambda: not drained(host), "the host to put itself back", seconds=60)
+    with client(pair, site_certificate[0], workspace.secrets["SLIPWAY_KEY_DEMO"]) as api:
+        until_asked(api, host)
+    assert not put_back_later(host)
+
+
+UNKNOWN = ("-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR")
+
+
+def engine_command(host: HostSpec) -> str:
+    """The running engine's command line."""
+    pid = ssh(host.address, "systemctl show -p MainPID --value slipway-tiny-llama").strip()
+    return ssh(host.address, f"sudo cat /proc/{pid}/cmdline | tr '\\0' ' '")
 
 
 LOADING_S = 5
