@@ -91,6 +91,8 @@ SYSTEMS = (
         # Of AppStream, from 9.4 on; the system's own is 3.9.
         python="/usr/bin/python3.12",
         packages={
+            # curl-minimal is there, and the whole one would want it gone.
+            "curl": (),
             "python3-venv": ("python3.12",),
             "python3-dev": ("python3.12-devel",),
             "libc6-dev": ("glibc-devel",),

@@ -14,7 +14,7 @@ OLDEST = "3.9"
 ON_HOSTS = sorted(
     [
         *PLAYBOOKS.glob("library/*.py"),
-        *PLAYBOOKS.glob("module_utils/*.py"),
+        *PLAYBOOKS.glob("module_utils/**/*.py"),
         PLAYBOOKS / "roles/ollama/files/ollama_create.py",
         *(ROOT / "provider" / name for name in ("record.py", "sight.py")),
     ]
