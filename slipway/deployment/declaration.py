@@ -45,6 +45,7 @@ def declaration(deployment: Deployment, raw: object = None) -> dict[str, Any]:
         ],
         "machines": list(_machines(deployment)),
         "models": [_model(deployment, route) for route in deployment.routes.values()],
+        "store": _store(deployment),
         "providers": [
             {
                 "name": name,
@@ -83,6 +84,12 @@ def declaration(deployment: Deployment, raw: object = None) -> dict[str, Any]:
         },
         "clearSecrets": None if raw is None else sorted(clear_secrets(raw)),
     }
+
+
+def _store(deployment: Deployment) -> dict[str, Any] | None:
+    """Which machine has the models for the others; None where each fetches its own."""
+    plan = deployment.store
+    return None if plan is None else {"machine": plan.machine.name, "path": plan.path, "port": plan.port}
 
 
 def _driver(plan: DriverPlan | None) -> dict[str, Any] | None:
@@ -194,7 +201,10 @@ def _served(deployment: Deployment, served: Served) -> dict[str, Any]:
 def _source(source: ModelSource) -> dict[str, Any]:
     described = describe(source)
     renamed = {"sha256sums": "sha256"}
-    return {renamed.get(key, key): "hostPath" if value == "host_path" else value for key, value in described.items()}
+    kinds = {"host_path": "hostPath", "store_path": "storePath"}
+    return {
+        renamed.get(key, key): kinds.get(value, value) if key == "kind" else value for key, value in described.items()
+    }
 
 
 def _engine(deployment: Deployment, served: Served) -> dict[str, Any]:

@@ -34,12 +34,19 @@ def model_files(slug: str, source: ModelSource) -> ModelFiles:
     )
 
 
+def stored_name(files: ModelFiles) -> str:
+    """The folder of a model in the store: another version has one of its own, so that it can be fetched beside it."""
+    return f"{files.slug}-{hashlib.sha256((files.record or '').encode()).hexdigest()[:12]}"
+
+
 def describe(source: ModelSource) -> dict[str, Any]:
     """The source as plain data without its secret, in the words of role model."""
     if source.path is not None:
         return {"kind": "path", "path": str(source.path)}
     if source.host_path is not None:
         return {"kind": "host_path", "path": source.host_path}
+    if source.store_path is not None:
+        return {"kind": "store_path", "path": source.store_path.rstrip("/")}
     if source.mirror is not None:
         return {"kind": "mirror", "url": str(source.mirror), "sha256sums": dict(source.sha256)}
     endpoint = {} if source.endpoint is None else {"endpoint": str(source.endpoint)}

@@ -16,12 +16,14 @@ MAX_SLUG = 21
 """Of what a model's name becomes, which leaves room for `-` and the number of a further replica."""
 MAX_REPLICAS = 9
 """Of one model on one machine, so that the number is one digit."""
-PROGRAM_PREFIX, MODEL_PREFIX = "program-", "model-"
+PROGRAM_PREFIX, MODEL_PREFIX, STORED_PREFIX = "program-", "model-", "stored-"
+STORE = "store"
+"""What has the models for all hosts."""
 COUNTERS, KEEPALIVED = "counters", "keepalived"
 """What two fronts with a floating address have beside them."""
 _OWN = (
     *("preflight", "base", "vacate", "acceptance", "hub", "cache", "models", "packages", "prepared", "records"),
-    *(COUNTERS, KEEPALIVED),
+    *(COUNTERS, KEEPALIVED, STORE),
     # The timer of a host that is drained.
     "put-back",
 )
@@ -53,7 +55,7 @@ def reserved() -> frozenset[str]:
 
 def is_reserved(name: str) -> bool:
     """Whether a slug is the name of something else on a machine."""
-    return name in reserved() or name.startswith((PROGRAM_PREFIX, MODEL_PREFIX))
+    return name in reserved() or name.startswith((PROGRAM_PREFIX, MODEL_PREFIX, STORED_PREFIX))
 
 
 def gateway_names(program: str) -> tuple[str, str]:

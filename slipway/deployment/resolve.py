@@ -17,7 +17,15 @@ from slipway.deployment.names import gateway_names, slug
 from slipway.deployment.placement import place_instances
 from slipway.deployment.references import LOOPBACK, public
 from slipway.deployment.routes import proved, provided_models, routes
-from slipway.deployment.types import Deployment, FrontPlan, GatewayInstance, Machine, listen_address
+from slipway.deployment.types import (
+    Deployment,
+    FrontPlan,
+    GatewayInstance,
+    Instance,
+    Machine,
+    StorePlan,
+    listen_address,
+)
 from slipway.paths import ROOT
 from slipway.settings.errors import SettingsError, place
 from slipway.settings.load import read_public, stack_file
@@ -87,7 +95,21 @@ def resolve(settings: Settings, catalog: Catalog, source: str, holdings: Holding
         instances=instances,
         gateways=_all_gateways(settings, hosts),
         front=_front(settings, hosts),
+        store=_store(settings, hosts, instances),
         acceptance=acceptance_teams(settings, tuple(route.name for route in proved(names, served))),
+    )
+
+
+def _store(settings: Settings, hosts: Mapping[str, Machine], instances: tuple[Instance, ...]) -> StorePlan | None:
+    store = settings.store
+    if store is None:
+        return None
+    names = {each.machine.name for each in instances if each.served.settings.source.is_brought}
+    return StorePlan(
+        machine=hosts[store.host],
+        path=store.path.rstrip("/"),
+        port=store.port,
+        readers=tuple(machine for machine in hosts.values() if machine.name in names),
     )
 
 

@@ -11,7 +11,7 @@ from slipway.catalog import Catalog, DriverBranch, Gpu
 from slipway.catalog import Model as Entry
 from slipway.catalog.types import KernelModules
 from slipway.deployment.claims import Claims
-from slipway.deployment.names import COUNTERS, KEEPALIVED
+from slipway.deployment.names import COUNTERS, KEEPALIVED, STORE
 from slipway.deployment.references import LOOPBACK, Reference, Side, private, resolved
 from slipway.engines.base import EngineAdapter, Figures, Launch, Program
 from slipway.engines.registry import adapter
@@ -402,6 +402,22 @@ class AcceptanceTeam:
 
 
 @dataclass(frozen=True, kw_only=True)
+class StorePlan:
+    """The model store: where it is, and for whom it has models."""
+
+    machine: Machine
+    path: str
+    port: int
+    readers: tuple[Machine, ...]
+    """The machines that serve models of it, its own among them where it does."""
+
+    @property
+    def others(self) -> tuple[Machine, ...]:
+        """The machines that fetch from it over the network."""
+        return tuple(machine for machine in self.readers if machine != self.machine)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Deployment:
     """All that follows from a stack's settings. Steps, outputs, checks, policies and reviews read it, and nothing before it."""
 
@@ -419,6 +435,8 @@ class Deployment:
     front: FrontPlan
     acceptance: tuple[AcceptanceTeam, ...]
     """As whom every model is asked; where private teams have a gateway of their own, also as one of those, which comes second."""
+    store: StorePlan | None = None
+    """None where every machine fetches its models itself."""
 
     def members(self, pool: str) -> list[Machine]:
         """The machines of one pool."""
@@ -459,6 +477,8 @@ class Deployment:
         """What runs on a machine, by the name of its instances."""
         names = [instance.name for instance in self.on(machine)]
         names += [gateway.name for gateway in self.gateways_on(machine)]
+        if self.store is not None and self.store.machine == machine and self.store.others:
+            names.append(STORE)
         if machine not in self.front.machines:
             return names
         if self.front.floating is None:

@@ -18,6 +18,7 @@ from slipway.layers import (
     models,
     preflight,
     programs,
+    store,
     vacate,
 )
 from slipway.layers.step import Step
@@ -42,6 +43,7 @@ LAYERS = (
     Layer("gpus", "Gpus", gpus.steps, optional=True),
     Layer("programs", "Programs", programs.steps),
     Layer("exchange", "Exchange", exchange.steps, optional=True),
+    Layer("store", "Store", store.steps, optional=True),
     Layer("models", "Models", models.steps),
     Layer("vacate", "Vacate", vacate.steps),
     Layer("engines", "Engines", engines.steps),

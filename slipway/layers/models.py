@@ -4,7 +4,7 @@ from typing import Any
 
 from slipway.deployment.names import MODEL_PREFIX
 from slipway.deployment.types import Deployment, Instance, Served
-from slipway.layers import drivers
+from slipway.layers import drivers, store
 from slipway.layers.hub import PROGRAM as HUB
 from slipway.layers.service import program_name
 from slipway.layers.step import Step, step_key
@@ -18,10 +18,10 @@ def name(served: Served) -> str:
 def steps(deployment: Deployment) -> list[Step]:
     """One step per model and machine."""
     first = {(each.machine.name, each.served.name): each for each in reversed(deployment.instances)}
-    return [_step(each) for each in reversed(first.values())]
+    return [_step(deployment, each) for each in reversed(first.values())]
 
 
-def _step(instance: Instance) -> Step:
+def _step(deployment: Deployment, instance: Instance) -> Step:
     machine, served = instance.machine, instance.served
     files = served.files
     variables: dict[str, Any] = {
@@ -35,6 +35,18 @@ def _step(instance: Instance) -> Step:
     if files.record is not None:
         variables["model_record"] = files.record
     after = [drivers.ready(machine)]
+    if deployment.store is not None and served.settings.source.is_brought:
+        # Whatever its source is, the store alone asks it.
+        variables["model_source"] = store.source(deployment.store, machine, served)
+        after += store.after(deployment.store, machine, served)
+        return Step(
+            machine=machine,
+            instance=name(served),
+            role="model",
+            variables=variables,
+            after=tuple(after),
+            timeout_s=TRANSFER_TIMEOUT_S,
+        )
     if served.settings.source.hub is not None:
         variables["model_downloader"] = HUB.folder
         after.append(step_key(machine, program_name(HUB)))

@@ -1,6 +1,6 @@
 """Preflight: what each machine must offer before anything on it is changed."""
 
-from slipway.deployment.names import COUNTERS, UNIT
+from slipway.deployment.names import COUNTERS, STORE, UNIT
 from slipway.deployment.references import LOOPBACK
 from slipway.deployment.types import Deployment, Machine
 from slipway.doctor.order import Moment, order
@@ -76,6 +76,9 @@ def ports(deployment: Deployment, machine: Machine) -> list[dict[str, object]]:
         _port(each.port, each.name, "the gateway", key, remote=each.address != LOOPBACK)
         for each, key in zip(deployment.gateways_on(machine), keys, strict=False)
     ]
+    store = deployment.store
+    if store is not None and machine == store.machine and store.others:
+        found.append(_port(store.port, STORE, "the model store", "store.port", remote=True))
     front = deployment.front
     if machine in front.machines:
         found.append(_port(front.port, front.name, "the front", "front.port", remote=True))

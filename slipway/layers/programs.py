@@ -20,7 +20,9 @@ def steps(deployment: Deployment) -> list[Step]:
 def programs(deployment: Deployment, machine: Machine) -> list[Program]:
     """The programs of one machine, each once."""
     instances = deployment.on(machine)
-    found = [HUB] if any(each.served.settings.source.hub is not None for each in instances) else []
+    # A store fetches for all, with a client of its own.
+    fetches = deployment.store is None and any(each.served.settings.source.hub is not None for each in instances)
+    found = [HUB] if fetches else []
     found += [each.served.program for each in instances]
     if any(gateway.machine == machine for gateway in deployment.gateways):
         found.append(gateway_adapter(deployment.settings.gateway.name).program())

@@ -50,16 +50,21 @@ class Task(StrEnum):
         return self in {Task.EMBEDDING, Task.RERANK}
 
 
+_PLACES = ("path", "host_path", "store_path", "mirror", "hub")
+
+
 class ModelSource(Section):
-    """Exactly one of `path`, `host_path`, `mirror` and `hub`. A GGUF file is a file of that name or folder."""
+    """Exactly one of `path`, `host_path`, `store_path`, `mirror` and `hub`. A GGUF file is a file of that name or folder."""
 
     path: LocalPath | None = None
     """A folder, or one GGUF file, on the machine that runs the deployment; copied to every machine that serves the model."""
     host_path: HostPath | None = None
     """A folder, or one GGUF file, that is on every such machine already (local disk or a share); used where it lies, and
     never removed."""
+    store_path: HostPath | None = None
+    """A folder on the host of the stack's `store`, which has it for the others; it is copied, and never changed."""
     mirror: HttpUrl | None = None
-    """A base URL under which the files of `sha256` are fetched by each machine."""
+    """A base URL under which the files of `sha256` are fetched by each machine, or by the stack's `store` alone."""
     sha256: dict[str, Sha256] = Field(default_factory=dict)
     """With `mirror`: each file's name and SHA-256 digest."""
     hub: Repository | None = None
@@ -75,11 +80,11 @@ class ModelSource(Section):
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
-        given = [key for key in ("path", "host_path", "mirror", "hub") if getattr(self, key) is not None]
+        given = [key for key in _PLACES if getattr(self, key) is not None]
         if len(given) != 1:
             said = " and ".join(given) if given else "none of them"
             raise ValueError(
-                f"give exactly one of path, host_path, mirror and hub ({said} given); "
+                f"give exactly one of {', '.join(_PLACES[:-1])} and {_PLACES[-1]} ({said} given); "
                 "the engine would not know which files to load"
             )
         if (self.mirror is not None) != bool(self.sha256):
@@ -101,6 +106,11 @@ class ModelSource(Section):
         if self.file is not None and self.sha256 and self.file not in self.sha256:
             raise ValueError(f"file: {self.file} is not among sha256; it would not be fetched: list its digest")
         return self
+
+    @property
+    def is_brought(self) -> bool:
+        """Whether Slipway brings the files to the machines that serve the model."""
+        return self.host_path is None
 
     @property
     def gguf(self) -> str | None:

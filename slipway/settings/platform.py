@@ -11,6 +11,7 @@ from slipway.settings.models import Model, RoutedModel, ServedModel, Task
 from slipway.settings.pools import Pool
 from slipway.settings.providers import AnyProvider, with_kinds
 from slipway.settings.rules import RULES
+from slipway.settings.store import Store
 from slipway.settings.types import HostName, LocalPath, ModelName, ProviderName
 from slipway.targets.base import PoolMachine
 from slipway.targets.registry import machines
@@ -30,6 +31,8 @@ class Settings(Section):
     """Servers elsewhere that answer for some of the models."""
     gateway: Gateway
     """Teams, keys, limits."""
+    store: Store | None = None
+    """The model store: one host fetches each model once, and has it for the others. Default: every host fetches its own."""
     front: Front = Front()
     """TLS, and who may reach it."""
     purpose: Literal["production", "staging", "development"] | None = None

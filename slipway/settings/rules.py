@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from slipway.engines.registry import options as engines
 from slipway.settings import prices
+from slipway.settings import store as model_store
 from slipway.settings.base import Problem
 from slipway.settings.errors import path
 from slipway.settings.filters import problems
@@ -454,6 +455,7 @@ RULES = (
     (_references,),
     (_floating,),
     (_circles, _privacy, _same_tasks, _filters, _content_log, _teams, _prices, _ports, _addresses),
+    (model_store.problems,),
 )
 """Those of one row look at the settings together; a later row takes for granted that the earlier ones found nothing."""
 

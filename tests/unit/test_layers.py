@@ -397,6 +397,7 @@ def described() -> Iterator[tuple[str, Step]]:
     documents += [changed(good(), "models.m", model_of(name)) for name in packages()]
     documents += [changed(good(), "gateway.name", name) for name in gateways.names()]
     documents += [changed(good(), "front.name", name) for name in fronts.names()]
+    documents.append(with_changes(pair(), ("models.m", HUB_MODEL), ("store", {"host": "gpu-1"})))
     for document in documents:
         for step in steps(deployment(document)).values():
             yield step.role, step

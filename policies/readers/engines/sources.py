@@ -55,7 +55,9 @@ def source(launch: Launch) -> Source | None:
     if kind is None:
         return None
     key = {"hub": "repository", "mirror": "url"}.get(kind, "path")
-    return Source("host" if kind == "hostPath" else kind, clean(str(launch.get("source", key, default=""))))
+    return Source(
+        "host" if kind in {"hostPath", "storePath"} else kind, clean(str(launch.get("source", key, default="")))
+    )
 
 
 def provided_source(model: Node, platform: Node) -> Source:

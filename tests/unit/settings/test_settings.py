@@ -198,12 +198,12 @@ SECTIONS: list[tuple[Any, str]] = [
     ),
     (
         changed(good(), "models.m.source", {}),
-        "models.m.source: give exactly one of path, host_path, mirror and hub (none of them given); "
+        "models.m.source: give exactly one of path, host_path, store_path, mirror and hub (none of them given); "
         "the engine would not know which files to load",
     ),
     (
         changed(good(), "models.m.source", {"path": "/a", "hub": "o/m"}),
-        "models.m.source: give exactly one of path, host_path, mirror and hub (path and hub given); "
+        "models.m.source: give exactly one of path, host_path, store_path, mirror and hub (path and hub given); "
         "the engine would not know which files to load",
     ),
     (
