@@ -166,6 +166,8 @@ class Recorder:
                 # Lost on the way, in the middle of a task that may have done a part of its work.
                 self._touched = self._touched or self._reached
                 self._unreachable = self._access(_text(data.get("res")), (*_SSH, *_HOST), _UNREACHABLE)
+            case "runner_retry":
+                self._gone_on(data)
             case "runner_item_on_ok":
                 # The result of a hidden task says `changed` only in what is printed.
                 if _changed(event, data):
@@ -177,6 +179,12 @@ class Recorder:
             case "verbose" | "error":
                 self._said += [line.rstrip() for line in str(event.get("stdout", "")).splitlines()]
         return None
+
+    def _gone_on(self, data: Mapping[str, Any]) -> None:
+        """A task that is repeated until it is done may say how far it is."""
+        said = (data.get("res") or {}).get("progress")
+        if isinstance(said, str) and said:
+            self.current = f"{self._name(data)}: {self._scrub(said)}"
 
     def outcome(self, *, code: int, seconds: float, timed_out: bool) -> Outcome:
         """The whole run, once ansible-playbook has ended with an exit code."""

@@ -284,3 +284,16 @@ def test_messages_call_the_layer_by_its_instance() -> None:
     assert said.startswith(f"{LABEL}: layer front, task 'C': exit code 3")
     broken = events.broken_off(request_for("nginx", instance="front"), "Site", 1, by_intent=True)
     assert failure(broken)[1].startswith(f"{LABEL}: layer front: interrupted during task 'Site'.")
+
+
+def test_a_task_that_is_repeated_until_it_is_done_says_how_far_it_is() -> None:
+    recorder = Recorder(request_for("model"), Scrubber((CANARY,)))
+    data = {"task": "Fetch the files", "task_action": "stored_files"}
+    recorder.take({"event": "playbook_on_task_start", "event_data": data})
+    recorder.take(
+        {"event": "runner_retry", "event_data": {**data, "res": {"progress": f"1.2 GB of 141.1 GB of {CANARY}"}}}
+    )
+    assert recorder.current.startswith("Fetch the files: 1.2 GB of 141.1 GB")
+    assert CANARY not in recorder.current
+    recorder.take({"event": "runner_retry", "event_data": {**data, "res": {"attempts": 2}}})
+    assert "1.2 GB" in recorder.current
