@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 import sys
-import zipfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from cli.carried import answer, program
 from cli.errors import UserError
 from cli.remote import RemoteError, on_machine
 from slipway.deployment.resolve import deployment_of
@@ -23,17 +21,6 @@ from slipway.paths import ROOT
 _AT_ONCE = 16
 """Hosts that are asked at the same time."""
 _TIMEOUT_S = 300
-_MARK = "slipway-doctor:"
-_PROGRAM = """\
-import base64, json, os, sys, tempfile
-with tempfile.TemporaryDirectory(prefix=".slipway-") as folder:
-    program = os.path.join(folder, "program.zip")
-    with open(program, "wb") as file:
-        file.write(base64.b64decode({program!r}))
-    sys.path.insert(0, program)
-    from gpu_host.examine import examine
-    print({mark!r} + json.dumps(examine(json.loads({order!r}))))
-"""
 
 
 def examine_stack(
@@ -95,25 +82,15 @@ def examined(deployment: Deployment, machine: Machine, asked: dict[str, Any], ro
             deployment,
             machine,
             "/usr/bin/python3 -I -B -",
-            given=program(deployment.known(asked), root),
+            given=program(root, "gpu_host.examine.examine", deployment.known(asked)),
             timeout_s=_TIMEOUT_S,
         )
     except RemoteError as error:
         return HostReport(host=machine.name, error=str(error))
-    answer = next((line for line in said.splitlines() if line.startswith(_MARK)), None)
-    if answer is None:
+    found = answer(said)
+    if found is None:
         return HostReport(host=machine.name, error=f"{machine.name} answered nothing that could be read")
-    return read(machine.name, json.loads(answer.removeprefix(_MARK)))
-
-
-def program(what: dict[str, Any], root: Path) -> str:
-    """A text for the host's Python: it carries the checks, makes those of the order, and leaves nothing behind."""
-    package = root / "playbooks" / "module_utils"
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
-        for file in sorted((package / "gpu_host").glob("*.py")):
-            archive.write(file, file.relative_to(package))
-    return _PROGRAM.format(program=base64.b64encode(packed.getvalue()), mark=_MARK, order=json.dumps(what))
+    return read(machine.name, found)
 
 
 def ptx(root: Path) -> str:

@@ -32,6 +32,10 @@ app.add_typer(tell.app)
 app.add_typer(lab, name="lab")
 key = typer.Typer(no_args_is_help=True, help="Keys of a stack's teams: each is shown once, and a hash of it is kept.")
 app.add_typer(key, name="key")
+store = typer.Typer(
+    no_args_is_help=True, help="Models on a stack's hosts and in its store: sizes, state, and what can go."
+)
+app.add_typer(store, name="store")
 Stack = Annotated[str, typer.Argument(help="The stack: NAME of stacks/Pulumi.NAME.yaml.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout; all else goes to stderr.")]
 
@@ -114,6 +118,33 @@ def upgrade(
         hosts=host or (), preview=preview, allow_outage=allow_outage, take_over=take_over, as_json=as_json
     )
     upgrade_stack(stack, options)
+def _store(stack: str, verb: str, *, as_json: bool, remove: bool = False) -> None:
+    from cli.store import show_store
+
+    if not show_store(stack, verb=verb, remove=remove, as_json=as_json):
+        raise typer.Exit(1)
+
+
+@store.command("show")
+def store_show(stack: Stack, as_json: Json = False) -> None:
+    """List the models on every host with their sizes, and how far those are that are arriving."""
+    _store(stack, "look", as_json=as_json)
+
+
+@store.command("verify")
+def store_verify(stack: Stack, as_json: Json = False) -> None:
+    """Read every file and compare it with its SHA-256. Status 1 where one is damaged, missing or not the model's."""
+    _store(stack, "verify", as_json=as_json)
+
+
+@store.command("prune")
+def store_prune(
+    stack: Stack,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove them. Default: only say what would go.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Name the models that the stack does not name and no unit on their host uses, with sizes; with --yes remove them."""
+    _store(stack, "prune", remove=yes, as_json=as_json)
 
 
 Of = Annotated[str, typer.Option("--team", help="The team.")]

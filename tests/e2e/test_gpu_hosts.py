@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from cli.doctor import program, ptx
+from cli.carried import answer, program
+from cli.doctor import ptx
 from slipway.catalog import load
 from slipway.doctor.order import Moment, out_mark
 from tests.e2e.conftest import LISTING
@@ -193,10 +194,8 @@ def test_the_watch_runs_in_its_sandbox_and_takes_out_the_engine_whose_gpu_failed
 
 
 def test_doctor_tells_of_it(host: RoleHost, root: Path) -> None:
-    text = program({**asked(promised(CARD, 2)), "ptx": ptx(root)}, root)
-    answer = host.ssh(f"sudo /usr/bin/python3 -I -B - <<'PROGRAM'\n{text}\nPROGRAM")
-
-    told = json.loads(answer.strip().removeprefix("slipway-doctor:"))
+    text = program(root, "gpu_host.examine.examine", {**asked(promised(CARD, 2)), "ptx": ptx(root)})
+    told = answer(host.ssh(f"sudo /usr/bin/python3 -I -B - <<'PROGRAM'\n{text}\nPROGRAM"))
     assert {each["id"] for each in told["results"] if each["state"] == "failed"} == {"gpu.memory-pending"}
     assert "rows wait" in told["watch"]["out"]["one"]["reason"]
     assert host.ssh("ls -d /tmp/.slipway-* 2>/dev/null | grep -v slipway-slipway", check=False) == ""

@@ -1,0 +1,51 @@
+"""A package of ours, carried to a host in a text for its Python, which makes one call of it and leaves nothing behind."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+_PROGRAM = """\
+import base64, json, os, sys, tempfile
+with tempfile.TemporaryDirectory(prefix=".slipway-") as folder:
+    program = os.path.join(folder, "program.zip")
+    with open(program, "wb") as file:
+        file.write(base64.b64decode({program!r}))
+    sys.path.insert(0, program)
+    from {module} import {function}
+    print({mark!r} + json.dumps({function}(json.loads({order!r}))))
+"""
+_MARK = "slipway-answer:"
+
+
+def program(root: Path, call: str, order: dict[str, Any]) -> str:
+    """A text for ``python3 -``.
+
+    Args:
+        root: the project's folder.
+        call: ``package.module.function``, of playbooks/module_utils.
+        order: plain data, the function's one argument.
+    """
+    package = root / "playbooks" / "module_utils"
+    module, _, function = call.rpartition(".")
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in sorted((package / module.partition(".")[0]).glob("*.py")):
+            archive.write(file, file.relative_to(package))
+    return _PROGRAM.format(
+        program=base64.b64encode(packed.getvalue()),
+        module=module,
+        function=function,
+        mark=_MARK,
+        order=json.dumps(order),
+    )
+
+
+def answer(said: str) -> Any:
+    """What the function returned, from all that the host printed; None where it returned nothing."""
+    line = next((line for line in said.splitlines() if line.startswith(_MARK)), None)
+    return None if line is None else json.loads(line.removeprefix(_MARK))

@@ -1,0 +1,137 @@
+"""`slipway store`: what models lie on a stack's hosts and in its store, whether they are whole, and which nobody needs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from cli.carried import answer, program
+from cli.remote import RemoteError, on_machine
+from slipway.deployment.files import MODELS, stored_name
+from slipway.deployment.resolve import deployment_of
+from slipway.deployment.types import Deployment, Machine
+from slipway.paths import ROOT
+
+_AT_ONCE = 16
+_TIMEOUT_S = {"look": 120, "verify": 6 * 3600, "prune": 3600}
+_UNITS = ((10**12, "TB"), (10**9, "GB"), (10**6, "MB"), (10**3, "kB"))
+
+
+def show_store(stack: str, *, verb: str, remove: bool = False, as_json: bool = False, root: Path = ROOT) -> bool:
+    """Look at the models on all hosts of `stack`, and print what was found.
+
+    Args:
+        stack: its name.
+        verb: look, verify (reads every file) or prune.
+        remove: with prune, remove what nobody needs instead of naming it.
+        as_json: print one object instead of lines.
+        root: the project's folder.
+
+    Returns:
+        Whether every host answered, nothing is damaged, and nothing that was to be removed is left.
+
+    Raises:
+        SettingsError: no such stack, or its settings were refused.
+    """
+    deployment = deployment_of(stack, root)
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        hosts = dict(
+            zip(
+                deployment.machines,
+                pool.map(
+                    lambda each: _asked(deployment, each, verb, root, remove=remove), deployment.machines.values()
+                ),
+                strict=True,
+            )
+        )
+    well = all(_is_well(each, remove=remove) for each in hosts.values())
+    if as_json:
+        print(json.dumps({"stack": stack, "well": well, "hosts": hosts}, indent=2))
+    else:
+        for line in lines(hosts, verb, remove=remove, stack=stack):
+            print(line)
+    return well
+
+
+def places(deployment: Deployment, machine: Machine) -> list[dict[str, Any]]:
+    """Where models lie on a machine, and which of them the stack names there."""
+    here = sorted({each.served.files.slug for each in deployment.on(machine) if each.served.settings.source.is_brought})
+    found = [{"path": MODELS, "keep": here}]
+    store = deployment.store
+    if store is not None and store.machine == machine:
+        brought = [each for each in deployment.served.values() if each.settings.source.is_brought]
+        found.append({"path": store.path, "keep": sorted(stored_name(each.files) for each in brought)})
+    return found
+
+
+def lines(hosts: Mapping[str, Mapping[str, Any]], verb: str, *, remove: bool, stack: str) -> Iterator[str]:
+    """For people: of each host its folders, and in them each model with its size, its state, and whether it may go."""
+    spare = 0
+    for host, found in hosts.items():
+        if "error" in found:
+            yield f"{host}: {found['error']}"
+            continue
+        for place in found["places"]:
+            yield f"{host}: {place['path']}, {_amount(place['free'])} free"
+            for model in place["models"]:
+                goes = verb == "prune" and not model["kept"]
+                spare += model["bytes"] if goes else 0
+                what = "removed" if model["removed"] else "goes" if goes else f"stays: {model['kept']}"
+                if verb != "prune":
+                    what = model["kept"] or "nobody needs it"
+                yield f"  {model['name']:40} {_amount(model['bytes']):>9}  {_state(model)}; {what}"
+                for name in model["files"]:
+                    yield f"  {'':40} {'':>9}  damaged, missing or not its own: {name}"
+            if not place["models"]:
+                yield "  no model that Slipway brought"
+    if verb == "prune" and not remove:
+        what = (
+            f"{_amount(spare)} would be freed: slipway store prune {stack} --yes"
+            if spare
+            else "nothing is to be removed"
+        )
+        yield what
+    if any(model["state"] == "damaged" for model in _models(hosts)):
+        yield f"to mend what is damaged: slipway drift {stack} --deep --mend"
+
+
+def _models(hosts: Mapping[str, Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    for found in hosts.values():
+        for place in found.get("places", []):
+            yield from place["models"]
+
+
+def _state(model: Mapping[str, Any]) -> str:
+    if model["state"] == "partial":
+        total = model.get("of")
+        return "arriving" if not total else f"arriving, {min(100, 100 * model['bytes'] // total)} % of {_amount(total)}"
+    return str(model["state"])
+
+
+def _asked(deployment: Deployment, machine: Machine, verb: str, root: Path, *, remove: bool) -> dict[str, Any]:
+    order = {"verb": verb, "remove": remove, "places": places(deployment, machine)}
+    try:
+        text = program(root, "model_store.survey.survey", order)
+        said = on_machine(deployment, machine, "/usr/bin/python3 -I -B -", given=text, timeout_s=_TIMEOUT_S[verb])
+    except RemoteError as error:
+        return {"error": str(error)}
+    found: dict[str, Any] | None = answer(said)
+    return {"error": f"{machine.name} answered nothing that could be read"} if found is None else found
+
+
+def _is_well(found: Mapping[str, Any], *, remove: bool) -> bool:
+    if "error" in found:
+        return False
+    models = [model for place in found["places"] for model in place["models"]]
+    left = any(model["kept"].startswith("it ") and not model["removed"] for model in models) if remove else False
+    return not left and not any(model["state"] == "damaged" for model in models)
+
+
+def _amount(size: float) -> str:
+    for unit, name in _UNITS:
+        if size >= unit:
+            return f"{size / unit:.1f} {name}"
+    return f"{size:.0f} B"
