@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from .disk import NoDirectError, speed, weights
 from .machine import AMD
 from .nvml import LOST, MISMATCH, NOT_LOADED, Broken
 from .view import Fault, NeedlessError, UnknownError, View
@@ -332,6 +333,20 @@ def among_gpus(view: View, check: Entry) -> Iterator[Fault]:
         raise NeedlessError(f"no floor is known for so many GPUs of this kind; measured: {found['gb_s']:.1f} GB/s")
     if found["gb_s"] < least:
         yield Fault(f"{found['gb_s']:.1f} GB/s among {_gpus(found['ranks'])}, at least {least:g} expected")
+def disk_reads(view: View, check: Entry) -> Iterator[Fault]:
+    """How fast the files of models are read, in 10^9 bytes a second, on each file system that has some."""
+    files = weights(view.machine.root)
+    if not files:
+        raise NeedlessError("no model with a file of 64 MiB or more is on this host yet")
+    for file in files:
+        try:
+            found = speed(file)
+        except (NoDirectError, OSError):
+            raise UnknownError(
+                f"{file} can't be read past the page cache, and a figure from memory means nothing"
+            ) from None
+        if found.gb_s < check["limit"]:
+            yield Fault(f"{found.path} is read with {found.gb_s:.2f} GB/s, at least {check['limit']:g} expected")
 
 
 CHECKS: dict[str, Check] = {
@@ -371,6 +386,7 @@ CHECKS: dict[str, Check] = {
     "nccl.all-reduce": reduces,
     "nccl.bandwidth": among_gpus,
     "nccl.bandwidth-hosts": among_gpus,
+    "disk.models": disk_reads,
 }
 """By the id of their entries in the catalogue, in the order in which they are made and shown."""
 

@@ -33,10 +33,21 @@ class Fault:
     """Settings of the driver."""
     limit: int | None = None
     """Seconds that an all-reduce may take."""
+    limit: float | None = None
+    """Another limit than the catalogue's, where nobody can make this machine as slow."""
 
 
 def _fell_off(host: GpuHost) -> None:
     host.say_of(2, error=15)
+
+
+def _slow_disk(host: GpuHost) -> None:
+    folder = host.root / "var/lib/slipway/models/tiny"
+    folder.mkdir(parents=True)
+    (folder / ".slipway.json").write_text("{}")
+    (folder / "config.json").write_text("{}")
+    with (folder / "model.safetensors").open("wb") as file:
+        file.truncate(64 << 20)
 
 
 def _gone(host: GpuHost) -> None:
@@ -216,6 +227,7 @@ FAULTS = {
         "100.0 GB/s among 8 NVIDIA GPUs, at least 423 expected",
         lambda host: host.say(nccl_gb_s=100),
     ),
+    "slow disk": Fault("disk.models", "GB/s, at least 1e+09 expected", _slow_disk, on_card=True, limit=1e9),
     "slow memory": Fault("cuda.bandwidth-memory", "1000.0 GB/s within", lambda host: host.say_of(0, copy_gb_s=1000)),
 } | {
     f"Xid {code}": Fault("gpu.xid", f"Xid {code} of the GPU at", lambda host, code=code: host.xid(2, code, "pid=7"))  # type: ignore[misc]
@@ -237,6 +249,10 @@ def test_each_fault_fails_its_own_check_and_says_what_it_is(name: str, tmp_path:
     wanted["checks"] = [check for check in wanted["checks"] if check["id"][:5] not in others]
     if fault.limit is not None:
         wanted["nccl"]["limit"] = fault.limit
+
+    for check in wanted["checks"]:
+        if check["id"] == fault.check and fault.limit is not None:
+            check["limit"] = fault.limit
 
     found = results(host, wanted)
 
