@@ -317,6 +317,11 @@ def test_killed_while_files_take_their_places_it_is_not_whole_and_is_ended(
     assert not Delivery(target, RECORD, "tiny").is_whole()
     assert (target / MARK).read_text() != RECORD
     monkeypatch.undo()
+
+    def refusing(*_: Any) -> str:
+        raise AssertionError("all has come, and nothing is fetched again")
+
+    monkeypatch.setattr(type(given), "bring", refusing)
     to_the_end(Delivery(target, RECORD, "tiny"), given)
     assert held(target) == held(store / "tiny-1")
 
