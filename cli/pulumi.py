@@ -95,6 +95,8 @@ class PulumiStack:
         if mend:
             self._run("up", "--refresh", "--yes", "--skip-preview", "--suppress-outputs")
         else:
+            # A host that is missing, and may be, has not drifted.
+            self.environment["SLIPWAY_LOOK_ONLY"] = "1"
             self._run("preview", "--refresh", "--expect-no-changes", "--suppress-outputs")
 
     def destroy(self) -> None:

@@ -134,6 +134,7 @@ def _show(stack: str, outputs: Mapping[str, Any], client: Client | None) -> None
         ("model", _model(name, model, outputs["acceptance"].get(name))) for name, model in outputs["models"].items()
     ]
     lines += [("team", f"{team}, its key in ${entry['key_variable']}") for team, entry in outputs["clients"].items()]
+    lines += [("missing", f"{name}: {reason}") for name, reason in outputs["missing"].items()]
     lines.append(("keys", f'eval "$(.venv/bin/slipway env {stack})" exports those that Slipway made'))
     lines.append(("clients", f".venv/bin/slipway clients {stack} --for TOOL writes a tool's configuration"))
     if client is not None:

@@ -49,12 +49,15 @@ class Platform(pulumi.ComponentResource):
             component = LayerComponent(
                 layer,
                 steps=steps,
+                quorums=layer.quorums(deployment),
                 below=self.playbooks,
+                counted=self._wiring.quorums,
                 wiring=self._wiring,
                 opts=pulumi.ResourceOptions(parent=self),
             )
             self.layers[layer.name] = component
             self.playbooks |= component.playbooks
+            self._wiring.quorums |= component.quorums
         self.register_outputs({"endpoint": self._wiring.text(deployment.front.endpoint)})
 
     def stack_outputs(self) -> dict[str, Any]:
@@ -88,6 +91,7 @@ class Platform(pulumi.ComponentResource):
                 team: inputs(clients.configuration(deployment, team)) for team in deployment.settings.gateway.teams
             },
             "acceptance": self._acceptance(),
+            "missing": self._missing(),
             "machines": {
                 machine.name: {
                     "address": inputs(self._public(machine.name)),
@@ -98,6 +102,22 @@ class Platform(pulumi.ComponentResource):
                 for machine in deployment.machines.values()
             },
         }
+
+    def _missing(self) -> pulumi.Input[dict[str, str]]:
+        """The machines that the `up` left out, by name with the reason; whichever layer found it first."""
+        found = [
+            (step.machine.name, self.playbooks[step.key].missing)
+            for layer in LAYERS
+            for step in layer.steps(self._deployment)
+            if step.absence is not None and step.absence.most
+        ]
+        names = [name for name, _ in found]
+
+        def first(reasons: list[str]) -> dict[str, str]:
+            said = [(name, reason) for name, reason in zip(names, reasons, strict=True) if reason]
+            return dict(reversed(said))
+
+        return pulumi.Output.all(*(reason for _, reason in found)).apply(first) if found else {}
 
     def _proved(self, machine: Machine) -> pulumi.Output[Any]:
         """What was proved: driver, CUDA, each GPU with its bandwidths, their exchange. A warning is in Pulumi's log, too."""

@@ -6,7 +6,8 @@ from typing import Any
 import pulumi
 
 from components.targets.base import Addresses
-from provider.resource import HostArgs
+from provider.resource import HostArgs, Quorum
+from slipway.deployment.absence import Missing
 from slipway.deployment.references import Reference, Side, references, resolve
 from slipway.deployment.types import Machine
 from slipway.settings.types import Secret
@@ -18,6 +19,8 @@ class Wiring:
     def __init__(self, addresses: Mapping[str, Addresses]) -> None:
         """Takes what is known of the machines, by name."""
         self._addresses = addresses
+        self.quorums: dict[str, Quorum] = {}
+        """Those of the layers so far, by key: who is missing."""
 
     def inputs(self, value: Any) -> Any:
         """`value` with every `Secret` turned into a Pulumi secret, and every reference into the address it stands for."""
@@ -25,6 +28,8 @@ class Wiring:
             return pulumi.Output.secret(value.get_secret_value())
         if isinstance(value, str):
             return self.text(value)
+        if isinstance(value, Missing):
+            return pulumi.Output.all(*(self.quorums[key].missing for key in value.quorums)).apply(_names)
         if isinstance(value, Mapping):
             return {key: self.inputs(inner) for key, inner in value.items()}
         if isinstance(value, list | tuple):
@@ -59,3 +64,7 @@ class Wiring:
     def _address(self, reference: Reference) -> pulumi.Input[str]:
         addresses = self._addresses[reference.machine]
         return addresses.public if reference.side is Side.PUBLIC else addresses.private
+
+
+def _names(missing: list[dict[str, str]]) -> list[str]:
+    return sorted(name for each in missing for name in each)

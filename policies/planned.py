@@ -10,6 +10,7 @@ from typing import Any
 
 from policies.node import UNKNOWN, Node, Secret
 from policies.resources import PLATFORM, PLAYBOOK, STACK, Resource, Stack
+from slipway.deployment.absence import Missing
 from slipway.deployment.declaration import declaration
 from slipway.deployment.references import public, resolve_known
 from slipway.deployment.types import Deployment, Machine
@@ -60,6 +61,8 @@ class _Edge:
         if isinstance(value, str):
             text = resolve_known(value, self._address)
             return UNKNOWN if text is None else text
+        if isinstance(value, Missing):
+            return []  # as a preview of a new stack has it
         if isinstance(value, SettingsSecret):
             return Secret(value.get_secret_value())
         if isinstance(value, Mapping):
@@ -91,6 +94,7 @@ def _inputs(step: Step) -> dict[str, Any]:
         "timeout": step.timeout_s,
         "records": RECORDS,
         "rolling": step.rolling,
+        "absence": None if step.absence is None else step.absence.data(),
     }
     return {key: value for key, value in given.items() if value is not None}
 

@@ -10,7 +10,7 @@ from pulumi.provider.experimental.property_value import PropertyValue
 from provider import inputs
 from provider.values import Properties, fields, has_unknown, is_unknown, plain, wrap
 
-_WITHOUT_RUN = frozenset({"playbooks", "timeout", "removal", "deep", "rolling"})
+_WITHOUT_RUN = frozenset({"playbooks", "timeout", "removal", "deep", "rolling", "absence"})
 """Inputs whose change the state has to learn, but no host."""
 
 
@@ -58,6 +58,9 @@ def compare(state: Properties, given: Properties, ignored: list[str]) -> Change:
         change.runs |= not silent and (has_unknown(new) or plain(old) != plain(new))
     if "drift" not in ignored and plain(state.get("drift")):
         change.add("drift", state.get("drift"), wrap([]))
+        change.runs = True
+    if "missing" not in ignored and plain(state.get("missing")):
+        change.add("missing", state.get("missing"), wrap(""))
         change.runs = True
     return change
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +33,7 @@ KEYS = (
     "records",
     "deep",
     "rolling",
+    "absence",
 )
 
 _ROLE = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
@@ -53,6 +55,20 @@ class Problem:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Absence:
+    """What a host of several may do without failing all: be missing."""
+
+    group: str
+    """What messages call the hosts that stand in for one another, such as the setting that allows it."""
+    most: int = 0
+    """How many of them may be missing; 0 where this very host may not."""
+    refused: bool = False
+    """Whether a host is missing, too, where the role itself refuses it. Such roles only look, and a `Quorum` counts for them."""
+    others: tuple[str, ...] = ()
+    """Names of hosts without which there is nothing to apply here."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Inputs:
     """Validated inputs, all known."""
 
@@ -70,6 +86,8 @@ class Inputs:
     deep: bool = False
     rolling: str = ""
     """The group of which one at a time is changed; empty for none."""
+    absence: Absence | None = None
+    """What follows where the host is missing; None where the command fails."""
 
     @property
     def removing(self) -> dict[str, Any]:
@@ -156,6 +174,7 @@ def problems(given: Properties) -> list[Problem]:
     rolling = given.get("rolling")
     if rolling is not None and not is_unknown(rolling) and not (plain(rolling) is None or _some_text(plain(rolling))):
         found.append(Problem("rolling", "must be a name, the same for all of which one at a time is to be changed"))
+    found += _absence_problems(given)
     return found
 
 
@@ -187,6 +206,7 @@ def parse(given: Properties, *, cwd: Path) -> Inputs:
         records=str(plain(given.get("records")) or RECORDS),
         deep=bool(plain(given.get("deep"))),
         rolling=str(plain(given.get("rolling")) or ""),
+        absence=_absence(plain(given.get("absence"))),
         removal={state_variable(role): "absent"} if removal is None else removal,
     )
 
@@ -199,6 +219,36 @@ def state_variable(role: str) -> str:
 def playbooks_folder(given: Properties, *, cwd: Path) -> Path:
     """The folder with `roles/`, absolute."""
     return _path(plain(given.get("playbooks")) or PLAYBOOKS, cwd)
+
+
+def _absence(given: dict[str, Any] | None) -> Absence | None:
+    return None if given is None else Absence(**{**given, "others": tuple(given.get("others") or ())})
+
+
+_ABSENCE: dict[str, _Field] = {
+    "group": _Field(_some_text, "must be a name, the same for all hosts that stand in for one another", needed=True),
+    "most": _Field(_whole(0, sys.maxsize), "must be a whole number: how many of them may be missing"),
+    "refused": _Field(lambda value: isinstance(value, bool), "must be true or false"),
+    "others": _Field(
+        lambda value: isinstance(value, list) and all(isinstance(name, str) for name in value),
+        "must be a list of hosts' names",
+    ),
+}
+
+
+def _absence_problems(given: Properties) -> Iterator[Problem]:
+    absence = given.get("absence")
+    if absence is None or absence.value is None or has_unknown(absence):
+        return
+    if not isinstance(absence.value, Mapping):
+        yield Problem("absence", f"must be a map: {{{', '.join(_ABSENCE)}}}")
+        return
+    for key in sorted(absence.value.keys() - _ABSENCE.keys()):
+        yield Problem(f"absence.{key}", f"is no part of it; those are {', '.join(_ABSENCE)}")
+    for key, rule in _ABSENCE.items():
+        value = plain(absence.value.get(key))
+        if (value is None and rule.needed) or (value is not None and not rule.holds(value)):
+            yield Problem(f"absence.{key}", rule.reason)
 
 
 def _host_problems(given: Properties) -> Iterator[Problem]:

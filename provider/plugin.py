@@ -16,14 +16,15 @@ from typing import Literal, Protocol
 from pulumi.provider.experimental import provider as base
 from pulumi.provider.experimental.property_value import PropertyValue
 
-from provider import digest, inputs
+from provider import digest, inputs, quorum
 from provider.changes import compare, same_machine
+from provider.fleet import Fleet
 from provider.records import Look, Records
 from provider.redaction import Scrubber
 from provider.rolling import Rolling, Stopped
 from provider.run import Mode, Outcome, Progress, Request, Task
 from provider.runner import Runner
-from provider.values import COMPUTED, Properties, is_unknown, plain, secrets, wrap
+from provider.values import COMPUTED, Properties, fields, has_unknown, is_unknown, plain, secrets, wrap
 
 TYPE = "playbook:index:Playbook"
 
@@ -62,6 +63,10 @@ NOT_CHANGED_ROLLING = (
     "{label}: layer {instance} was left as it is: {first}, of the same group ({group}), failed, and the others go on serving. "
     "Mend what it says and repeat, or take the change back and repeat."
 )
+NOT_CHECKED_MISSING = (
+    "{label}: layer {instance} was not checked for drift: the host was missing when it was last to be applied, "
+    "and the next `pulumi up` applies it."
+)
 NO_IMPORT = (
     "A Playbook can't be imported: its state is what was applied, not what a host shows. "
     "Declare it and run `pulumi up`: applying a role to a host that is configured already changes nothing there."
@@ -84,7 +89,10 @@ LOOKS_OTHERWISE = "layer {instance} looks otherwise than recorded ({first}); Ans
 DEEP = "SLIPWAY_DEEP"
 """The environment's wish that every refresh runs the roles in check mode."""
 
-_COMPUTED = ("digest", "drift", "results", "changed", "generation", "managed")
+LOOK_ONLY = "SLIPWAY_LOOK_ONLY"
+"""The environment's wish that only drift counts: hosts that are missing, or were, are no change."""
+
+_COMPUTED = ("digest", "drift", "results", "changed", "generation", "managed", "missing")
 
 
 class Refused(Exception):  # noqa: N818 -- not an error of the plugin
@@ -112,6 +120,7 @@ class PlaybookProvider(base.Provider):
         self._tell = tell
         self._applied: set[tuple[str, int, str]] = set()
         self._rolling = Rolling()
+        self._fleet = Fleet(records, tell)
 
     async def get_schema(self, request: base.GetSchemaRequest) -> base.GetSchemaResponse:  # noqa: ARG002
         """Names the plugin; programs use `provider.resource`, not a generated package."""
@@ -123,6 +132,8 @@ class PlaybookProvider(base.Provider):
 
     async def check(self, request: base.CheckRequest) -> base.CheckResponse:
         """Validates inputs and adds the digest of the role's files."""
+        if _is_quorum(request.urn):
+            return quorum.check(request)
         _expect(request.type)
         # An engine that works without the program hands the last checked inputs in again.
         given = {key: value for key, value in _without_nulls(request.new_inputs).items() if key not in _COMPUTED}
@@ -134,7 +145,14 @@ class PlaybookProvider(base.Provider):
 
     async def diff(self, request: base.DiffRequest) -> base.DiffResponse:
         """Compares inputs with the state; drift found by a refresh is a change too."""
+        if _is_quorum(request.urn):
+            return quorum.diff(request)
         change = compare(request.old_state, request.new_inputs, request.ignore_changes)
+        if _wished(LOOK_ONLY):
+            if plain(request.old_state.get("missing")):
+                return base.DiffResponse(changes=False, replaces=[])
+        elif not change.details and await self._is_silent(request.new_inputs):
+            change.add("missing", request.old_state.get("missing"), COMPUTED)
         return base.DiffResponse(
             changes=bool(change.details),
             replaces=change.replaces,
@@ -142,13 +160,18 @@ class PlaybookProvider(base.Provider):
             delete_before_replace=bool(change.replaces) and same_machine(request.old_state, request.new_inputs),
             diffs=sorted({path.split(".")[0].split("[")[0] for path in change.details}),
             detailed_diff={
-                path: base.PropertyDiff(kind, input_diff=path != "drift") for path, kind in change.details.items()
+                path: base.PropertyDiff(kind, input_diff=path not in {"drift", "missing"})
+                for path, kind in change.details.items()
             },
         )
 
     async def create(self, request: base.CreateRequest) -> base.CreateResponse:
         """Applies the role."""
         given = request.properties
+        if _is_quorum(request.urn):
+            return base.CreateResponse(
+                None if request.preview else str(plain(given["group"])), self._counted(given, preview=request.preview)
+            )
         if request.preview:
             return base.CreateResponse(
                 None,
@@ -157,6 +180,7 @@ class PlaybookProvider(base.Provider):
                     "drift": wrap([]),
                     **dict.fromkeys(("results", "changed", "managed"), COMPUTED),
                     "generation": wrap(0),
+                    "missing": wrap(""),
                 },
             )
         parsed = inputs.parse(given, cwd=Path.cwd())
@@ -166,13 +190,15 @@ class PlaybookProvider(base.Provider):
 
     async def update(self, request: base.UpdateRequest) -> base.UpdateResponse:
         """Applies the role again, unless only the state has to learn something."""
+        if _is_quorum(request.urn):
+            return base.UpdateResponse(self._counted(request.news, preview=request.preview))
         change = compare(request.olds, request.news, list(request.ignore_changes))
         old = {key: request.olds[key] for key in _COMPUTED if key in request.olds}
-        if not change.runs:
+        if not change.runs and not self._fleet.is_silent(plain(fields(request.news.get("host")).get("name"))):
             return base.UpdateResponse({**old, **request.news})
         if request.preview:
             unknown = dict.fromkeys(("results", "changed", "generation", "managed"), COMPUTED)
-            return base.UpdateResponse({**request.news, "drift": wrap([]), **unknown})
+            return base.UpdateResponse({**request.news, "drift": wrap([]), **unknown, "missing": wrap("")})
         parsed = inputs.parse(request.news, cwd=Path.cwd())
         try:
             async with self._rolling.turn(parsed.rolling, request.resource_id):
@@ -186,13 +212,16 @@ class PlaybookProvider(base.Provider):
     async def read(self, request: base.ReadRequest) -> base.ReadResponse:
         """Looks for drift: where the host doesn't look as recorded, keeps what the role would change in check mode."""
         state = request.properties
+        if _is_quorum(request.urn):
+            return base.ReadResponse(request.resource_id, state, request.inputs)
         if "host" not in state:
             raise Refused(NO_IMPORT)
         parsed = inputs.parse(state, cwd=Path.cwd())
         words = {"label": parsed.host.label, "instance": parsed.instance}
         same = base.ReadResponse(request.resource_id, state, request.inputs)
         if plain(state.get("digest")) == INCOMPLETE:
-            await self._tell("info", NOT_CHECKED_INCOMPLETE.format(**words), request.urn)
+            why = NOT_CHECKED_MISSING if plain(state.get("missing")) else NOT_CHECKED_INCOMPLETE
+            await self._tell("info", why.format(**words), request.urn)
             return same
         self._expect_role(parsed, request.urn, "checked")
         if plain(self._digest(state)) != plain(state.get("digest")):
@@ -200,17 +229,27 @@ class PlaybookProvider(base.Provider):
             return same
         look = await self._look(parsed, state)
         if look.failure:
+            if await self._fleet.passes_over(parsed, look.failure, request.urn):
+                return same
             raise Refused(look.failure.message)
         if look.as_recorded:
             return base.ReadResponse(request.resource_id, {**state, "drift": wrap([])}, request.inputs)
+        return await self._check(request, parsed, look)
+
+    async def _check(self, request: base.ReadRequest, parsed: inputs.Inputs, look: Look) -> base.ReadResponse:
+        """Runs the role in check mode."""
+        state = request.properties
         if look.differing:
             said = LOOKS_OTHERWISE.format(instance=parsed.instance, first=", ".join(look.differing))
             await self._tell("debug", said, request.urn)
         outcome = await self._run("check", request.urn, parsed, state)
         if outcome.failure and outcome.failure.kind != "task":
+            if await self._fleet.passes_over(parsed, outcome.failure, request.urn):
+                return base.ReadResponse(request.resource_id, state, request.inputs)
             raise Refused(outcome.failure.message)
         drift = [_drift(parsed.instance, task) for task in outcome.tasks]
         for task in outcome.tasks:
+            words = {"label": parsed.host.label, "instance": parsed.instance}
             message = DRIFTED.format(**words, task=task.name, where=_where(task))
             await self._tell("warning", "\n  ".join([message, *task.detail.splitlines()]), request.urn)
         if look.as_recorded is False and not outcome.tasks and outcome.failure is None:
@@ -220,6 +259,10 @@ class PlaybookProvider(base.Provider):
 
     async def delete(self, request: base.DeleteRequest) -> None:
         """Runs the role's removal."""
+        if _is_quorum(request.urn):
+            return
+        if plain(request.properties.get("missing")) and plain(request.properties.get("changed")) is None:
+            return  # the host was missing since before anything was applied
         parsed = inputs.parse(request.properties, cwd=Path.cwd())
         words = {"label": parsed.host.label, "instance": parsed.instance}
         if _machine(parsed) in self._applied:
@@ -244,7 +287,7 @@ class PlaybookProvider(base.Provider):
     async def _look(self, parsed: inputs.Inputs, state: Properties) -> Look:
         """Asks the host, unless that can't spare a run of the role, or there is nothing to ask it."""
         managed = plain(state.get("managed"))
-        if managed is None or parsed.deep or os.environ.get(DEEP, "").lower() in {"1", "true", "yes"}:
+        if managed is None or parsed.deep or _wished(DEEP):
             return Look()
         if managed == 0:
             return Look(as_recorded=True)
@@ -271,6 +314,9 @@ class PlaybookProvider(base.Provider):
     async def _apply(self, urn: str, resource_id: str, given: Properties, old: Properties, limit: float) -> Properties:
         parsed = inputs.parse(given, cwd=Path.cwd())
         self._expect_role(parsed, urn, "applied")
+        away = self._fleet.away(parsed)
+        if away is not None:
+            return _left_out(given, old, away)
         outcome = await self._run("apply", urn, parsed, given, limit)
         results = wrap(outcome.results)
         if Scrubber(secrets(*given.values())).reveals(json.dumps(outcome.results, ensure_ascii=False)):
@@ -282,15 +328,34 @@ class PlaybookProvider(base.Provider):
             "changed": wrap(outcome.changed),
             "generation": wrap(int(plain(old.get("generation")) or 0) + 1 if old else 0),
             "managed": wrap(plain(old.get("managed"))),
+            "missing": wrap(""),
         }
         if outcome.failure is None:
             properties["managed"] = wrap(await self._keep(parsed, given, old, outcome, urn))
             self._applied.add(_machine(parsed))
             return properties
+        refusal = await self._fleet.missed(parsed, outcome.failure, urn)
+        away = self._fleet.away(parsed)
+        if not refusal and away is not None:
+            return _left_out(given, old, away)
+        refusal = refusal or outcome.failure.message
         if not outcome.touched:
-            raise Refused(outcome.failure.message)
+            raise Refused(refusal)
         properties["digest"] = wrap(INCOMPLETE)
-        raise Unfinished(outcome.failure.message, resource_id, properties, {**given, "digest": wrap(INCOMPLETE)})
+        raise Unfinished(refusal, resource_id, properties, {**given, "digest": wrap(INCOMPLETE)})
+
+    async def _is_silent(self, given: Properties) -> bool:
+        """Whether a host that may be missing does not answer."""
+        if any(has_unknown(given.get(key)) for key in ("host", "absence", "role", "playbooks")):
+            return False
+        return await self._fleet.silence(inputs.parse(given, cwd=Path.cwd()))
+
+    @staticmethod
+    def _counted(given: Properties, *, preview: bool) -> Properties:
+        properties, refusal = quorum.decided(given, preview=preview)
+        if refusal:
+            raise Refused(refusal)
+        return properties
 
     async def _run(
         self, mode: Mode, urn: str, parsed: inputs.Inputs, properties: Properties, limit: float = 0
@@ -360,6 +425,30 @@ def _expect(token: str) -> None:
     # The type in a URN is preceded by the types of its parents: `my:index:Platform$playbook:index:Playbook`.
     if token.rsplit("$", 1)[-1] != TYPE:
         raise Refused(f"the plugin has no resource {token}; it has {TYPE}")
+
+
+def _is_quorum(urn: str) -> bool:
+    # `urn:pulumi:STACK::PROJECT::TYPE::NAME`, the type preceded by those of its parents.
+    return urn.split("::")[2].rsplit("$", 1)[-1] == quorum.TYPE
+
+
+def _wished(variable: str) -> bool:
+    return os.environ.get(variable, "").lower() in {"1", "true", "yes"}
+
+
+def _left_out(given: Properties, old: Properties, reason: str) -> Properties:
+    """The state of what was not applied since a host is missing: as with one that did not finish, the next `up` applies it."""
+    return {
+        **given,
+        "digest": wrap(INCOMPLETE),
+        "drift": wrap([]),
+        "results": old.get("results") or wrap({}),
+        # None where nothing was ever applied, so that there is nothing to be removed.
+        "changed": wrap(plain(old.get("changed"))),
+        "generation": wrap(int(plain(old.get("generation")) or 0)),
+        "managed": wrap(plain(old.get("managed"))),
+        "missing": wrap(reason),
+    }
 
 
 def _without_nulls(given: Properties) -> Properties:

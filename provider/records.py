@@ -68,13 +68,22 @@ class Records:
 
         A host is asked once: what this command itself applies, the plugin knows.
         """
+        answer = await self._asked(parsed)
+        return str(answer.done.get(parsed.instance, ""))
+
+    async def silence(self, parsed: Inputs) -> Failure | None:
+        """Why a host can't be asked anything just now; None where it answers."""
+        answer = await self._asked(parsed)
+        return None if answer.interrupted else answer.failure(parsed.host, parsed.instance)
+
+    async def _asked(self, parsed: Inputs) -> Answer:
         place = parsed.host, parsed.records
         if place not in self._owners:
             self._owners[place] = asyncio.create_task(self._order("owners", parsed, ""))
         answer = await asyncio.shield(self._owners[place])
         if answer.failed:
             self._owners.pop(place, None)
-        return str(answer.done.get(parsed.instance, ""))
+        return answer
 
     def outdated(self, host: Host) -> None:
         """What was seen of a machine no longer holds."""

@@ -20,7 +20,7 @@ from typing import Any
 
 import pulumi
 
-_COMPUTED = ("digest", "drift", "results", "changed", "generation", "managed")
+_COMPUTED = ("digest", "drift", "results", "changed", "generation", "managed", "missing")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +80,7 @@ class Playbook(pulumi.CustomResource):
         records: pulumi.Input[str] | None = None,
         deep: pulumi.Input[bool] | None = None,
         rolling: pulumi.Input[str] | None = None,
+        absence: pulumi.Input[Mapping[str, Any]] | None = None,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         """Declares the resource.
@@ -101,6 +102,9 @@ class Playbook(pulumi.CustomResource):
             deep: whether a refresh runs the role in check mode even where the host looks as recorded.
             rolling: a name; of all that have the same one, one at a time is changed, and none any more once one has failed.
                 What is made or removed does not wait.
+            absence: `{group, most, refused, others}`: up to `most` hosts of a `group` may be missing. Of one that can't be
+                reached, or with `refused` that fails the role, nothing is applied, and the command goes on; the state says
+                why, and the next command applies it. `others` are hosts without which there is nothing to apply.
             opts: the usual options.
         """
         properties: dict[str, Any] = {
@@ -115,6 +119,7 @@ class Playbook(pulumi.CustomResource):
             "records": records,
             "deep": deep,
             "rolling": rolling,
+            "absence": absence,
             **dict.fromkeys(_COMPUTED),
         }
         super().__init__("playbook:index:Playbook", resource_name, properties, opts)
@@ -149,6 +154,42 @@ class Playbook(pulumi.CustomResource):
         """How many things on the host a refresh looks at; None where it has to run the role in check mode."""
         return self._output("managed")
 
+    @property
+    def missing(self) -> pulumi.Output[str]:
+        """Why nothing was applied although nothing failed: the host is missing, and may be; empty otherwise."""
+        return self._output("missing").apply(lambda reason: reason or "")
+
     def _output(self, name: str) -> pulumi.Output[Any]:
         value: pulumi.Output[Any] = pulumi.get(self, name)
+        return value
+
+
+class Quorum(pulumi.CustomResource):
+    """Enough hosts of a group are there; the resource fails, and what depends on it is left alone, where too many are missing."""
+
+    def __init__(
+        self,
+        resource_name: str,
+        *,
+        group: str,
+        most: int,
+        hosts: Mapping[str, pulumi.Input[str]],
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        """Declares the resource.
+
+        Args:
+            resource_name: the resource's name in the stack.
+            group: what messages call the hosts.
+            most: how many of them may be missing.
+            hosts: by each one's name why it is missing, as `Playbook.missing` says.
+            opts: the usual options.
+        """
+        properties = {"group": group, "most": most, "hosts": hosts, "missing": None}
+        super().__init__("playbook:index:Quorum", resource_name, properties, opts)
+
+    @property
+    def missing(self) -> pulumi.Output[dict[str, str]]:
+        """Those that are missing, by name with the reason."""
+        value: pulumi.Output[dict[str, str]] = pulumi.get(self, "missing")
         return value

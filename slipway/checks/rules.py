@@ -3,7 +3,7 @@
 import datetime as dt
 from collections.abc import Callable, Iterator
 
-from slipway.checks import compatibility, drivers, fit, flags, model
+from slipway.checks import compatibility, drivers, fit, flags, missing, model
 from slipway.deployment.types import Deployment, Served
 from slipway.findings import Finding, Severity
 
@@ -39,5 +39,6 @@ def findings(deployment: Deployment, today: dt.date | None = None) -> list[Findi
     """
     found = [finding for rule in RULES for served in deployment.served.values() for finding in rule(served)]
     found += drivers.drivers(deployment, today or dt.datetime.now(dt.UTC).date())
+    found += missing.missing(deployment)
     found += model.files(deployment)
     return sorted(dict.fromkeys(found), key=lambda finding: _ORDER.index(finding.severity))

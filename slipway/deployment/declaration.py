@@ -38,6 +38,7 @@ def declaration(deployment: Deployment, raw: object = None) -> dict[str, Any]:
                 "gpu": None if members[0].gpu is None else members[0].gpu.id,
                 "gpus": members[0].gpus,
                 "driver": _driver(members[0].driver),
+                "mayBeMissing": pool.may_be_missing,
                 "machines": [machine.name for machine in members],
             }
             for name, pool in settings.pools.items()

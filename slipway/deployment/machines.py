@@ -42,6 +42,7 @@ def machines(settings: Settings, catalog: Catalog, source: str) -> dict[str, Mac
                 min_disk_gib=pool.min_disk_gib,
                 min_memory_gib=memory,
                 network=pool.network,
+                may_be_missing=pool.may_be_missing > 0 and machine.name not in settings.needed_hosts,
             )
     return found
 

@@ -77,6 +77,8 @@ class Machine(PoolMachine):
     """Between it and its pool's other machines."""
     driver: DriverPlan | None = None
     """None where it has no NVIDIA GPU, or somebody else installs its driver."""
+    may_be_missing: bool = False
+    """Whether the others can do without it: its pool allows it, and neither gateway nor front is on it."""
 
 
 @dataclass(frozen=True, kw_only=True)

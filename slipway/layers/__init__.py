@@ -21,7 +21,8 @@ from slipway.layers import (
     store,
     vacate,
 )
-from slipway.layers.step import Step
+from slipway.layers.absence import quorums, with_absences
+from slipway.layers.step import Quorum, Step
 
 
 @dataclass(frozen=True)
@@ -31,16 +32,26 @@ class Layer:
     name: str
     title: str
     """In the type of its resource, ``slipway:layers:<title>``."""
-    steps: Callable[[Deployment], list[Step]]
+    makes: Callable[[Deployment], list[Step]]
     optional: bool = False
     """Whether it is left out where it has no steps."""
+    refuses: bool = False
+    """Whether it only looks at machines, and refuses those that can't serve."""
+
+    def steps(self, deployment: Deployment) -> list[Step]:
+        """Its steps, and what follows where their machines are missing."""
+        return with_absences(deployment, self.makes(deployment), refuses=self.refuses)
+
+    def quorums(self, deployment: Deployment) -> list[Quorum]:
+        """What counts those that it found missing; each comes after the layer's steps."""
+        return quorums(deployment, self.name, self.steps(deployment)) if self.refuses else []
 
 
 LAYERS = (
-    Layer("preflight", "Preflight", preflight.steps),
+    Layer("preflight", "Preflight", preflight.steps, refuses=True),
     Layer("base", "Base", base.steps),
     Layer("drivers", "Drivers", drivers.steps, optional=True),
-    Layer("gpus", "Gpus", gpus.steps, optional=True),
+    Layer("gpus", "Gpus", gpus.steps, optional=True, refuses=True),
     Layer("programs", "Programs", programs.steps),
     Layer("exchange", "Exchange", exchange.steps, optional=True),
     Layer("store", "Store", store.steps, optional=True),
@@ -53,4 +64,4 @@ LAYERS = (
     Layer("floating", "Floating", floating.steps, optional=True),
     Layer("acceptance", "Acceptance", acceptance.steps),
 )
-"""Bottom up: a step names only steps of layers before its own."""
+"""Bottom up: a step names only steps and quorums of layers before its own."""

@@ -69,7 +69,14 @@ def _model(deployment: Deployment, route: Route, machine: Machine) -> dict[str, 
         model["max_tokens"] = min(MAX_TOKENS, route.max_output_tokens)
     # The engine can be asked directly only from a machine that may call it.
     if any(machine == each.machine for each in deployment.gateways) and route.name in deployment.served:
-        model["direct_url"] = deployment.of(route.name)[0].url
+        # Of a replica that is there in any case.
+        there = [
+            head
+            for head in deployment.of(route.name)
+            if not any(part.machine.may_be_missing for part in deployment.parts(head))
+        ]
+        if there:
+            model["direct_url"] = there[0].url
     return model
 
 

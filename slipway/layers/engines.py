@@ -7,6 +7,7 @@ same time; and a removal ends the head, with its answers, before its parts.
 
 import hashlib
 
+from slipway.deployment.absence import last_quorums
 from slipway.deployment.names import UNIT
 from slipway.deployment.types import Deployment, Instance
 from slipway.doctor.order import out_mark
@@ -52,6 +53,8 @@ def _step(deployment: Deployment, instance: Instance) -> Step:
             # The head has ended its answers before any part of it changes, and starts once all parts are there.
             *([] if instance.is_head else [vacate.key(head.machine)]),
             *(step_key(other.machine, other.name) for other in others),
+            # None is changed while more are missing than may be, since the others have to serve for them.
+            *last_quorums(deployment),
         ),
         # Another driver may have rebooted the machine: the engine has to be seen answering again.
         again_after=driver,

@@ -3,6 +3,7 @@
 The second one changes once the first one answers again.
 """
 
+from slipway.deployment.absence import last_quorums
 from slipway.deployment.types import Deployment
 from slipway.fronts import adapter
 from slipway.layers import counters, drivers
@@ -22,6 +23,7 @@ def steps(deployment: Deployment) -> list[Step]:
             after=(
                 drivers.ready(machine),
                 *shared,
+                *last_quorums(deployment),
                 *(step_key(other, front.name) for other in front.machines[:number]),
             ),
         )

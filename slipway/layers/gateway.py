@@ -3,6 +3,7 @@
 Those of the second machine change once those of the first answer again, so that one of them always does.
 """
 
+from slipway.deployment.absence import last_quorums
 from slipway.deployment.references import LOOPBACK, private
 from slipway.deployment.types import Deployment, GatewayInstance
 from slipway.gateways import adapter
@@ -31,6 +32,7 @@ def steps(deployment: Deployment) -> list[Step]:
             after=(
                 step_key(each.machine, program_name(program)),
                 *(step_key(other.machine, other.name) for other in first if each not in first),
+                *last_quorums(deployment),
             ),
             # A gateway without providers has nothing to look for outside.
             egress=engine_ports(deployment) if each.private_only else None,

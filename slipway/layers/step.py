@@ -11,6 +11,35 @@ RECORDS = "/var/lib/slipway/records"
 
 
 @dataclass(frozen=True, kw_only=True)
+class Absence:
+    """What happens where a step's machine is missing: nothing is applied to it, and the `up` goes on."""
+
+    group: str
+    """The setting that allows it; the machines of one group are counted together."""
+    most: int
+    """How many of the group may be missing; 0 where this machine may not."""
+    refused: bool = False
+    """Whether a machine is missing, too, which the role refuses; a `Quorum` counts those."""
+    others: tuple[str, ...] = ()
+    """Machines without which the step is nothing."""
+
+    def data(self) -> dict[str, Any]:
+        """As the resource takes it."""
+        return {"group": self.group, "most": self.most, "refused": self.refused, "others": list(self.others)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quorum:
+    """Of a layer's machines in one pool, no more are missing than may be; else nothing above is touched."""
+
+    key: str
+    group: str
+    most: int
+    steps: tuple[str, ...]
+    """Keys of the layer's steps on machines that may be missing."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Step:
     """One role to be run on one machine.
 
@@ -24,11 +53,13 @@ class Step:
     role: str
     variables: Mapping[str, Any] = field(default_factory=dict)
     after: tuple[str, ...] = ()
-    """Keys of the steps that must have succeeded before."""
+    """Keys of the steps that must have succeeded before, or of quorums."""
     again_after: tuple[str, ...] = ()
     """Keys of the steps after each of whose runs this one runs again."""
     rolling: str | None = None
     """A group's name: of its steps, which serve the same, one at a time is changed."""
+    absence: Absence | None = None
+    """None where the `up` fails if the machine is missing. `slipway.layers` fills it in."""
     timeout_s: int = 900
     playbooks: str | None = None
     """The folder with ``roles/`` where the role is not one of Slipway's."""

@@ -78,6 +78,11 @@ class Settings(Section):
         return (self.machines_of(self.front.pool)[0].name,)
 
     @property
+    def needed_hosts(self) -> frozenset[str]:
+        """The names of the machines without which nobody is served, so that none of them may be missing."""
+        return frozenset({*self.gateway_hosts, *self.front_hosts})
+
+    @property
     def gateway_host(self) -> str:
         """The name of the machine that runs the gateway, or the first."""
         return self.gateway_hosts[0]

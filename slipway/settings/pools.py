@@ -54,6 +54,9 @@ class Pool(Sources):
     python_mirror: HttpUrl | None = None
     """Where machines whose own Python is too old (Ubuntu 22.04) fetch another: a copy of uv's builds, laid out alike; what it
     serves is checked. Default: uv's own place, or the `python-install-mirror` of the machine's `/etc/uv/uv.toml`."""
+    may_be_missing: Count = 0
+    """How many of its machines an `up` may leave out because they can't be reached, or were refused. The outputs name them, no
+    request is sent to them, and the next `up` takes them in. The gateway's and the front's machines may never be missing."""
     network: Network = Network()
     """The network between machines that share a replica."""
 

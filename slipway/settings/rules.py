@@ -57,6 +57,31 @@ def _machines(settings: Settings) -> Iterator[Problem]:
                 )
 
 
+def _missing(settings: Settings) -> Iterator[Problem]:
+    needed = settings.needed_hosts
+    for name, pool in settings.pools.items():
+        machines = [machine.name for machine in settings.machines_of(name)]
+        may = [machine for machine in machines if machine not in needed]
+        keys, allowed = ("pools", name, "may_be_missing"), pool.may_be_missing
+        if allowed and allowed >= len(machines):
+            yield (
+                keys,
+                (
+                    f"{allowed} of {len(machines)} machines; nobody would have to be there: allow fewer than there are, or add "
+                    "machines"
+                ),
+            )
+        elif allowed > len(may):
+            there = " and ".join(machine for machine in machines if machine in needed)
+            yield (
+                keys,
+                (
+                    f"{allowed}, and gateway and front are on {there}, which may not be missing; that leaves {len(may)}: allow "
+                    "no more, or put gateway and front into a pool called edge"
+                ),
+            )
+
+
 def _pools(settings: Settings) -> Iterator[Problem]:
     named: list[tuple[tuple[str | int, ...], str | None]] = [
         *((("models", name, "pool"), model.pool) for name, model in settings.served.items()),
@@ -454,7 +479,7 @@ RULES = (
     (_machines, _pools, _names, _tasks, _hosts),
     (_references,),
     (_floating,),
-    (_circles, _privacy, _same_tasks, _filters, _content_log, _teams, _prices, _ports, _addresses),
+    (_missing, _circles, _privacy, _same_tasks, _filters, _content_log, _teams, _prices, _ports, _addresses),
     (model_store.problems,),
 )
 """Those of one row look at the settings together; a later row takes for granted that the earlier ones found nothing."""

@@ -10,10 +10,11 @@ The form, as `routes.lua` of role nginx reads it::
                                      "most": REQUESTS at once, or null where the engine itself refuses more,
                                      "places": ANSWERS and texts at once, or null where it counts requests}]}},
      "aliases": {ALIAS: NAME}, "through": {"open": [GATEWAY], "private": [GATEWAY] or null},
-     "currency": CODE or null, "fast_path": BOOL, "timeout_s": SECONDS, "extra_fields": {PATH: [FIELD]},
+     "missing": [MACHINE], "currency": CODE or null, "fast_path": BOOL, "timeout_s": SECONDS, "extra_fields": {PATH: [FIELD]},
      "allowed_origins": [ORIGIN]}
 
-``backends`` are the engines here that the front asks itself; what else answers for a name is the gateways' to know. A
+A backend of a stack in which machines may be missing has ``"machines": [MACHINE]``: while one of them is ``missing``, it is
+none. ``backends`` are the engines here that the front asks itself; what else answers for a name is the gateways' to know. A
 GATEWAY is ``{"id", "address", "port", "key": what it is to be shown, or null for the team's own key, "health": PATH}``.
 """
 
@@ -24,6 +25,7 @@ from decimal import Decimal
 from math import lcm
 from typing import Any
 
+from slipway.deployment.absence import machines_of, missing
 from slipway.deployment.references import LOOPBACK
 from slipway.deployment.types import Deployment, GatewayInstance, Instance, Machine, Route
 from slipway.engines.base import EngineAdapter
@@ -45,6 +47,7 @@ def routes(deployment: Deployment, machine: Machine) -> dict[str, Any]:
             # Those that know no provider; where there is none, no team is private.
             "private": _peers(deployment, lambda each: each.private_only) or None,
         },
+        **missing(deployment),
         "currency": gateway.usage.currency,
         "fast_path": gateway.fast_path,
         "timeout_s": gateway.request_timeout_s,
@@ -94,7 +97,8 @@ def _backends(deployment: Deployment, route: Route, machine: Machine) -> Iterato
     common = lcm(*(len(instances) for instances in replicas.values() if instances))
     for target, weight in route.targets.items():
         for instance in replicas[target]:
-            yield _backend(route, instance, machine, weight * common // len(replicas[target]))
+            backend = _backend(route, instance, machine, weight * common // len(replicas[target]))
+            yield {**backend, **machines_of(deployment, instance)}
 
 
 def _backend(route: Route, instance: Instance, machine: Machine, weight: int) -> dict[str, Any]:

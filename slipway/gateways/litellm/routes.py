@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from math import lcm
 from typing import Any
 
+from slipway.deployment.absence import machines_of, missing
 from slipway.deployment.types import Deployment, GatewayInstance, Instance, Provided, Route
 from slipway.gateways.litellm.config import provider_parameters
 
@@ -31,6 +32,7 @@ def routes(deployment: Deployment, gateway: GatewayInstance) -> dict[str, Any]:
             if route.name in there and (reachable := [name for name in route.fallbacks if name in there])
         },
         "timeout_s": deployment.settings.gateway.request_timeout_s,
+        **missing(deployment),
     }
 
 
@@ -43,7 +45,8 @@ def _backends(deployment: Deployment, gateway: GatewayInstance, route: Route) ->
         provided = deployment.provided.get(target)
         if provided is None:
             each = weight * common // len(replicas[target])
-            yield from (_engine(route, instance, each) for instance in replicas[target])
+            for instance in replicas[target]:
+                yield {**_engine(route, instance, each), **machines_of(deployment, instance)}
         elif not gateway.private_only:
             yield _provider(route, provided, weight * common)
 

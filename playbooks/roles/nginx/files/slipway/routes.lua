@@ -5,6 +5,21 @@ local paths = require "slipway.paths"
 
 local M = {}
 
+-- The backends none of whose machines is missing.
+local function there(backends, missing)
+    local found = {}
+    for _, backend in ipairs(backends) do
+        local away = false
+        for _, machine in ipairs(backend.machines or {}) do
+            away = away or missing[machine] ~= nil
+        end
+        if not away then
+            found[#found + 1] = backend
+        end
+    end
+    return found
+end
+
 -- Check routes.json and index it. Form: see slipway/fronts/nginx/routes.py.
 function M.take(data)
     local routes = {
@@ -18,8 +33,13 @@ function M.take(data)
     for _, origin in ipairs(data.allowed_origins or {}) do
         routes.allowed_origins[origin] = true
     end
+    local missing = {}
+    for _, machine in ipairs(data.missing or {}) do
+        missing[machine] = true
+    end
     for name, model in pairs(data.models) do
         model.name = name
+        model.backends = there(model.backends, missing)
         if model.price then
             assert(type(model.price.input) == "number" and type(model.price.output) == "number"
                 and type(data.currency) == "string", "the price of " .. name .. " has no input, output or currency")

@@ -102,7 +102,10 @@ def parse(text: str) -> Routes:
     data = _map(json.loads(text), "the file")
     models: dict[str, tuple[Deployment, ...]] = {}
     ids: set[str] = set()
+    missing = set(_list(data.get("missing", []), "missing"))
     for entry in _list(data.get("models", []), "models"):
+        if missing.intersection(_list(_map(entry, "an entry of models").get("machines", []), "machines")):
+            continue  # one of the machines that it needs is not there
         deployment = _deployment(_map(entry, "an entry of models"))
         if deployment.id in ids:
             raise ValueError(f"two entries of models have the id {deployment.id}")
