@@ -12,6 +12,7 @@ from typing import Any
 from cli.carried import answer, program
 from cli.errors import UserError
 from cli.remote import RemoteError, on_machine
+from slipway.deployment.absence import setting
 from slipway.deployment.resolve import deployment_of
 from slipway.deployment.types import Deployment, Machine
 from slipway.doctor.order import meeting_orders, order
@@ -86,7 +87,8 @@ def examined(deployment: Deployment, machine: Machine, asked: dict[str, Any], ro
             timeout_s=_TIMEOUT_S,
         )
     except RemoteError as error:
-        return HostReport(host=machine.name, error=str(error))
+        allowance = setting(machine.pool) if machine.may_be_missing else None
+        return HostReport(host=machine.name, error=str(error), allowance=allowance)
     found = answer(said)
     if found is None:
         return HostReport(host=machine.name, error=f"{machine.name} answered nothing that could be read")

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from provider.inputs import Absence, Inputs
 from provider.run import Failure
+from provider.values import Properties, fields, plain
 
 MISSING = "{reason} It is left out: {group} lets {most} be missing, and the next `pulumi up` takes it in."
 NOT_LOOKED_AT = "{reason} It was not looked at: {group} lets {most} be missing."
@@ -14,6 +15,15 @@ WITHOUT = "{other}, which is missing, has a part of it: {reason}"
 TOO_MANY = (
     "{group} lets {most} be missing, and {count} are; the others are left as they are. Mend these, then repeat:{lines}"
 )
+
+TWIN = (
+    "{label} is the machine that {other} is: both show {identity}. It would be set up as two. Remove one of the two hosts; "
+    "or, where both were copied from one image, give this one host keys of its own: "
+    "sudo rm /etc/ssh/ssh_host_*_key* && sudo ssh-keygen -A && sudo systemctl restart ssh."
+)
+
+IDENTITY = "identity"
+"""Among the results of a role that looks at a host: what no other machine has."""
 
 _AWAY = frozenset({"unreachable", "access"})
 """Failures of a host to let anything be run."""
@@ -38,6 +48,7 @@ class Fleet:
         self._missing: dict[str, dict[str, str]] = {}
         self._silent: set[str] = set()
         self._passed_over: set[str] = set()
+        self._identities: dict[str, dict[str, Any]] = {}
 
     def away(self, parsed: Inputs) -> str | None:
         """Why there is nothing to be applied: the host, or one without which it is nothing, is missing."""
@@ -96,6 +107,28 @@ class Fleet:
     def is_silent(self, host: Any) -> bool:
         """Whether it did not answer `silence`."""
         return host in self._silent
+
+    def know(self, state: Properties) -> None:
+        """Takes in which machine a host was when a role last looked at it."""
+        identity = plain(fields(state.get("results")).get(IDENTITY))
+        name, address = (plain(fields(state.get("host")).get(key)) for key in ("name", "address"))
+        if identity and name:
+            self._identities.setdefault(str(identity), {})[str(name)] = address
+
+    def twin(self, parsed: Inputs, results: dict[str, Any]) -> str:
+        """A refusal, where a role that only looks has found the very machine that another host of the command is."""
+        identity = results.get(IDENTITY)
+        if not identity or parsed.host.connection == "local":
+            return ""
+        known = self._identities.setdefault(str(identity), {})
+        # A host that has another name, or another host's address, since the state was written is none of the others.
+        others = [
+            name for name, address in known.items() if name != parsed.host.name and address != parsed.host.address
+        ]
+        if others:
+            return TWIN.format(label=parsed.host.label, other=others[0], identity=identity)
+        known[parsed.host.name] = parsed.host.address
+        return ""
 
     def _reason(self, host: str) -> str | None:
         return next((missing[host] for missing in self._missing.values() if host in missing), None)

@@ -147,6 +147,7 @@ class PlaybookProvider(base.Provider):
         """Compares inputs with the state; drift found by a refresh is a change too."""
         if _is_quorum(request.urn):
             return quorum.diff(request)
+        self._fleet.know(request.old_state)
         change = compare(request.old_state, request.new_inputs, request.ignore_changes)
         if _wished(LOOK_ONLY):
             if plain(request.old_state.get("missing")):
@@ -330,6 +331,8 @@ class PlaybookProvider(base.Provider):
             "managed": wrap(plain(old.get("managed"))),
             "missing": wrap(""),
         }
+        if outcome.failure is None and (twin := self._fleet.twin(parsed, outcome.results)):
+            raise Refused(twin)
         if outcome.failure is None:
             properties["managed"] = wrap(await self._keep(parsed, given, old, outcome, urn))
             self._applied.add(_machine(parsed))

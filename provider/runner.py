@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import itertools
 import multiprocessing
+import os
 import shutil
 import threading
 import time
@@ -20,8 +21,9 @@ from pathlib import Path
 from provider import events, log, paths, processes, worker
 from provider.run import Outcome, Progress, Request, Task
 
-WORKERS = 8
-"""Runs at the same time. Each is one Ansible process that mostly waits for its host; workers start as they are needed."""
+WORKERS = max(8, min(32, 4 * (os.cpu_count() or 1)))
+"""Runs at the same time. Each is one Ansible process that mostly waits for its host; workers start as they are needed. As many
+as operations that Pulumi has under way by default, four a core, so that no host waits for a worker; each takes about 100 MB."""
 
 _PROGRESS_LAG = 1.0
 

@@ -7,8 +7,10 @@ fail is the role's. Problems with the login itself (no SSH, no sudo) show before
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import datetime as dt
+import hashlib
 import os
 import re
 import shutil
@@ -129,6 +131,15 @@ class Host:
     def release(self) -> dict[str, str]:
         """The fields of os-release."""
         return read_release(self.text("/etc/os-release"))
+
+    def identity(self) -> str:
+        """What no other host has: its SSH host key, as ssh-keygen shows it; empty where there is none."""
+        for file in self.glob("/etc/ssh/ssh_host_*_key.pub"):
+            parts = self.text(str(file.relative_to(self.root))).split()
+            with contextlib.suppress(ValueError, IndexError):
+                digest = hashlib.sha256(base64.b64decode(parts[1])).digest()
+                return f"the SSH host key SHA256:{base64.b64encode(digest).decode().rstrip('=')}"
+        return ""
 
     def boots_systemd(self) -> bool:
         """Whether systemd is what runs the host."""
@@ -366,10 +377,11 @@ def main() -> None:
             "the login does not become root: allow it to use sudo without a password, "
             f"or set another user for the host in {hosts}",
         )
-    facts = {
+    facts: dict[str, Any] = {
         "system": release.get("PRETTY_NAME", ""),
         "processors": os.cpu_count() or 0,
         "memory_gib": round(host.memory() / GIB, 1),
+        "identity": host.identity(),
     }
     module.exit_json(changed=False, manages=[], problems=problems, host=facts)
 

@@ -54,6 +54,8 @@ class HostReport:
     """What the host's own watch last found: since when and why engines are out of service."""
     error: str | None = None
     """Why it answered nothing."""
+    allowance: str | None = None
+    """The setting by which an `up` goes on without it; None where it may not be missing."""
 
     @property
     def well(self) -> bool:
@@ -93,7 +95,8 @@ def read(host: str, answer: Mapping[str, Any]) -> HostReport:
 def lines(report: HostReport) -> Iterator[str]:
     """For people: what the host is, each check in one line, and of each that did not pass what follows and what to do."""
     if report.error is not None:
-        yield f"{report.host}: {report.error}"
+        goes_on = "" if report.allowance is None else f"; {report.allowance} lets `pulumi up` go on without it"
+        yield f"{report.host}: missing: {report.error}{goes_on}"
         return
     driver = f"driver {report.driver}, CUDA up to {report.cuda}" if report.driver else "no driver"
     yield f"{report.host}: {_kinds(report)}; {driver}{_corrected(report)}"

@@ -69,7 +69,7 @@ class Hosts:
         (self.project.folder / "given.json").write_text(json.dumps(document))
 
     def up(self, *, check: bool = True) -> str:
-        done = self.project.run("up", "--yes", "--skip-preview", check=False)
+        done = self.project.run("up", "--yes", "--skip-preview", check=False, timeout=400)
         assert (done.returncode == 0) is check, done.stdout + done.stderr
         return done.stdout
 
@@ -115,7 +115,7 @@ def test_one_that_is_refused_is_left_out_and_taken_in_once_it_is_not(hosts: Host
 
     said = hosts.up()
 
-    assert f"gpu-3 (local): layer gpu-3-look: task 'Refuse' failed" in said
+    assert "gpu-3 (local): layer gpu-3-look: task 'Refuse' failed" in said
     assert f"It is left out: {GROUP} lets 1 be missing, and the next `pulumi up` takes it in." in said
     assert list(hosts.missing()) == ["gpu-3"]
     assert "task 'Refuse' failed" in hosts.missing()["gpu-3"]
@@ -131,9 +131,7 @@ def test_one_that_is_refused_is_left_out_and_taken_in_once_it_is_not(hosts: Host
     assert hosts.runs_of_an_up() == []
 
 
-def test_more_than_may_be_missing_are_refused_in_one_message_with_all_names(
-    hosts: Hosts, away: dict[str, Any]
-) -> None:
+def test_more_than_may_be_missing_are_refused_in_one_message_with_all_names(hosts: Hosts, away: dict[str, Any]) -> None:
     hosts.hosts |= {"gpu-2": away, "gpu-4": away}
     hosts.given()
 

@@ -21,6 +21,8 @@ from tests.unit.settings.documents import GOOD_KEY, changed, good, many, pair
 
 CREATED: list[pulumi.runtime.MockResourceArgs] = []
 WARNED: list[str] = []
+MISSING: dict[str, str] = {}
+"""Why nothing was applied, by the playbook."""
 SAID: dict[str, Any] = {}
 """What the engines' logs say, as role service hands it on."""
 
@@ -38,6 +40,9 @@ class Recorder(pulumi.runtime.Mocks):
             "drift": [],
             "digest": "d",
             "changed": 1,
+            "missing": {name: reason for name, reason in args.inputs["hosts"].items() if reason}
+            if args.typ.endswith("Quorum")
+            else MISSING.get(args.name, ""),
         }
 
     def call(self, args: pulumi.runtime.MockCallArgs) -> dict[str, Any]:
@@ -46,7 +51,7 @@ class Recorder(pulumi.runtime.Mocks):
 
 @pytest.fixture(autouse=True)
 def mocks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    for kept in (CREATED, WARNED, SAID):
+    for kept in (CREATED, WARNED, SAID, MISSING):
         kept.clear()
     monkeypatch.setattr(pulumi, "warn", lambda message, resource=None: WARNED.append(message))
     loops: list[asyncio.AbstractEventLoop] = []
@@ -119,6 +124,31 @@ def test_platform_registers_one_playbook_per_step() -> pulumi.Output[None]:
         assert outputs["clients"]["a"]["base_url"] == "https://10.0.0.11/v1"
         assert outputs["machines"]["gpu-2"] == {"address": "10.0.0.12", "runs": ["m"]}
         assert set(outputs["models"]["m"]["instances"]) == {"gpu-1/m", "gpu-2/m"}
+
+    return pulumi.Output.all(**platform.stack_outputs()).apply(check)
+
+
+@pulumi.runtime.test
+def test_who_is_missing_is_counted_and_told_to_front_and_gateway_and_in_the_outputs() -> pulumi.Output[None]:
+    from components.platform import Platform
+
+    MISSING["gpu-2/preflight"] = "gpu-2 (10.0.0.12): no answer"
+    of = deployment(changed(pair(), "pools.main.may_be_missing", 1))
+    platform = Platform("platform", deployment=of)
+
+    def check(outputs: dict[str, Any]) -> None:
+        (quorum,) = (args for args in CREATED if args.typ == "playbook:index:Quorum")
+        assert quorum.inputs == {
+            "group": "pools.main.may_be_missing",
+            "most": 1,
+            "hosts": {"gpu-2": "gpu-2 (10.0.0.12): no answer"},
+        }
+        found = playbooks()
+        assert found["gpu-1/nginx"]["variables"]["nginx_routes"]["missing"] == ["gpu-2"]
+        files = found["gpu-1/litellm"]["variables"]["service_files"]
+        assert files["routes.json"]["content"]["missing"] == ["gpu-2"]
+        assert found["gpu-2/m"]["absence"]["most"] == 1
+        assert outputs["missing"] == {"gpu-2": "gpu-2 (10.0.0.12): no answer"}
 
     return pulumi.Output.all(**platform.stack_outputs()).apply(check)
 

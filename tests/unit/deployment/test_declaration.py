@@ -19,7 +19,7 @@ from slipway.layers.step import Step
 from slipway.settings.types import epoch
 from tests.unit.deployment.stacks import deployment, ready, roles, seen, steps
 from tests.unit.roles.rendering import written_front, written_service
-from tests.unit.settings.documents import GOOD_KEY, OTHER_KEY, THIRD_KEY, good, many, with_changes
+from tests.unit.settings.documents import GOOD_KEY, OTHER_KEY, THIRD_KEY, changed, good, many, pair, with_changes
 
 KEY = {"id": "abcd1234", "salt": "5a" * 16, "hash": "0" * 64}
 ROLES = Path(__file__).parents[3] / "playbooks" / "roles"
@@ -584,6 +584,11 @@ FIGURES: dict[str, Reader | str] = {
         for driver in (told.on(machine, "nvidia_driver") for machine in node[-2]["machines"])
     ),
     "pools[].driver.ends": NOT_TOLD,
+    "pools[].mayBeMissing": lambda told, node: (
+        step.absence.most
+        for step in told.steps.values()
+        if step.absence is not None and step.absence.most and step.machine.name in node[-1]["machines"]
+    ),
     "pools[].machines": machines_of_pool,
     "machines[].name": lambda told, node: (
         step.machine.name for step in told.steps.values() if step.key == f"{node[-1]['name']}/base"
@@ -880,6 +885,7 @@ def stacks(root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, De
     return {
         **ready(root),
         "certified": deployment(certified(tmp_path_factory.mktemp("certified"))),
+        "missing": deployment(changed(pair(), "pools.main.may_be_missing", 1)),
         "engines": deployment(engines_of_all_kinds(tmp_path_factory.mktemp("engines"))),
         "money": deployment(
             with_changes(
