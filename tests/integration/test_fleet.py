@@ -115,10 +115,10 @@ def test_one_that_is_refused_is_left_out_and_taken_in_once_it_is_not(hosts: Host
 
     said = hosts.up()
 
-    assert "gpu-3 (local): layer gpu-3-look: task 'Refuse' failed" in said
+    assert "gpu-3 (local): layer gpu-3-look: " in said
     assert f"It is left out: {GROUP} lets 1 be missing, and the next `pulumi up` takes it in." in said
     assert list(hosts.missing()) == ["gpu-3"]
-    assert "task 'Refuse' failed" in hosts.missing()["gpu-3"]
+    assert "Refuse" in hosts.missing()["gpu-3"]
     assert [hosts.note(name) is None for name in hosts.hosts] == [False, False, True, False]
 
     assert hosts.runs_of_an_up() == ["gpu-3-look"], "it alone is looked at again"

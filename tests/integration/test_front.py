@@ -634,6 +634,24 @@ def test_what_no_engine_can_work_by_is_the_callers_mistake(  # noqa: PLR0917 -- 
     assert front.ask("/v1/chat/completions", **body).is_success
 
 
+def test_a_replica_with_a_missing_machine_is_asked_nothing_until_it_is_back(
+    front: Front, make: Callable[..., Double]
+) -> None:
+    first, second = make("first"), make("second")
+    backends = (
+        backend("tiny", first.url, native=ALL, machines=["gpu-1", "gpu-2"]),
+        backend("tiny", second.url, native=ALL, machines=["gpu-3"]),
+    )
+    front.serve(models={"tiny": model(*backends)}, missing=["gpu-2"])
+    assert all(front.chat("tiny").is_success for _ in range(8))
+    assert (len(first.asked), len(second.asked)) == (0, 8)
+
+    front.serve(models={"tiny": model(*backends)}, missing=[])
+
+    assert all(front.chat("tiny").is_success for _ in range(8))
+    assert len(first.asked) > 0
+
+
 def test_a_request_that_takes_its_engine_down_is_not_given_another(front: Front, make: Callable[..., Double]) -> None:
     first, second = make("first", mode="die"), make("second", mode="die")
     front.serve(models={"tiny": model(backend("tiny", first.url, native=ALL), backend("tiny", second.url, native=ALL))})

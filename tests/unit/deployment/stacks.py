@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from slipway.deployment.absence import Missing
 from slipway.deployment.claims import Holdings
 from slipway.deployment.references import resolve_known
 from slipway.deployment.resolve import catalog_of
@@ -59,7 +60,9 @@ def roles(of: Deployment) -> dict[str, dict[str, Any]]:
 
 
 def seen(of: Deployment, value: Any) -> Any:
-    """`value` with secrets opened and references resolved."""
+    """`value` with secrets opened and references resolved, where nobody is missing."""
+    if isinstance(value, Missing):
+        return []
     if isinstance(value, Secret):
         return value.get_secret_value()
     if isinstance(value, str):
