@@ -145,11 +145,11 @@ SECTIONS: list[tuple[Any, str]] = [
     (changed(good(), "pools.main.hosts", {}), "pools.main.hosts: empty; at least one entry is needed; add one"),
     (
         changed(good(), "pools.main.hosts", REMOVED),
-        "pools.main: names no machines; nothing could run in this pool: give hosts",
+        "pools.main: names no machines; nothing could run in this pool: give exactly one of hosts, inventory",
     ),
     (
         changed(good(), "pools.main.hosts", None),
-        "pools.main: names no machines; nothing could run in this pool: give hosts",
+        "pools.main: names no machines; nothing could run in this pool: give exactly one of hosts, inventory",
     ),
     (changed(good(), "pools", {}), "pools: empty; at least one entry is needed; add one"),
     (changed(good(), "models", {}), "models: empty; at least one entry is needed; add one"),
