@@ -55,7 +55,7 @@ def examine_stack(
             )
     else:
         machines = _chosen(deployment, stack, hosts)
-        rounds = [{machine.name: {**order(deployment, machine, None), "ptx": ptx(root)} for machine in machines}]
+        rounds = [{machine.name: own_order(deployment, machine, root) for machine in machines}]
     for orders in rounds:
         # Those of one replica wait for one another.
         with ThreadPoolExecutor(max(len(orders), 1) if between_hosts else _AT_ONCE) as pool:
@@ -93,6 +93,11 @@ def examined(deployment: Deployment, machine: Machine, asked: dict[str, Any], ro
     if found is None:
         return HostReport(host=machine.name, error=f"{machine.name} answered nothing that could be read")
     return read(machine.name, found)
+
+
+def own_order(deployment: Deployment, machine: Machine, root: Path) -> dict[str, Any]:
+    """All checks that one host makes by itself, with the kernel of the proof."""
+    return {**order(deployment, machine, None), "ptx": ptx(root)}
 
 
 def ptx(root: Path) -> str:

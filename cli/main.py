@@ -118,6 +118,8 @@ def upgrade(
         hosts=host or (), preview=preview, allow_outage=allow_outage, take_over=take_over, as_json=as_json
     )
     upgrade_stack(stack, options)
+
+
 def _store(stack: str, verb: str, *, as_json: bool, remove: bool = False) -> None:
     from cli.store import show_store
 

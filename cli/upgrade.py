@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cli.doctor import examined
+from cli.doctor import examined, own_order
 from cli.errors import UserError
 from cli.pulumi import PulumiStack
 from cli.remote import RemoteError, on_machine
@@ -172,7 +172,8 @@ class _Upgrade:
         """The host's own checks, and an answer of each model through the front, unless that waits for what is to be made."""
         for host in group.hosts:
             if host.machine.gpus:
-                found = examined(self._deployment, host.machine, self._root)
+                asked = own_order(self._deployment, host.machine, self._root)
+                found = examined(self._deployment, host.machine, asked, self._root)
                 if not found.well:
                     why = found.error or "; ".join(
                         f"{each.id}: {'; '.join(each.evidence)}: {each.mend}" for each in found.results if each.weighs

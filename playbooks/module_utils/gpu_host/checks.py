@@ -333,6 +333,8 @@ def among_gpus(view: View, check: Entry) -> Iterator[Fault]:
         raise NeedlessError(f"no floor is known for so many GPUs of this kind; measured: {found['gb_s']:.1f} GB/s")
     if found["gb_s"] < least:
         yield Fault(f"{found['gb_s']:.1f} GB/s among {_gpus(found['ranks'])}, at least {least:g} expected")
+
+
 def disk_reads(view: View, check: Entry) -> Iterator[Fault]:
     """How fast the files of models are read, in 10^9 bytes a second, on each file system that has some."""
     files = weights(view.machine.root)

@@ -31,7 +31,7 @@ class Fault:
     """Of a host with cards."""
     driver: dict[str, Any] = field(default_factory=dict)
     """Settings of the driver."""
-    limit: int | None = None
+    ends_in_s: int | None = None
     """Seconds that an all-reduce may take."""
     limit: float | None = None
     """Another limit than the catalogue's, where nobody can make this machine as slow."""
@@ -214,13 +214,13 @@ FAULTS = {
         "nccl.all-reduce", "GPU 7 has the sum 9, 8 expected", lambda host: host.say(nccl_wrong=1)
     ),
     "an all-reduce that hangs, vllm#51513": Fault(
-        "nccl.all-reduce", "the all-reduce does not end within 3 s", lambda host: host.say(nccl_hangs_s=60), limit=3
+        "nccl.all-reduce", "the all-reduce does not end within 3 s", lambda host: host.say(nccl_hangs_s=60), ends_in_s=3
     ),
     "NCCL that does not come up": Fault(
         "nccl.all-reduce",
         "setting NCCL up does not end within 3 s",
         lambda host: host.say(nccl_setup_hangs_s=60),
-        limit=3,
+        ends_in_s=3,
     ),
     "slow among GPUs": Fault(
         "nccl.bandwidth",
@@ -247,8 +247,8 @@ def test_each_fault_fails_its_own_check_and_says_what_it_is(name: str, tmp_path:
     # What runs on the GPUs takes long without any.
     others = {"cuda.", "nccl."} - {fault.check[:5]}
     wanted["checks"] = [check for check in wanted["checks"] if check["id"][:5] not in others]
-    if fault.limit is not None:
-        wanted["nccl"]["limit"] = fault.limit
+    if fault.ends_in_s is not None:
+        wanted["nccl"]["limit"] = fault.ends_in_s
 
     for check in wanted["checks"]:
         if check["id"] == fault.check and fault.limit is not None:
