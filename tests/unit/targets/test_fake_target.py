@@ -163,7 +163,7 @@ def test_the_settings_know_its_section(root: Path, found: dict[str, Any]) -> Non
 WRONG: dict[str, tuple[list[tuple[Any, Any]], list[str]]] = {
     "no target": (
         [("pools.main", {"gpus": 0})],
-        ["pools.main: names no machines; nothing could run in this pool: give exactly one of hosts, made"],
+        ["pools.main: names no machines; nothing could run in this pool: give exactly one of hosts, inventory, made"],
     ),
     "two targets": (
         [("pools.main.hosts", EDGE["hosts"])],
@@ -205,7 +205,7 @@ def test_what_is_wrong_is_told_in_a_line(root: Path, case: str) -> None:
 
 def test_without_its_distribution_there_is_no_such_target(root: Path) -> None:
     (problem,) = looked_at(root, stack(), installed=False)["problems"]
-    known = "slipway:platform.pools.main.made: unknown key; it would have no effect; the keys here are hosts, tier, gpu, gpus, "
+    known = "slipway:platform.pools.main.made: unknown key; it would have no effect; the keys here are hosts, inventory, tier, "
     assert problem.startswith(known)
 
 
