@@ -263,8 +263,14 @@ def both(*readers: Reader) -> Reader:
 def source(key: str) -> Reader:
     def read(told: Told, node: Node) -> Iterator[Any]:
         for files in told.files(node[1]["name"]):
-            value = files["model_source"][key]
-            yield "hostPath" if value == "host_path" else value
+            origin = files["model_source"]
+            if origin["kind"] == "store":
+                (origin,) = (
+                    stored["stored_model_source"]
+                    for stored in told.of_role("stored_model").values()
+                    if stored["stored_model_name"] == node[1]["name"]
+                )
+            yield "hostPath" if origin[key] == "host_path" else origin[key]
 
     return read
 
@@ -295,6 +301,11 @@ def engine_release(told: Told, node: Node) -> Iterator[str | None]:
         elif "llama-cpp" in name:
             # The package has its own number before the server's.
             yield from (f"b{release.rpartition('.')[2]}" for release in locked("llama_cpp", "xllamacpp")(told, node))
+
+
+def stores(told: Told) -> dict[str, dict[str, Any]]:
+    """What the machine with the model store is told, by the key of its step; the others are told nothing."""
+    return {key: variables for key, variables in told.of_role("store").items() if variables}
 
 
 def engine_build(told: Told, node: Node) -> Iterator[str]:
@@ -584,6 +595,10 @@ FIGURES: dict[str, Reader | str] = {
         for driver in (told.on(machine, "nvidia_driver") for machine in node[-2]["machines"])
     ),
     "pools[].driver.ends": NOT_TOLD,
+    "store": lambda told, _: [] if told.of_role("store") else [None],
+    "store.machine": lambda told, _: (key.partition("/")[0] for key in stores(told)),
+    "store.path": lambda told, _: (each["store_path"] for each in stores(told).values()),
+    "store.port": lambda told, _: (each["store_port"] for each in stores(told).values()),
     "pools[].mayBeMissing": lambda told, node: (
         step.absence.most
         for step in told.steps.values()
@@ -886,6 +901,13 @@ def stacks(root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, De
         **ready(root),
         "certified": deployment(certified(tmp_path_factory.mktemp("certified"))),
         "missing": deployment(changed(pair(), "pools.main.may_be_missing", 1)),
+        "store": deployment(
+            with_changes(
+                pair(),
+                ("models.m.source", {"hub": "o/m", "revision": "0" * 40}),
+                ("store", {"host": "gpu-1", "path": "/srv/store", "port": 8731}),
+            )
+        ),
         "engines": deployment(engines_of_all_kinds(tmp_path_factory.mktemp("engines"))),
         "money": deployment(
             with_changes(

@@ -305,6 +305,7 @@ def tried(models: Models, hosts: int, held: Holdings | None = None) -> Deploymen
 EVERYONES = {
     "preflight",
     "vacate",
+    "exchange",
     "acceptance",
     "litellm",
     "litellm-private",
