@@ -477,10 +477,10 @@ class Deployment:
 
     def runs(self, machine: Machine) -> list[str]:
         """What runs on a machine, by the name of its instances."""
-        names = [instance.name for instance in self.on(machine)]
+        serves = self.store is not None and self.store.machine == machine and bool(self.store.others)
+        names = [STORE] if serves else []
+        names += [instance.name for instance in self.on(machine)]
         names += [gateway.name for gateway in self.gateways_on(machine)]
-        if self.store is not None and self.store.machine == machine and self.store.others:
-            names.append(STORE)
         if machine not in self.front.machines:
             return names
         if self.front.floating is None:

@@ -29,8 +29,9 @@ fi
 if [ "${1:-}" = test ]; then
   [ "$(id -u)" -eq 0 ] || fail "the tests need root" "they make hosts of their own; run make test as root (make up needs sudo only)"
   # What only the tests need: the lab's other driver, a client with which to look at TLS from outside, a browser for the
-  # pages that plans are written to, a linter for the scripts of the review, and a compiler for the double of a GPU.
-  packages+=([podman]=podman [runc]=runc [curl]=curl [chromium]=chromium [shellcheck]=shellcheck [g++]=g++)
+  # pages that plans are written to, a linter for the scripts of the review, a compiler for the double of a GPU, and what
+  # the model store sends with.
+  packages+=([podman]=podman [runc]=runc [curl]=curl [chromium]=chromium [shellcheck]=shellcheck [g++]=g++ [rsync]=rsync)
 fi
 missing=()
 for command in "${!packages[@]}"; do

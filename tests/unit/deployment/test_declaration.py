@@ -619,7 +619,11 @@ FIGURES: dict[str, Reader | str] = {
             [
                 step.instance
                 for step in told.steps.values()
-                if step.machine.name == node[-1]["name"] and step.role in {"service", "nginx", "counters", "keepalived"}
+                if step.machine.name == node[-1]["name"]
+                and (
+                    step.role in {"service", "nginx", "counters", "keepalived"}
+                    or (step.role == "store" and step.variables.get("store_readers"))
+                )
             ]
         ]
     ),
