@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from enum import StrEnum
+from pathlib import PurePosixPath
 from typing import Annotated, Any, Self
 
 from pydantic import Discriminator, Field, HttpUrl, Tag, model_validator
@@ -62,9 +63,11 @@ class ModelSource(Section):
     """A folder, or one GGUF file, that is on every such machine already (local disk or a share); used where it lies, and
     never removed."""
     store_path: HostPath | None = None
-    """A folder on the host of the stack's `store`, which has it for the others; it is copied, and never changed."""
+    """A folder on the host of the stack's `store`, which has it for the others; it is copied, and never changed. It is copied
+    once: another version needs another folder."""
     mirror: HttpUrl | None = None
-    """A base URL under which the files of `sha256` are fetched by each machine, or by the stack's `store` alone."""
+    """A base URL, without a login, under which the files of `sha256` are fetched by each machine, or by the stack's `store`
+    alone."""
     sha256: dict[str, Sha256] = Field(default_factory=dict)
     """With `mirror`: each file's name and SHA-256 digest."""
     hub: Repository | None = None
@@ -98,13 +101,28 @@ class ModelSource(Section):
                 f"path: {self.path.name} is one part of several; the others would not be copied: give the folder that holds "
                 "all in path, and this name in file"
             )
-        for name in self.sha256:
-            if name.startswith("/") or ".." in name.split("/") or not name:
-                raise ValueError(f"sha256: {name!r} leaves the model's folder; give a name relative to it")
         if self.file is not None and ".." in self.file.split("/"):
             raise ValueError(f"file: {self.file!r} leaves the model's folder; give a name relative to it")
         if self.file is not None and self.sha256 and self.file not in self.sha256:
             raise ValueError(f"file: {self.file} is not among sha256; it would not be fetched: list its digest")
+        return self
+
+    @model_validator(mode="after")
+    def _names_and_addresses(self) -> Self:
+        for name in self.sha256:
+            if name.startswith("/") or ".." in name.split("/") or not name:
+                raise ValueError(f"sha256: {name!r} leaves the model's folder; give a name relative to it")
+            if str(PurePosixPath(name)) != name or name == ".":
+                raise ValueError(
+                    f"sha256: {name!r} is not how the file is found in the folder, where it would be taken for another model's; "
+                    f"write {str(PurePosixPath(name))!r}"
+                )
+        for key, url in (("mirror", self.mirror), ("endpoint", self.endpoint)):
+            if url is not None and (url.username is not None or url.password is not None):
+                raise ValueError(
+                    f"{key}: has a login in its address, which would stand in states, logs and messages: use an address without "
+                    "one that only the hosts may reach, or bring the files with path or store_path"
+                )
         return self
 
     @property

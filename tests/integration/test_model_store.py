@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -26,8 +27,9 @@ from tests.unit.roles.loading import PLAYBOOKS
 sys.path.append(str(PLAYBOOKS / "module_utils"))
 
 from model_store import delivery as deliveries
+from model_store import sources
 from model_store.delivery import Delivery, Round, incoming_of
-from model_store.manifest import MANIFEST, MARK, StoreError, read
+from model_store.manifest import MANIFEST, MARK, StoreError, checked, read
 from model_store.sources import Source, counted, source
 from model_store.survey import survey
 
@@ -445,6 +447,95 @@ def test_a_mirror_with_another_file_is_refused_and_names_it(tmp_path: Path) -> N
         with pytest.raises(StoreError, match=r"nothing\.safetensors does not answer: 404"):
             to_the_end(Delivery(tmp_path / "store" / "tiny", RECORD, "tiny"), source(given, files=None))
     assert not (tmp_path / "store" / "tiny").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        *(
+            (name, "its place there can be written in other ways")
+            for name in ("./x", "a/./x", "a//x", "../x", "/x", "x/", ".")
+        ),
+        (".slipway.json", "names that begin with .slipway are Slipway's own"),
+        ("x\ty", "characters that can't be shown"),
+    ],
+)
+def test_a_file_has_one_name(name: str, why: str) -> None:
+    """Under two, it would be removed as one that is not the model's, and the model would be whole without it."""
+    with pytest.raises(StoreError, match=re.escape(repr(name))) as refused:
+        checked({name: {"size": 1}})
+    assert why in str(refused.value)
+
+
+def test_linked_folders_are_the_models_too(tmp_path: Path) -> None:
+    top, elsewhere = tmp_path / "origin", tmp_path / "elsewhere"
+    model(top)
+    (elsewhere / "inner").mkdir(parents=True)
+    (elsewhere / "inner" / "vocab.json").write_text("{}")
+    (elsewhere / "back").symlink_to(top)
+    (elsewhere / "nothing").symlink_to(tmp_path / "nothing")
+    for name in ("one", "two"):
+        (top / name).symlink_to(elsewhere)
+    target = tmp_path / "store" / "tiny"
+    given = source({"kind": "folder", "path": str(top)}, files=None)
+    to_the_end(Delivery(target, RECORD, "tiny"), given)
+    assert {"one/inner/vocab.json", "two/inner/vocab.json"} <= set(held(target))
+    assert not any("back" in name or "nothing" in name for name in held(target))
+
+
+@pytest.mark.parametrize(
+    "url", ["http://me:pa55word@127.0.0.1:port/m", "http://me:pa55word@[::1/m", "http://me:pa55word@/"]
+)
+def test_an_address_that_cant_be_read_shows_no_login(url: str, tmp_path: Path) -> None:
+    with pytest.raises(StoreError) as refused:
+        source({"kind": "mirror", "url": url, "sha256sums": {"x": "0" * 64}}, files=None).files()
+    assert "pa55word" not in str(refused.value)
+    assert "address" in str(refused.value)
+
+
+def test_what_is_no_http_is_said(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(4096)
+                connection.sendall(b"SSH-2.0-OpenSSH_9.6\r\n")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        with pytest.raises(StoreError, match=r"does not answer: .*SSH"):
+            source({"kind": "mirror", "url": url, "sha256sums": {"x": "0" * 64}}, files=None).files()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("to", "kept"),
+    [
+        ("https://hub.example/y", True),
+        ("http://hub.example/y", False),
+        ("https://hub.example:444/y", False),
+        ("https://cdn.example/y", False),
+    ],
+)
+def test_a_token_follows_to_the_same_server_alone(to: str, kept: bool) -> None:
+    asked = urllib.request.Request("https://hub.example/x", headers={"Authorization": f"Bearer {TOKEN}"})
+    new = sources._NotElsewhere().redirect_request(asked, None, 302, "Found", {}, to)
+    assert ("Authorization" in new.headers) == kept
+
+
+def test_a_curl_that_does_not_start_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model(tmp_path / "origin")
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    (tools / "curl").write_text(f"#!/bin/sh\necho 'curl: symbol lookup error {TOKEN}' >&2\nexit 127\n")
+    (tools / "curl").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
+    with web(tmp_path / "origin", token=TOKEN) as (url, _):
+        given = source(hub(url), files=None, token=TOKEN)
+        with pytest.raises(StoreError, match=r"curl on this host ended with 127: curl: symbol lookup error \[token\]"):
+            to_the_end(Delivery(tmp_path / "store" / "tiny", RECORD, "tiny"), given)
 
 
 def hub(url: str, **more: Any) -> dict[str, Any]:

@@ -19,13 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from . import manifest
-from .manifest import MANIFEST, MARK, Files, StoreError, checked, size_of
+from .manifest import INCOMPLETE, MANIFEST, MARK, Files, StoreError, checked, size_of
 from .sources import FullError, Source
 from .space import amount, expect, filled, free
 
 PLAN = ".slipway-plan.json"
 _LOCK_PATIENCE_S = 600
-_INCOMPLETE = "not whole\n"
 _TRIES = 2
 _IDLE_ROUNDS = 3
 
@@ -243,7 +242,7 @@ class Delivery:
         self.target.mkdir(exist_ok=True)
         self.target.chmod(0o755)
         # From here on until the end the folder is not whole.
-        manifest.write(self.target / MARK, _INCOMPLETE)
+        manifest.write(self.target / MARK, INCOMPLETE)
         with contextlib.suppress(FileNotFoundError):
             (self.target / MANIFEST).unlink()
         for name in plan["fetch"]:

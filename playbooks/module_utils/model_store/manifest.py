@@ -15,6 +15,8 @@ from typing import Any
 MANIFEST = ".slipway-manifest.json"
 MARK = ".slipway.json"
 """What tells one version from another; engines are started anew when it changes."""
+INCOMPLETE = "not whole\n"
+"""The mark while files take their places."""
 OWN = frozenset({MANIFEST, MARK})
 FORMAT = 1
 BLOCK = 1 << 22
@@ -28,17 +30,24 @@ class StoreError(Exception):
 
 
 def checked(files: Files) -> Files:
-    """The files, once none of them can leave the folder.
+    """The files, once each of them has one name, below the folder, and a size.
 
     Raises:
-        StoreError: one could, or has no size, or there is none.
+        StoreError: one has not, or there is none.
     """
     if not files:
         raise StoreError("there is no file to bring; look whether the source is the right one")
     for path, entry in files.items():
         parts = path.split("/")
-        if not path or ".." in parts or "" in parts or parts[0].startswith(".slipway") or not path.isprintable():
-            raise StoreError(f"{path!r} can't be a file of a model: it would leave the model's folder")
+        why = ""
+        if not path.isprintable():
+            why = "it has characters that can't be shown"
+        elif {"", ".", ".."} & set(parts):
+            why = "it would leave the model's folder, or its place there can be written in other ways too"
+        elif parts[0].startswith(".slipway"):
+            why = "names that begin with .slipway are Slipway's own"
+        if why:
+            raise StoreError(f"{path!r} can't be a file of a model: {why}; rename it at the source, or leave it out")
         size = entry.get("size")
         if not isinstance(size, int) or size < 0:
             raise StoreError(f"the size of {path} is not known, so nobody could tell a part of it from the whole")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import fnmatch
+import http.client
 import json
 import os
 import subprocess
@@ -14,7 +15,7 @@ import tempfile
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -205,7 +206,7 @@ class Web(Source):
         for name in names:
             lines += [f"url = {_quoted(self._urls[name])}", f"output = {_quoted(str(folder / name))}"]
         why = ""
-        for line in _curl("\n".join(lines), seconds).splitlines():
+        for line in _curl("\n".join(lines), seconds, self._token).splitlines():
             code, status, path, reason = (*line.split("\t"), "", "", "", "")[:4]
             if code == _NO_RANGES:
                 # From the beginning, then.
@@ -246,6 +247,8 @@ class Hub(Web):
                 listed: list[dict[str, Any]] = json.load(reply)["siblings"]
         except (ValueError, KeyError, TypeError):
             raise StoreError(f"{shown(address)} answers nothing that a hub would; look at source.endpoint") from None
+        except (OSError, http.client.HTTPException):
+            raise StoreError(f"{shown(address)} broke off in its answer; look at the network, then repeat") from None
         files: Files = {}
         for each in listed:
             name, large = str(each["rfilename"]), each.get("lfs") or {}
@@ -295,14 +298,17 @@ def source(given: dict[str, Any], *, files: Files | None, token: str = "") -> So
 
 def shown(url: str) -> str:
     """An address without what may be secret in it."""
-    parts = urllib.parse.urlsplit(url)
-    return f"{parts.scheme}://{parts.hostname}{f':{parts.port}' if parts.port else ''}{parts.path}"
+    try:
+        parts = urllib.parse.urlsplit(url)
+    except ValueError:
+        return "the source's address"
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 def counted(top: Path) -> Files:
     """All files of a folder with size and SHA-256, links followed; what a hub's client keeps beside its downloads is none."""
     found = {}
-    for path in sorted(top.rglob("*")) if top.is_dir() else [top]:
+    for path in sorted(_below(top)) if top.is_dir() else [top]:
         name = path.name if path == top else str(path.relative_to(top))
         if path.is_file() and name not in OWN and not name.startswith(".cache/"):
             found[name] = path
@@ -311,38 +317,57 @@ def counted(top: Path) -> Files:
     return {name: {"size": path.stat().st_size, "sha256": sum_} for (name, path), sum_ in zip(found.items(), sums)}
 
 
+def _below(top: Path) -> Iterator[Path]:
+    """What is no folder below a folder, in linked ones too; of folders that a link leads back to, nothing again."""
+    ways: dict[str, frozenset[tuple[int, int]]] = {str(top): frozenset()}
+    for current, folders, names in os.walk(top, followlinks=True):
+        status = Path(current).stat()
+        above = ways.pop(current) | {(status.st_dev, status.st_ino)}
+        yield from (Path(current, name) for name in names)
+        inner = []
+        for name in folders:
+            status = Path(current, name).stat()
+            if (status.st_dev, status.st_ino) not in above:
+                ways[f"{current}/{name}"] = above
+                inner.append(name)
+        folders[:] = inner
+
+
 class _NotElsewhere(urllib.request.HTTPRedirectHandler):
     """A token goes to nobody but the one whom it is for."""
 
     def redirect_request(self, req: Any, *rest: Any) -> Any:
         new = super().redirect_request(req, *rest)
-        if new is not None and urllib.parse.urlsplit(new.full_url).netloc != urllib.parse.urlsplit(req.full_url).netloc:
+        if new is not None and _server(new.full_url) != _server(req.full_url):
             new.headers.pop("Authorization", None)
         if new is not None and req.get_method() == "HEAD":
             new.method = "HEAD"
         return new
 
 
+def _server(url: str) -> tuple[str, str]:
+    parts = urllib.parse.urlsplit(url)
+    return parts.scheme, parts.netloc
+
+
 def _ask(url: str, token: str, method: str = "GET") -> Any:
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     # Compressed, a length would be another one.
     headers["Accept-Encoding"] = "identity"
-    if urllib.parse.urlsplit(url).scheme not in {"http", "https"}:
+    if url.partition(":")[0].lower() not in {"http", "https"}:
         raise StoreError(f"{shown(url)} is no address of a web server; give http:// or https://")
-    request = urllib.request.Request(url, headers=headers, method=method)  # noqa: S310 -- looked at above
     try:
+        request = urllib.request.Request(url, headers=headers, method=method)  # noqa: S310 -- looked at above
         return urllib.request.build_opener(_NotElsewhere).open(request, timeout=PATIENCE_S)
-    except (OSError, ValueError) as error:
-        if isinstance(error, urllib.error.HTTPError):
-            error.close()
-        why = (
-            f"{error.code} {error.reason}"
-            if isinstance(error, urllib.error.HTTPError)
-            else getattr(error, "reason", error)
-        )
-        raise StoreError(
-            f"{shown(url)} does not answer: {why}; look at the address, the token and the network"
-        ) from None
+    except urllib.error.HTTPError as error:
+        error.close()
+        why = f"{error.code} {error.reason}"
+    except http.client.InvalidURL:
+        # Its text has the address with all that is secret in it.
+        why = "no server's name and port can be read in it"
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        why = getattr(error, "reason", "") or str(error) or type(error).__name__
+    raise StoreError(f"{shown(url)} does not answer: {why}; look at the address, the token and the network") from None
 
 
 def _quoted(text: str) -> str:
@@ -352,15 +377,24 @@ def _quoted(text: str) -> str:
     return f'"{escaped}"'
 
 
-def _curl(config: str, seconds: float) -> str:
+def _curl(config: str, seconds: float, secret: str = "") -> str:
     command = ["curl", "--disable", "--config", "-"]
     try:
         process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace"
         )
     except FileNotFoundError:
         raise StoreError("curl is not on this host; install it") from None
-    return _ended(process, config, seconds)[0]
+    said, complained, over = _ended(process, config, seconds)
+    if not over and process.returncode and not said.strip():
+        # It did not come to any file.
+        complained = complained.replace(secret, "[token]") if secret else complained
+        why = next((line.strip() for line in complained.splitlines() if line.strip()), "it gave no reason")
+        raise StoreError(
+            f"curl on this host ended with {process.returncode}: {why}; see that it works there, then repeat: what has come is "
+            "kept"
+        )
+    return said
 
 
 def _ended(process: subprocess.Popen[str], given: str, seconds: float | None) -> tuple[str, str, bool]:
