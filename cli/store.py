@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from cli.carried import answer, program
 from cli.remote import RemoteError, on_machine
-from slipway.deployment.files import MODELS, stored_name
+from slipway.deployment.files import MODELS, STORED_DIGITS, stored_name
 from slipway.deployment.resolve import deployment_of
 from slipway.deployment.types import Deployment, Machine
 from slipway.paths import ROOT
 
 _AT_ONCE = 16
 _TIMEOUT_S = {"look": 120, "verify": 6 * 3600, "prune": 3600}
+_NAMED = "the stack names it"
 _UNITS = ((10**12, "TB"), (10**9, "GB"), (10**6, "MB"), (10**3, "kB"))
 
 
@@ -31,23 +32,32 @@ def show_store(stack: str, *, verb: str, remove: bool = False, as_json: bool = F
         root: the project's folder.
 
     Returns:
-        Whether every host answered, nothing is damaged, and nothing that was to be removed is left.
+        Whether every host answered, nothing is damaged, and nothing that was to be removed is left; of verify, whether
+        every model that the stack names is whole where it names it.
 
     Raises:
         SettingsError: no such stack, or its settings were refused.
     """
     deployment = deployment_of(stack, root)
+    orders = {name: places(deployment, machine) for name, machine in deployment.machines.items()}
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        hosts = dict(
-            zip(
-                deployment.machines,
-                pool.map(
-                    lambda each: _asked(deployment, each, verb, root, remove=remove), deployment.machines.values()
-                ),
-                strict=True,
-            )
-        )
-    well = all(_is_well(each, remove=remove) for each in hosts.values())
+
+        def all_asked(verb: str, machines: Iterable[Machine], *, remove: bool) -> dict[str, dict[str, Any]]:
+            asked = list(machines)
+            said = pool.map(lambda each: _asked(deployment, each, verb, root, orders[each.name], remove=remove), asked)
+            return dict(zip((each.name for each in asked), said, strict=True))
+
+        if verb == "prune" and deployment.store is not None:
+            # What the hosts have is asked first: the store keeps it, whatever the stack's file says by now.
+            first = all_asked("look", deployment.machines.values(), remove=False)
+            orders[deployment.store.machine.name][-1] |= _needed_by_hosts(first)
+            silent = {name: found for name, found in first.items() if "error" in found}
+            rest = [machine for name, machine in deployment.machines.items() if name not in silent]
+            asked = all_asked(verb, rest, remove=remove)
+            hosts = {name: silent.get(name) or asked[name] for name in deployment.machines}
+        else:
+            hosts = all_asked(verb, deployment.machines.values(), remove=remove)
+    well = all(_is_well(each, verb, remove=remove) for each in hosts.values())
     if as_json:
         print(json.dumps({"stack": stack, "well": well, "hosts": hosts}, indent=2))
     else:
@@ -65,6 +75,19 @@ def places(deployment: Deployment, machine: Machine) -> list[dict[str, Any]]:
         brought = [each for each in deployment.served.values() if each.settings.source.is_brought]
         found.append({"path": store.path, "keep": sorted(stored_name(each.files) for each in brought)})
     return found
+
+
+def _needed_by_hosts(hosts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """What the store keeps for its hosts, as an order says it: models that stay on one, and all where one does not answer."""
+    silent = sorted(name for name, found in hosts.items() if "error" in found)
+    why = {
+        f"{model['name']}-{model['record'][:STORED_DIGITS]}": f"{host} has it"
+        for host, found in hosts.items()
+        for place in found.get("places", [])
+        for model in place["models"]
+        if model["kept"] and model["record"]
+    }
+    return {"why": why, "held": f"{' and '.join(silent)} did not answer, and may have it" if silent else ""}
 
 
 def lines(hosts: Mapping[str, Mapping[str, Any]], verb: str, *, remove: bool, stack: str) -> Iterator[str]:
@@ -94,8 +117,17 @@ def lines(hosts: Mapping[str, Mapping[str, Any]], verb: str, *, remove: bool, st
             else "nothing is to be removed"
         )
         yield what
-    if any(model["state"] == "damaged" for model in _models(hosts)):
-        yield f"to mend what is damaged: slipway drift {stack} --deep --mend"
+    yield from _mends(hosts, verb, stack)
+
+
+def _mends(hosts: Mapping[str, Mapping[str, Any]], verb: str, stack: str) -> Iterator[str]:
+    kept = [model for model in _models(hosts) if model["kept"] == _NAMED]
+    if verb == "verify" and any(model["state"] == "not listed" for model in kept):
+        yield "what is not listed was brought without a store: there is nothing to compare it with"
+    if any(model["state"] == "damaged" for model in _models(hosts)) or (
+        verb == "verify" and any(model["state"] in {"missing", "partial"} for model in kept)
+    ):
+        yield f"to mend what is damaged or missing: slipway drift {stack} --deep --mend"
 
 
 def _models(hosts: Mapping[str, Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
@@ -111,8 +143,10 @@ def _state(model: Mapping[str, Any]) -> str:
     return str(model["state"])
 
 
-def _asked(deployment: Deployment, machine: Machine, verb: str, root: Path, *, remove: bool) -> dict[str, Any]:
-    order = {"verb": verb, "remove": remove, "places": places(deployment, machine)}
+def _asked(
+    deployment: Deployment, machine: Machine, verb: str, root: Path, where: list[dict[str, Any]], *, remove: bool
+) -> dict[str, Any]:
+    order = {"verb": verb, "remove": remove, "places": where}
     try:
         text = program(root, "model_store.survey.survey", order)
         said = on_machine(deployment, machine, "/usr/bin/python3 -I -B -", given=text, timeout_s=_TIMEOUT_S[verb])
@@ -122,16 +156,30 @@ def _asked(deployment: Deployment, machine: Machine, verb: str, root: Path, *, r
     return {"error": f"{machine.name} answered nothing that could be read"} if found is None else found
 
 
-def _is_well(found: Mapping[str, Any], *, remove: bool) -> bool:
+def _is_well(found: Mapping[str, Any], verb: str, *, remove: bool) -> bool:
     if "error" in found:
         return False
     models = [model for place in found["places"] for model in place["models"]]
+    named = [
+        (place, model["name"]) for place in found["places"] for model in place["models"] if model["kept"] == _NAMED
+    ]
+    named = [
+        (place, model["name"]) for place in found["places"] for model in place["models"] if model["kept"] == _NAMED
+    ]
+    if verb == "verify" and not all(_is_whole(place, name) for place, name in named):
+        return False
     left = any(model["kept"].startswith("it ") and not model["removed"] for model in models) if remove else False
     return not left and not any(model["state"] == "damaged" for model in models)
 
 
+def _is_whole(place: Mapping[str, Any], name: str) -> bool:
+    """Whether a model is whole there; another delivery of it may be on its way beside it."""
+    return any(model["name"] == name and model["state"] == "whole" for model in place["models"])
+
+
 def _amount(size: float) -> str:
+    """As `model_store.space.amount`, which runs on hosts, says it."""
     for unit, name in _UNITS:
         if size >= unit:
             return f"{size / unit:.1f} {name}"
-    return f"{size:.0f} B"
+    return f"{size:.0f} bytes"

@@ -10,6 +10,8 @@ from slipway.settings.models import FIRST_PART, ModelSource
 
 MODELS = "/var/lib/slipway/models"
 """Where models lie on a machine that Slipway brought."""
+STORED_DIGITS = 12
+"""Of the digest that ends the name of a model's folder in the store."""
 _SMALL_FILE_BYTES = 1 << 20
 
 
@@ -36,7 +38,7 @@ def model_files(slug: str, source: ModelSource) -> ModelFiles:
 
 def stored_name(files: ModelFiles) -> str:
     """The folder of a model in the store: another version has one of its own, so that it can be fetched beside it."""
-    return f"{files.slug}-{hashlib.sha256((files.record or '').encode()).hexdigest()[:12]}"
+    return f"{files.slug}-{hashlib.sha256((files.record or '').encode()).hexdigest()[:STORED_DIGITS]}"
 
 
 def describe(source: ModelSource) -> dict[str, Any]:

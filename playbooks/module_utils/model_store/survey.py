@@ -1,7 +1,8 @@
 """What models lie on a host, whether they are whole, and which of them nobody needs: looked at, verified, or removed.
 
-An order is ``{"verb": "look" | "verify" | "prune", "remove": bool, "places": [{"path", "keep": [names]}]}``. Only folders that
-Slipway made are looked at.
+An order is ``{"verb": "look" | "verify" | "prune", "remove": bool, "places": [{"path", "keep": [names], "why": {name: why},
+"held": why}]}``: `keep` has what the stack names, `why` what else stays and for what reason, and where `held` says something,
+nothing goes, for that reason. Only folders that Slipway made are looked at.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 
 from . import manifest
 from .delivery import PLAN, incoming_of, locked
-from .manifest import MARK, StoreError
+from .manifest import INCOMPLETE, MARK, StoreError
 from .space import free
 
 UNITS = Path("/etc/systemd/system")
@@ -26,19 +27,24 @@ def survey(order: dict[str, Any]) -> dict[str, Any]:
     """Carries an order out.
 
     Returns:
-        ``{"places": [{"path", "free", "models": [{"name", "bytes", "state", "kept", "files", "removed"}]}]}``. ``state`` is
-        whole, damaged (``files`` names what is wrong), partial (a delivery that was not ended, with ``of`` the bytes that it is
-        to have), or not listed (brought without a store). ``kept`` says why it is not removed, and is empty where nothing
-        needs it.
+        ``{"places": [{"path", "free", "models": [{"name", "bytes", "state", "kept", "files", "record", "removed"}]}]}``.
+        ``state`` is whole, damaged (``files`` names what is wrong), partial (a delivery that was not ended, with ``of`` the bytes
+        that it is to have), not listed (brought without a store), or missing (the stack names it, and it is not there).
+        ``kept`` says why it is not removed, and is empty where nothing needs it. ``record`` is the digest of what tells versions
+        apart, where known.
     """
     units = [file.read_text(encoding="utf-8", errors="replace") for file in sorted(UNITS.glob("slipway-*.service"))]
-    return {"places": [_place(each, order, units) for each in order["places"] if Path(each["path"]).is_dir()]}
+    return {
+        "places": [
+            _place(each, order, units) for each in order["places"] if each["keep"] or Path(each["path"]).is_dir()
+        ]
+    }
 
 
 def _place(place: dict[str, Any], order: dict[str, Any], units: list[str]) -> dict[str, Any]:
     top = Path(place["path"])
     found = []
-    for folder in sorted(top.iterdir()):
+    for folder in sorted(top.iterdir()) if top.is_dir() else []:
         arriving = _ARRIVING.fullmatch(folder.name)
         if folder.is_symlink() or not folder.is_dir() or not (arriving or (folder / MARK).is_file()):
             continue
@@ -46,41 +52,64 @@ def _place(place: dict[str, Any], order: dict[str, Any], units: list[str]) -> di
         model = {
             "name": name,
             "bytes": _bytes(folder),
-            "kept": _kept(top / name, place["keep"], units),
+            "kept": _kept(top / name, place, units),
             "removed": False,
         }
         model |= _arriving(folder) if arriving else _there(folder, verify=order["verb"] == "verify")
         if order["verb"] == "prune" and order["remove"] and not model["kept"]:
             _remove(folder, model, arriving=bool(arriving))
         found.append(model)
-    return {"path": str(top), "free": free(top), "models": found}
+    for name in sorted(set(place["keep"]) - {model["name"] for model in found}):
+        kept = _kept(top / name, place, units)
+        found.append(
+            {"name": name, "bytes": 0, "kept": kept, "removed": False, "state": "missing", "files": [], "record": ""}
+        )
+    there = next(folder for folder in (top, *top.parents) if folder.is_dir())
+    return {"path": str(top), "free": free(there), "models": found}
 
 
-def _kept(folder: Path, keep: list[str], units: list[str]) -> str:
-    if folder.name in keep:
+def _kept(folder: Path, place: dict[str, Any], units: list[str]) -> str:
+    if folder.name in place["keep"]:
         return "the stack names it"
+    if folder.name in place.get("why", {}):
+        return str(place["why"][folder.name])
+    if place.get("held"):
+        return str(place["held"])
     # The stack's file may have been changed without an `up` since.
     named = re.compile(re.escape(str(folder)) + r"(?![\w.-])")
     return "a unit on this host names it" if any(named.search(text) for text in units) else ""
 
 
 def _arriving(folder: Path) -> dict[str, Any]:
+    total, record = None, ""
     try:
         plan = json.loads((folder / PLAN).read_text(encoding="utf-8"))
+        record = manifest.digest_of(plan["record"])
         total = sum(plan["files"][name]["size"] for name in plan["fetch"])
-    except (OSError, ValueError, KeyError, TypeError):
-        total = None
-    return {"state": "partial", "of": total, "files": []}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        pass
+    return {"state": "partial", "of": total, "files": [], "record": record}
 
 
 def _there(folder: Path, *, verify: bool) -> dict[str, Any]:
+    try:
+        mark = (folder / MARK).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        mark = ""
+    record = "" if mark == INCOMPLETE else manifest.digest_of(mark)
     known = manifest.read(folder)
     if known is None:
-        # Brought without a store: what it ought to hold is not written down.
-        return {"state": "not listed", "files": []}
+        # Brought without a store, what it ought to hold is not written down.
+        half = mark == INCOMPLETE or (folder / manifest.MANIFEST).exists()
+        return {
+            "state": "damaged" if half else "not listed",
+            "files": [manifest.MANIFEST] if half else [],
+            "record": record,
+        }
     files = manifest.wrong(folder, known["files"]) if verify else _other_size(folder, known["files"])
     files += manifest.strangers(folder, known["files"])
-    return {"state": "damaged" if files else "whole", "files": files}
+    files += [MARK] if record != known["record"] else []
+    return {"state": "damaged" if files else "whole", "files": files, "record": record}
 
 
 def _other_size(folder: Path, files: manifest.Files) -> list[str]:

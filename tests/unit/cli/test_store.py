@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -45,14 +46,14 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def put(folder: Path) -> None:
+def put(folder: Path, record: str = "r") -> None:
     """A model that is whole."""
     manifest = load("module_utils/model_store/manifest.py")
     folder.mkdir(parents=True)
     (folder / "config.json").write_text("{}")
     files = {"config.json": {"size": 2, "sha256": manifest.sha256_of(folder / "config.json")}}
-    (folder / manifest.MANIFEST).write_text(manifest.text_of("r", files))
-    (folder / manifest.MARK).write_text("r")
+    (folder / manifest.MANIFEST).write_text(manifest.text_of(record, files))
+    (folder / manifest.MARK).write_text(record)
 
 
 def stored(project: Path) -> str:
@@ -105,6 +106,101 @@ def test_a_damaged_file_is_named_and_is_status_1(project: Path, capsys: pytest.C
     assert (model["state"], model["files"]) == ("damaged", ["config.json"])
     assert not store.show_store("s", verb="verify", root=project)
     assert "slipway drift s --deep --mend" in capsys.readouterr().out
+
+
+def whole(project: Path) -> list[Path]:
+    """Every model that the stack names is where it names it."""
+    first, second = project / "hosts/gpu-1", project / "hosts/gpu-2"
+    folders = [first / "models/m", first / "store" / stored(project), second / "models/m"]
+    for folder in folders:
+        put(folder)
+    return folders
+
+
+def test_verification_is_well_where_all_is_whole(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    whole(project)
+    assert asked(project, capsys, verb="verify")[0]
+
+
+@pytest.mark.parametrize("which", range(3))
+@pytest.mark.parametrize(
+    "state",
+    [
+        "missing",
+        "missing: no folder above it",
+        "partial",
+        "damaged: mark",
+        "damaged: half",
+        "damaged: manifest",
+        "not listed",
+    ],
+)
+def test_verification_is_not_well_where_one_is_not_whole(
+    project: Path, capsys: pytest.CaptureFixture[str], which: int, state: str
+) -> None:
+    folder = whole(project)[which]
+    mark, listing = folder / ".slipway.json", folder / ".slipway-manifest.json"
+    if state == "damaged: mark":
+        mark.write_text("another")
+    elif state == "damaged: half":
+        mark.write_text("not whole\n")
+        listing.unlink()
+    elif state == "damaged: manifest":
+        listing.write_text("{")
+    elif state == "not listed":
+        listing.unlink()
+    elif state == "partial":
+        folder.rename(folder.with_name(f".{folder.name}.incoming"))
+    else:
+        shutil.rmtree(folder if state == "missing" else folder.parent)
+    assert asked(project, capsys, verb="look")[0] == (not state.startswith("damaged"))
+    well, found = asked(project, capsys, verb="verify")
+    assert not well
+    states = [
+        model["state"]
+        for host in found["hosts"].values()
+        for place in host["places"]
+        for model in place["models"]
+        if model["name"] == folder.name and place["path"] == str(folder.parent)
+    ]
+    assert states == [state.partition(":")[0]]
+    assert not store.show_store("s", verb="verify", root=project)
+    said = capsys.readouterr().out
+    assert "without a store" in said if state == "not listed" else "slipway drift s --deep --mend" in said
+
+
+def test_the_store_keeps_what_a_host_has_after_the_file_was_edited(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Another commit, and no `up` yet: the version that runs is the one that the file names no more."""
+    (served,) = deployment_of("s", project).served.values()
+    record = served.files.record or ""
+    store_of, running = project / "hosts/gpu-1/store", stored(project)
+    for folder in (store_of / running, project / "hosts/gpu-2/models/m"):
+        put(folder, record)
+    put(store_of / "m-0123456789ab")
+    file = project / "stacks/Pulumi.s.yaml"
+    file.write_text(file.read_text().replace("0" * 40, "1" * 40))
+    assert stored(project) != running
+    assert store.show_store("s", verb="prune", root=project)
+    assert "stays: gpu-2 has it" in capsys.readouterr().out
+    assert asked(project, capsys, verb="prune", remove=True)[0]
+    assert (store_of / running).is_dir()
+    assert not (store_of / "m-0123456789ab").exists()
+
+
+def test_the_store_is_not_pruned_while_a_host_does_not_answer(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = project / "hosts/gpu-1"
+    for folder in (first / "store/m-0123456789ab", first / "models/earlier"):
+        put(folder)
+    file = project / "stacks/Pulumi.s.yaml"
+    file.write_text(file.read_text().replace("10.0.0.12", "10.0.0.13"))
+    assert not store.show_store("s", verb="prune", remove=True, root=project)
+    assert "stays: gpu-2 did not answer, and may have it" in capsys.readouterr().out
+    assert (first / "store/m-0123456789ab").is_dir()
+    assert not (first / "models/earlier").exists()
 
 
 def test_a_host_that_does_not_answer_is_named(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
