@@ -74,6 +74,10 @@ done:
   description: Whether all has come, and is verified and in its place.
   type: bool
   returned: always
+whole:
+  description: Whether the folder holds all that it ought to, and nothing else.
+  type: bool
+  returned: in check mode
 missing:
   description: Files that have not come wholly.
   type: list
@@ -108,7 +112,8 @@ def main() -> None:
     delivery = Delivery(folder, given["record"], given["what"])
     manages = [{"kind": "tree", "path": str(folder)}]
     if module.check_mode:
-        module.exit_json(changed=not delivery.is_whole(), done=True, missing=[], incoming="", manages=manages)
+        whole = delivery.is_whole()
+        module.exit_json(changed=not whole, whole=whole, done=True, missing=[], incoming="", manages=manages)
         return
     try:
         files = json.loads(given["files"]) if given["files"] else None

@@ -67,6 +67,8 @@ def _instances(
     }
     if settings.front.floating is not None:
         taken[settings.front_host].add(settings.front.floating.counters_port)
+    if settings.store is not None:
+        taken[settings.store.host].add(settings.store.port)
     replicas = [
         (model, instance_name(model.slug, parts[0].number), parts)
         for model in served.values()

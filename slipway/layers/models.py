@@ -39,12 +39,15 @@ def _step(deployment: Deployment, instance: Instance) -> Step:
         # Whatever its source is, the store alone asks it.
         variables["model_source"] = store.source(deployment.store, machine, served)
         after += store.after(deployment.store, machine, served)
+        stored = step_key(deployment.store.machine, store.name(served))
         return Step(
             machine=machine,
             instance=name(served),
             role="model",
             variables=variables,
             after=tuple(after),
+            # What the store mended, or has anew, reaches its hosts.
+            again_after=(stored,),
             timeout_s=TRANSFER_TIMEOUT_S,
         )
     if served.settings.source.hub is not None:

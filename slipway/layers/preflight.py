@@ -6,12 +6,14 @@ from slipway.deployment.types import Deployment, Machine
 from slipway.doctor.order import Moment, order
 from slipway.layers.programs import programs
 from slipway.layers.step import Step
+from slipway.settings.driver import DCGM_PORT
 from slipway.settings.errors import path
 from slipway.settings.models import ServedModel
 from slipway.sizing.weights import weights_per_rank
 from slipway.units import GiB
 
 NAME = "preflight"
+DCGM_UNIT = "nvidia-dcgm-exporter.service"
 
 
 def steps(deployment: Deployment) -> list[Step]:
@@ -79,6 +81,9 @@ def ports(deployment: Deployment, machine: Machine) -> list[dict[str, object]]:
     store = deployment.store
     if store is not None and machine == store.machine and store.others:
         found.append(_port(store.port, STORE, "the model store", "store.port", remote=True))
+    if machine.driver is not None and machine.driver.settings.dcgm:
+        setting = path("pools", machine.pool, "driver", "dcgm")
+        found.append({**_port(DCGM_PORT, "", "DCGM's exporter", setting, remote=False), "unit": DCGM_UNIT})
     front = deployment.front
     if machine in front.machines:
         found.append(_port(front.port, front.name, "the front", "front.port", remote=True))
@@ -100,12 +105,16 @@ def _port(port: int, instance: str, purpose: str, setting: str, *, remote: bool)
 def disk_gib(deployment: Deployment, machine: Machine) -> float:
     """Free disk that is demanded: with a tier there must be room for the models that Slipway copies, too.
 
+    On the store's host that is all that it has; those that the host serves itself are linked, and counted once.
+
     Not a part of the tier's disk: most of that is mounted elsewhere, and what must be free is what Slipway writes.
     """
     pool = deployment.settings.pools[machine.pool]
     if pool.tier is None or "min_disk_gib" in pool.model_fields_set:
         return machine.min_disk_gib
     copied = {each.served.name: each.served for each in deployment.on(machine) if _is_copied(each.served.settings)}
+    if deployment.store is not None and deployment.store.machine == machine:
+        copied |= {name: served for name, served in deployment.served.items() if _is_copied(served.settings)}
     return machine.min_disk_gib + sum(
         round(GiB.of_bytes(weights_per_rank(served.architecture, tensor_parallel=1)[0]).value)
         for served in copied.values()

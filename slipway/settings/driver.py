@@ -34,6 +34,9 @@ def repository(text: str) -> str:
 Fingerprint = Annotated[str, AfterValidator(fingerprint)]
 Repository = Annotated[str, AfterValidator(repository)]
 
+DCGM_PORT = 9400
+"""Where DCGM's exporter listens, as NVIDIA's package starts it."""
+
 
 class Driver(Section):
     """The NVIDIA driver of a pool's machines. Slipway installs it, holds it against upgrades and reboots for it."""

@@ -11,7 +11,7 @@ from slipway.settings.models import Model, RoutedModel, ServedModel, Task
 from slipway.settings.pools import Pool
 from slipway.settings.providers import AnyProvider, with_kinds
 from slipway.settings.rules import RULES
-from slipway.settings.store import Store
+from slipway.settings.store import Store, read_by_others
 from slipway.settings.types import HostName, LocalPath, ModelName, ProviderName
 from slipway.targets.base import PoolMachine
 from slipway.targets.registry import machines
@@ -79,8 +79,9 @@ class Settings(Section):
 
     @property
     def needed_hosts(self) -> frozenset[str]:
-        """The names of the machines without which nobody is served, so that none of them may be missing."""
-        return frozenset({*self.gateway_hosts, *self.front_hosts})
+        """The names of the machines that none may be missing of: without them nobody is served, or no other has its models."""
+        stores = (self.store.host,) if self.store is not None and read_by_others(self) else ()
+        return frozenset({*self.gateway_hosts, *self.front_hosts, *stores})
 
     @property
     def gateway_host(self) -> str:

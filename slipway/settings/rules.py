@@ -10,6 +10,7 @@ from slipway.engines.registry import options as engines
 from slipway.settings import prices
 from slipway.settings import store as model_store
 from slipway.settings.base import Problem
+from slipway.settings.driver import DCGM_PORT
 from slipway.settings.errors import path
 from slipway.settings.filters import problems
 from slipway.settings.front import FRONTS
@@ -73,11 +74,17 @@ def _missing(settings: Settings) -> Iterator[Problem]:
             )
         elif allowed > len(may):
             there = " and ".join(machine for machine in machines if machine in needed)
+            serving = {*settings.gateway_hosts, *settings.front_hosts}
+            what, mend = "gateway and front are", "put gateway and front into a pool called edge"
+            if (needed - serving) & set(machines):
+                both = bool(serving & set(machines))
+                what = "gateway, front and the store are" if both else "the store is"
+                mend = "put them elsewhere" if both else "have the store on a host of another pool"
             yield (
                 keys,
                 (
-                    f"{allowed}, and gateway and front are on {there}, which may not be missing; that leaves {len(may)}: allow "
-                    "no more, or put gateway and front into a pool called edge"
+                    f"{allowed}, and {what} on {there}, which may not be missing; that leaves {len(may)}: allow no more, or "
+                    f"{mend}"
                 ),
             )
 
@@ -368,21 +375,37 @@ def _reached(settings: Settings, team: Team) -> Iterator[str]:
                 yield name
 
 
-def _ports(settings: Settings) -> Iterator[Problem]:
+def _taken(settings: Settings) -> Iterator[tuple[str, tuple[str | int, ...], int]]:
+    """Ports by the stack's own word: host, setting, port."""
     gateway, front = settings.gateway, settings.front
-    ports: dict[str, list[tuple[tuple[str | int, ...], int]]] = {}
     for host in settings.gateway_hosts:
-        ports[host] = [(("gateway", "port"), gateway.port)]
+        yield host, ("gateway", "port"), gateway.port
         if settings.has_private_gateway:
-            ports[host].append((("gateway", "private_port"), gateway.private_port))
+            yield host, ("gateway", "private_port"), gateway.private_port
     for host in settings.front_hosts:
-        ports.setdefault(host, []).append((("front", "port"), front.port))
+        yield host, ("front", "port"), front.port
     if front.floating is not None:
-        ports[settings.front_host].append((("front", "floating", "counters_port"), front.floating.counters_port))
+        yield settings.front_host, ("front", "floating", "counters_port"), front.floating.counters_port
+    yield from _taken_beside(settings)
     for name, model in settings.served.items():
         if model.engine.port is not None and settings.pool_of(model) in settings.pools:
             for machine in settings.machines_of(settings.pool_of(model)):
-                ports.setdefault(machine.name, []).append((("models", name, "engine", "port"), model.engine.port))
+                yield machine.name, ("models", name, "engine", "port"), model.engine.port
+
+
+def _taken_beside(settings: Settings) -> Iterator[tuple[str, tuple[str | int, ...], int]]:
+    store = settings.store
+    if store is not None and store.host in settings.machines and model_store.read_by_others(settings):
+        yield store.host, ("store", "port"), store.port
+    for name, pool in settings.pools.items():
+        for machine in settings.machines_of(name) if pool.driver.dcgm else ():
+            yield machine.name, ("pools", name, "driver", "dcgm"), DCGM_PORT
+
+
+def _ports(settings: Settings) -> Iterator[Problem]:
+    ports: dict[str, list[tuple[tuple[str | int, ...], int]]] = {}
+    for host, keys, port in _taken(settings):
+        ports.setdefault(host, []).append((keys, port))
     machines = settings.machines
     for name, taken in ports.items():
         ssh = machines[name].port
