@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.gpu_host.examine import examine, problems
+from ansible.module_utils.gpu_host.examine import examine, problems, unseen
 
 DOCUMENTATION = r"""
 module: gpu_checks
@@ -38,6 +38,10 @@ notes:
   description: The same of checks that are no reason to refuse the host.
   returned: always
   type: list
+unseen:
+  description: Of each check that could say nothing, one line with the reason, what is unproven for it, and the mend.
+  returned: always
+  type: list
 report:
   description: What was found.
   returned: always
@@ -58,6 +62,7 @@ def main() -> None:
         manages=[],
         problems=problems(report, "critical"),
         notes=problems(report, "warning"),
+        unseen=unseen(report),
         report=report,
     )
 

@@ -48,7 +48,7 @@ def order(deployment: Deployment, machine: Machine, moment: Moment | None) -> di
         "promise": promise(machine),
         "checks": _checks(deployment.catalog, machine, moment),
         "driver_due": moment is not Moment.PREFLIGHT,
-        **({"nccl": _nccl(exchanging(deployment, machine))} if exchanges else {}),
+        **({"nccl": _nccl(exchanging(deployment, machine), due=moment is Moment.EXCHANGE)} if exchanges else {}),
     }
 
 
@@ -91,13 +91,16 @@ def meeting_orders(deployment: Deployment, head: Instance) -> dict[str, dict[str
             "promise": promise(machine),
             "checks": _checks(deployment.catalog, machine, Moment.HOSTS),
             "driver_due": True,
-            "nccl": {**_nccl([part]), "meeting": meeting, "environment": environment},
+            "nccl": {**_nccl([part], due=True), "meeting": meeting, "environment": environment},
         }
     return found
 
 
-def _nccl(instances: list[Instance]) -> dict[str, Any]:
-    """How the GPUs of a machine are asked to exchange; empty where no engine does. Sizes are in bytes."""
+def _nccl(instances: list[Instance], *, due: bool) -> dict[str, Any]:
+    """How the GPUs of a machine are asked to exchange; empty where no engine does. Sizes are in bytes.
+
+    `due`: whether the engines have to be installed, so that nobody can say there is nothing to ask yet.
+    """
     if not instances:
         return {}
     gpu = instances[0].machine.gpu
@@ -106,6 +109,7 @@ def _nccl(instances: list[Instance]) -> dict[str, Any]:
     programs = [each.served.program for each in instances]
     return {
         "libraries": list(dict.fromkeys(f"{each.folder}/{each.nccl}" for each in programs)),
+        "due": due,
         "size": size // 4096 * 4096,
         "limit": ALL_REDUCE_S,
         "meeting": None,

@@ -7,7 +7,7 @@ the same name for each. To add one: a function here, in `CHECKS`, and its entry 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from .disk import NoDirectError, speed, weights
@@ -215,9 +215,12 @@ def power(view: View, _: Entry) -> Iterator[Fault]:
     wanted = view.promise["power_limit_w"]
     if wanted is None:
         raise NeedlessError("the stack sets no limit of power")
-    for each in view.devices:
-        if each.power_limit_w is not None and each.power_limit_w != wanted:
-            yield Fault(f"GPU {each.index} has a limit of {each.power_limit_w} W, the stack sets {wanted}", each.index)
+    devices = view.devices
+    wrong = [each for each in devices if each.power_limit_w not in (None, wanted)]
+    for each in wrong:
+        yield Fault(f"GPU {each.index} has a limit of {each.power_limit_w} W, the stack sets {wanted}", each.index)
+    if not wrong:
+        _expect_figures(each.index for each in devices if each.power_limit_w is None)
 
 
 def clocks(view: View, check: Entry) -> Iterator[Fault]:
@@ -225,9 +228,12 @@ def clocks(view: View, check: Entry) -> Iterator[Fault]:
     most = view.promise["clock_max_mhz"]
     if most is None:
         raise NeedlessError("the stack locks no clocks")
-    for each in view.devices:
-        if each.clock_mhz is not None and each.clock_mhz > most + check["limit"]:
-            yield Fault(f"GPU {each.index} runs at {each.clock_mhz} MHz, the stack allows {most}", each.index)
+    devices = view.devices
+    fast = [each for each in devices if each.clock_mhz is not None and each.clock_mhz > most + check["limit"]]
+    for each in fast:
+        yield Fault(f"GPU {each.index} runs at {each.clock_mhz} MHz, the stack allows {most}", each.index)
+    if not fast:
+        _expect_figures(each.index for each in devices if each.clock_mhz is None)
 
 
 def generation(view: View, _: Entry) -> Iterator[Fault]:
@@ -391,6 +397,13 @@ CHECKS: dict[str, Check] = {
     "disk.models": disk_reads,
 }
 """By the id of their entries in the catalogue, in the order in which they are made and shown."""
+
+
+def _expect_figures(missing: Iterable[int]) -> None:
+    """What the driver says nothing of is no pass. Not asked where a GPU is at fault, which is to be told."""
+    gpus = ", ".join(map(str, missing))
+    if gpus:
+        raise UnknownError(f"the driver gives no figure for GPU {gpus}")
 
 
 def _slow(view: View, key: str, least: float | None, what: str) -> Iterator[Fault]:

@@ -1,7 +1,7 @@
 """One examination of a host: from an order to results, both plain data.
 
 An order is what `slipway.doctor.order` makes: ``{"promise": {…}, "checks": [{"id", "what", "severity", "consequence", "mend",
-"limit", "codes"}], "driver_due", "ptx", "nccl": {"libraries", "size", "limit", "meeting", "environment"}}``.
+"limit", "codes"}], "driver_due", "ptx", "nccl": {"libraries", "due", "size", "limit", "meeting", "environment"}}``.
 A result is a check's entry with ``state`` (passed, failed, skipped: nothing to check
 here, unknown: it could not be seen), ``evidence`` (lines) and ``gpus`` (whose fault it is).
 """
@@ -60,6 +60,16 @@ def problems(report: dict[str, Any], severity: str) -> list[str]:
         f"{result['id']}: {'; '.join(result['evidence'])}; {result['consequence']}: {result['mend']}"
         for result in report["results"]
         if result["state"] == "failed" and result["severity"] == severity
+    ]
+
+
+def unseen(report: dict[str, Any]) -> list[str]:
+    """What could not be seen, each as one line: what is unproven, why, what follows where it is not so, and the mend."""
+    return [
+        f"{result['id']} is unknown: {'; '.join(result['evidence'])}; it is unproven that {result['what']} (else "
+        f"{result['consequence']}): ask again with `slipway doctor` when this is no longer so"
+        for result in report["results"]
+        if result["state"] == "unknown"
     ]
 
 

@@ -135,7 +135,14 @@ class Machine:
         except ValueError:
             lines = (done.stderr.strip() or done.stdout.strip() or "nothing").splitlines()
             raise OSError(f"dcgmi diag said: {lines[-1]}") from None
-        return list(dict.fromkeys(_failed(said)))
+        failed = list(dict.fromkeys(_failed(said)))
+        # Tests that were skipped, an error instead of tests, or an answer of another shape prove nothing.
+        if not failed and not {"pass", "fail"} & set(_told(said, "status")):
+            why = "".join(f": {each}" for each in _told(said, "runtime_error"))
+            raise OSError(f"dcgmi diag ended with {done.returncode} and told no test{why}")
+        if not failed and done.returncode:
+            raise OSError(f"dcgmi diag ended with {done.returncode}, and no test failed")
+        return failed
 
     def module(self) -> str:
         """Version of the kernel module that is loaded, such as ``580.173.02``; empty without one."""
@@ -228,6 +235,19 @@ def _failed(said: object, name: str = "") -> Iterator[str]:
         for key, inner in said.items():
             if key != "test_summary":
                 yield from _failed(inner, name)
+
+
+def _told(said: object, key: str) -> Iterator[str]:
+    """What the diagnostic's answer has under a key, anywhere but in summaries; a status in small letters."""
+    if isinstance(said, list):
+        for each in said:
+            yield from _told(each, key)
+    elif isinstance(said, dict):
+        for name, inner in said.items():
+            if name == key:
+                yield str(inner).lower() if key == "status" else str(inner)
+            elif name != "test_summary":
+                yield from _told(inner, key)
 
 
 def _several(said: dict[str, object]) -> list[object]:

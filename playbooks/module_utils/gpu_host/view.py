@@ -136,14 +136,16 @@ class View:
         """What came of an all-reduce over the GPUs (`nccl.reduce_all`).
 
         Raises:
-            NeedlessError: no driver yet, one GPU alone, or no engine here speaks NCCL.
-            UnknownError: the GPUs are in use.
+            NeedlessError: no driver yet, one GPU alone, no engine here speaks NCCL, or none is installed yet.
+            UnknownError: the GPUs are in use, or an engine that is installed has no NCCL.
         """
         self.expect_driver()
         order = self._nccl
         if not order or (self.promise["gpus"] < 2 and not order["meeting"]):
             raise NeedlessError("no engine here spreads over several GPUs by NCCL")
         library = self.machine.nccl(order["libraries"])
+        if library is None and order["due"]:
+            raise UnknownError(f"the engine is installed, and its NCCL is not there ({', '.join(order['libraries'])})")
         if library is None:
             raise NeedlessError("the engine's NCCL is not installed yet")
         self.expect_idle()

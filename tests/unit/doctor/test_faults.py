@@ -13,6 +13,10 @@ from slipway.doctor.report import lines, read
 from tests.fixtures.gpu_simulator.asking import examine
 from tests.fixtures.gpu_simulator.simulator import FABRIC_MANAGER, GpuHost
 from tests.unit.doctor.hosts import CARD, SERVER, asked, card, catalog, failed, promised, results, server
+from tests.unit.roles.loading import load as load_module
+from tests.unit.roles.rendering import told_by
+
+verdicts = load_module("library/gpu_checks.py")
 
 CRITICAL_XIDS = (48, 63, 64, 74, 79, 94, 95)
 
@@ -85,6 +89,9 @@ Successfully ran diagnostic for group.
 {"DCGM GPU Diagnostic": {"test_categories": [{"category": "Deployment", "tests": [
   {"name": "NVML Library", "results": [{"gpu_ids": "0,1", "status": "Pass"}]},
   {"name": "Graphics Processes", "results": [{"gpu_ids": "0,1", "status": "Skip"}]}]}]}}"""
+
+SKIPPED_DIAGNOSTIC = PASSED_DIAGNOSTIC.replace('"Pass"', '"Skip"')
+NO_DIAGNOSTIC = """{"DCGM Diagnostic": {"runtime_error": "Couldn't parse json: 'null'"}}"""
 
 
 def _kept_apart(host: GpuHost) -> None:
@@ -370,12 +377,46 @@ def test_dcgm_that_passes_or_can_t_be_asked(tmp_path: Path) -> None:
     host.diagnose(PASSED_DIAGNOSTIC)
     assert results(host, wanted)["dcgm.quick"]["state"] == "passed"
 
+    for said, code, evidence in (
+        ("{}", 0, "dcgmi diag ended with 0 and told no test"),
+        (SKIPPED_DIAGNOSTIC, 0, "dcgmi diag ended with 0 and told no test"),
+        (NO_DIAGNOSTIC, 1, "dcgmi diag ended with 1 and told no test: Couldn't parse json: 'null'"),
+        (PASSED_DIAGNOSTIC, 205, "dcgmi diag ended with 205, and no test failed"),
+    ):
+        host.diagnose(said, code)
+        unsure = results(host, wanted)["dcgm.quick"]
+        assert (unsure["state"], unsure["evidence"]) == ("unknown", [evidence])
+
+    host.diagnose(FAILED_DIAGNOSTIC, 226)
+    assert results(host, wanted)["dcgm.quick"]["state"] == "failed"
+
     host.diagnose("Error: unable to establish a connection to the specified host: localhost")
     found = results(host, wanted)["dcgm.quick"]
     assert (found["state"], found["evidence"]) == (
         "unknown",
         ["dcgmi diag said: Error: unable to establish a connection to the specified host: localhost"],
     )
+
+
+@pytest.mark.parametrize(
+    ("check", "figure", "driver"),
+    [
+        ("gpu.power-limit", "power_limit_w", {"power_limit_w": 300}),
+        ("gpu.clocks", "clock_mhz", {"clocks_mhz": [1200, 1740]}),
+    ],
+)
+def test_what_the_driver_gives_no_figure_for_is_no_pass(
+    check: str, figure: str, driver: dict[str, Any], tmp_path: Path
+) -> None:
+    host, wanted = card(tmp_path, 2), asked(promised(CARD, 2, **driver), Moment.WATCH)
+    wanted["checks"] = [each for each in wanted["checks"] if each["id"] == check]
+    host.say_of(0, **{figure: 300})
+    host.say_of(1, **{figure: None})
+    found = results(host, wanted)[check]
+    assert (found["state"], found["evidence"]) == ("unknown", ["the driver gives no figure for GPU 1"])
+
+    host.say_of(0, **{figure: 5000})
+    assert set(failed(results(host, wanted))) == {check}
 
 
 def test_nothing_is_exchanged_beside_other_work_or_before_the_engine_is_there(tmp_path: Path) -> None:
@@ -389,7 +430,39 @@ def test_nothing_is_exchanged_beside_other_work_or_before_the_engine_is_there(tm
     assert found["nccl.all-reduce"]["evidence"] == ["GPU 3 is in use, and a figure beside other work means nothing"]
 
     host.take("/opt/slipway")
-    assert results(host, wanted)["nccl.all-reduce"]["state"] == "skipped"
+    later = asked(promised(SERVER, 8))
+    later["checks"] = [check for check in later["checks"] if check["id"].startswith("nccl.")]
+    assert results(host, later)["nccl.all-reduce"]["state"] == "skipped"
+
+
+def test_an_engine_that_is_installed_without_its_nccl_is_unproven(tmp_path: Path) -> None:
+    """Its program has just been installed: that nothing is found is no reason to start it."""
+    host, wanted = server(tmp_path), asked(promised(SERVER, 8), Moment.EXCHANGE)
+    host.take("/opt/slipway")
+
+    found = results(host, wanted)["nccl.all-reduce"]
+
+    assert found["state"] == "unknown"
+    assert found["evidence"][0].startswith("the engine is installed, and its NCCL is not there (/opt/slipway/vllm-")
+
+
+@pytest.mark.parametrize(("role", "found"), [("gpu_exchange", "gpu_exchange_found"), ("gpu_watch", "gpu_watch_proved")])
+def test_an_up_says_what_nobody_could_look_at(role: str, found: str, tmp_path: Path) -> None:
+    host, wanted = server(tmp_path), asked(promised(SERVER, 8), Moment.EXCHANGE)
+    host.say_of(3, processes=1)
+    report = examine(host, wanted)
+    looked = {
+        "problems": verdicts.problems(report, "critical"),
+        "notes": verdicts.problems(report, "warning"),
+        "unseen": verdicts.unseen(report),
+        "report": report,
+    }
+
+    warnings = told_by(role, {found: looked})["warnings"]
+
+    assert [warning.partition(" is unknown: ")[0] for warning in warnings] == ["nccl.all-reduce", "nccl.bandwidth"]
+    assert "GPU 3 is in use, and a figure beside other work means nothing; " in warnings[0]
+    assert "(else engines that spread over these GPUs would hang at their start" in warnings[0]
 
 
 def test_a_figure_without_a_floor_is_told(tmp_path: Path) -> None:

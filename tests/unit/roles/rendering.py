@@ -95,3 +95,18 @@ def written_front(variables: Variables) -> Variables:
         "nginx_routes": json.loads(shown("nginx", "nginx_routes_text", **variables)),
         "nginx_server_name": shown("nginx", "nginx_certificate_settings", **variables)["names"][0],
     }
+
+
+def told_by(role: str, variables: Variables) -> Any:
+    """What the role says of a host in its result (`playbook_results`), where its tasks have registered such variables."""
+    start_ansible()
+    for file in sorted((PLAYBOOKS / "roles" / role / "tasks").glob("*.yml")):
+        todo = list(DataLoader().load_from_file(str(file), trusted_as_template=True))
+        while todo:
+            each = todo.pop(0)
+            if "ansible.builtin.set_stats" in each:
+                return Templar(loader=DataLoader(), variables=variables).template(
+                    each["ansible.builtin.set_stats"]["data"]["playbook_results"]
+                )
+            todo += each.get("block", [])
+    raise AssertionError(role)
