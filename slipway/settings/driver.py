@@ -63,7 +63,8 @@ class Driver(Section):
     reboot: bool = True
     """Whether a host is rebooted where another driver is loaded than is installed. If not, the `up` stops there and says so."""
     persistence: bool = True
-    """Whether the driver keeps GPUs initialized while nobody uses them (nvidia-persistenced)."""
+    """Whether the driver keeps GPUs initialized while nobody uses them (nvidia-persistenced). `power_limit_w` and `clocks_mhz`
+    need it."""
     power_limit_w: PositiveCount | None = None
     """A limit of each GPU's power, in W, set at every boot. Default: as shipped."""
     clocks_mhz: tuple[PositiveCount, PositiveCount] | None = None
@@ -109,6 +110,17 @@ class Driver(Section):
         if self.clocks_mhz is not None and self.clocks_mhz[0] > self.clocks_mhz[1]:
             raise ValueError(
                 f"clocks_mhz is {list(self.clocks_mhz)}, and the first is the lowest; the GPUs would refuse it: turn them round"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _settings_last(self) -> Self:
+        lost = [name for name in ("power_limit_w", "clocks_mhz") if getattr(self, name) is not None]
+        if lost and not self.persistence and self.source != "present":
+            raise ValueError(
+                f"{' and '.join(lost)} {'is' if len(lost) == 1 else 'are'} given while persistence is false; the driver forgets "
+                f"{'it' if len(lost) == 1 else 'them'} when the last program lets go of a GPU: leave persistence true, or remove "
+                f"{' and '.join(lost)}"
             )
         return self
 

@@ -27,7 +27,8 @@ def parsed(**keys: Any) -> Any:
         MIRROR,
         {"source": "vendor", "dcgm": True, "clocks_mhz": [1200, 1740]},
         {"clocks_mhz": [1410, 1410]},
-        {"modules": "proprietary", "reboot": False, "persistence": False, "power_limit_w": 300},
+        {"modules": "proprietary", "reboot": False, "persistence": False},
+        {"power_limit_w": 300, "clocks_mhz": [1200, 1740]},
     ],
 )
 def test_good(keys: dict[str, Any]) -> None:
@@ -47,6 +48,15 @@ def test_good(keys: dict[str, Any]) -> None:
         ({"mig": ["3g.40gb"]}, "driver: mig is no setting: engines are sized for whole GPUs and placed on them, "),
         ({"source": "present", "clocks_mhz": [1, 2]}, "driver: clocks_mhz is given while source is present; "),
         ({"source": "present", "power_limit_w": 9, "dcgm": True}, "driver: power_limit_w and dcgm are given while "),
+        (
+            {"persistence": False, "power_limit_w": 300},
+            "driver: power_limit_w is given while persistence is false; the driver forgets it when the last program lets go of a "
+            "GPU: leave persistence true, or remove power_limit_w",
+        ),
+        (
+            {"persistence": False, "power_limit_w": 300, "clocks_mhz": [1200, 1740]},
+            "driver: power_limit_w and clocks_mhz are given while persistence is false; the driver forgets them when ",
+        ),
         ({"source": "distribution", "dcgm": True}, "driver: dcgm is true while source is distribution; "),
         (
             {"source": "mirror"},
