@@ -13,7 +13,8 @@ from slipway.sizing.weights import weights_per_rank
 from slipway.units import GiB
 
 NAME = "preflight"
-DCGM_UNIT = "nvidia-dcgm-exporter.service"
+DCGM = "dcgm-exporter"
+"""The exporter that role nvidia_driver runs."""
 
 
 def steps(deployment: Deployment) -> list[Step]:
@@ -78,12 +79,12 @@ def ports(deployment: Deployment, machine: Machine) -> list[dict[str, object]]:
         _port(each.port, each.name, "the gateway", key, remote=each.address != LOOPBACK)
         for each, key in zip(deployment.gateways_on(machine), keys, strict=False)
     ]
+    if machine.driver is not None and machine.driver.settings.dcgm:
+        off = f"{path('pools', machine.pool, 'driver', 'dcgm')}: false"
+        found.append(_port(DCGM_PORT, DCGM, "the exporter of DCGM's metrics", off, remote=False))
     store = deployment.store
     if store is not None and machine == store.machine and store.others:
         found.append(_port(store.port, STORE, "the model store", "store.port", remote=True))
-    if machine.driver is not None and machine.driver.settings.dcgm:
-        setting = path("pools", machine.pool, "driver", "dcgm")
-        found.append({**_port(DCGM_PORT, "", "DCGM's exporter", setting, remote=False), "unit": DCGM_UNIT})
     front = deployment.front
     if machine in front.machines:
         found.append(_port(front.port, front.name, "the front", "front.port", remote=True))

@@ -15,8 +15,10 @@ from slipway.layers import LAYERS
 from slipway.layers.hub import PROGRAM as HUB
 from slipway.layers.step import Step
 from slipway.settings.types import Secret
-from tests.unit.deployment.stacks import deployment, ready, roles, steps
+from tests.unit.deployment.stacks import deployment, ready, roles, stack, steps
 from tests.unit.roles.loading import PLAYBOOKS
+from tests.unit.roles.rendering import unit
+from tests.unit.roles.test_nvidia_driver import rendered
 from tests.unit.settings.documents import (
     GOOD_KEY,
     OTHER_KEY,
@@ -292,6 +294,26 @@ def test_acceptance_trusts_the_front(tmp_path: Path) -> None:
     assert isinstance(front["nginx_site_key"], Secret)
     own = changed(site, "front.ca_file", str(tmp_path / "ca"))
     assert roles(deployment(own))["gpu-1/acceptance"]["acceptance_ca_certificate"] == "ca"
+
+
+def test_preflight_refuses_another_exporter_where_dcgms_will_be() -> None:
+    gpu = ("pools.main.gpu", "l4")
+    bare = roles(deployment(stack(gpu)))["gpu-1/preflight"]["preflight_ports"]
+    assert 9400 not in {each["port"] for each in bare}
+
+    asked = stack(gpu, ("pools.main.driver", {"source": "vendor", "dcgm": True}))
+    (found,) = (
+        each for each in roles(deployment(asked))["gpu-1/preflight"]["preflight_ports"] if each["port"] == 9400
+    )
+    assert found == {
+        "port": 9400,
+        "unit": "slipway-dcgm-exporter.service",
+        "purpose": "the exporter of DCGM's metrics",
+        "setting": "pools.main.driver.dcgm: false",
+        "remote": False,
+    }
+    lines = unit(rendered("debian-12", "vendor", "slipway-dcgm-exporter.service.j2"))
+    assert f"--address 127.0.0.1:{found['port']} " in lines["ExecStart"][0]
 
 
 def test_preflight_demands_what_will_be_there() -> None:

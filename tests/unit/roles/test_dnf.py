@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.roles.loading import load
+from tests.unit.roles.test_nvidia_driver import task
 
 packages = load("library/owned_packages.py")
 dnf = importlib.import_module("ansible.module_utils.slipway_dnf")
@@ -168,6 +169,22 @@ def test_holds_are_locks_and_only_ours_end(host: Host, folder: Path) -> None:
     assert present(folder, "base", hold=["bash", "kmod-*"]).changed
     absent(folder, "base")
     assert host.locked == {"bash"}
+
+
+def test_an_administrators_dcgm_stays_and_what_came_is_locked(host: Host, folder: Path) -> None:
+    """Role nvidia_driver takes it from this module on every system."""
+    theirs, ours = "datacenter-gpu-manager-4-core", "datacenter-gpu-manager-exporter"
+    asked = task("dcgm", "Install or remove DCGM and its exporter")["owned_packages"]
+    host.installed.add(theirs)
+    host.manual.add(theirs)
+
+    present(folder, asked["owner"], theirs, ours, hold=asked["hold"])
+    assert host.locked == {theirs, ours}
+
+    assert absent(folder, asked["owner"]).removed == {ours, "python3-dnf-plugin-versionlock"}
+    assert theirs in host.installed
+    assert theirs in host.manual
+    assert host.locked == set()
 
 
 def test_the_plugin_comes_with_the_first_lock_and_goes_with_the_last(host: Host, folder: Path) -> None:

@@ -394,6 +394,6 @@ def test_dcgm_is_of_the_drivers_cuda_and_its_exporter_is_for_the_host_alone() ->
     assert lines["DynamicUser"] == ["yes"]
     assert lines["PrivateDevices"] == ["yes"]
     assert (lines["IPAddressDeny"], lines["IPAddressAllow"]) == (["any"], ["localhost"])
-    install = task("dcgm-apt", "Install or remove DCGM and its exporter")["owned_packages"]
+    install = task("dcgm", "Install or remove DCGM and its exporter")["owned_packages"]
     assert install["mask"] == ["nvidia-dcgm-exporter.service"]
     assert install["hold"] == ["datacenter-gpu-manager*"]
