@@ -4,12 +4,15 @@ docs/gpu-hosts.md has the table of them. Where the whole way is tested elsewhere
 complaint.
 """
 
+import json
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from policies.planned import planned_stack
+from policies.resources import PLAYBOOK
 from slipway.catalog import load
 from slipway.checks.rules import findings
 from slipway.doctor.order import Moment
@@ -20,9 +23,10 @@ from tests.unit.deployment.stacks import LLAMA_70B, deployment, roles, stack, st
 from tests.unit.doctor.hosts import CARD, SERVER, asked, failed, promised, results, server
 from tests.unit.doctor.hosts import card as card_host
 from tests.unit.roles.loading import PLAYBOOKS
+from tests.unit.roles.rendering import shown, unit
 from tests.unit.roles.test_driver_survey import Machine
 from tests.unit.roles.test_kernel_modules import Host, modules
-from tests.unit.roles.test_nvidia_driver import KERNEL, rendered, system_variables
+from tests.unit.roles.test_nvidia_driver import KERNEL, expression, rendered, task
 from tests.unit.settings.documents import pair
 
 L4 = ("pools.main.gpu", "l4")
@@ -76,10 +80,12 @@ def test_nvidia_container_toolkit_48_an_engine_has_its_gpus_by_its_unit_and_no_c
 
     assert found["service_sandbox"]["PrivateDevices"] == "no"
     assert found["service_command"][0].startswith("/opt/slipway/vllm-")
-    rules = {"DeviceAllow", "DevicePolicy"} & set(found["service_sandbox"])
-    assert rules == set(), "a rule for devices is written into the unit, or there is none"
-    unit = (PLAYBOOKS / "roles/service/templates/service.j2").read_text()
-    assert not re.search(r"podman|docker|nerdctl", unit)
+    lines = unit(shown("service", "service.j2", **found, service_addresses={"stdout": "[]"}))
+    # A rule for devices is written into the unit, where a reload of systemd finds it, or there is none.
+    assert lines["PrivateDevices"][-1] == "no"
+    assert {"DeviceAllow", "DevicePolicy"} & set(lines) == set()
+    commands = [value for name, values in lines.items() if name.startswith("Exec") for value in values]
+    assert not re.search(r"podman|docker|nerdctl", " ".join(commands))
 
 
 def test_gpustack_4678_driver_and_engine_are_held_against_one_table() -> None:
@@ -99,9 +105,18 @@ def test_huggingface_hub_4128_and_gpustack_4154_error_802_is_fabric_manager(tmp_
     assert found["fabric.manager"] == "nvidia-fabricmanager.service does not run"
     assert "802: the system is not ready: fabric manager" in found["cuda.kernel"]
 
-    text = (PLAYBOOKS / "roles/nvidia_driver/tasks/fabric-apt.yml").read_text()
-    assert "'=' ~ (nvidia_driver_expected or nvidia_driver_branch)" in text
-    assert text.count("when: nvidia_driver_seen.nvswitch | length") == 2
+    install = task("fabric-apt", "Install fabric manager where there is an NVSwitch")
+    remove = task("fabric-apt", "Remove fabric manager where there is none")
+    for switches in ("", "pci"):
+        there = {
+            each["when"]: rendered("debian-12", "vendor", each["when"], nvswitch=switches) for each in (install, remove)
+        }
+        assert list(there.values()) == [bool(switches), not switches]
+    names = expression(install["owned_packages"]["names"])
+    for version in ("580.173.02", "580.65.06"):
+        built = {"nvidia_driver_built": {"version": version}}
+        asked_for = rendered("debian-12", "vendor", names, nvswitch="pci", **built)
+        assert asked_for == [f"nvidia-fabricmanager={version}-*"]
 
 
 def test_dstack_1947_a_host_with_fewer_gpus_is_refused_and_taken_out(tmp_path: Path) -> None:
@@ -167,8 +182,13 @@ def test_production_stack_838_and_gpustack_3884_a_mirror_is_all_that_a_driver_ne
         "nvidia_driver_key_fingerprint": "A" * 40,
     }
     for system in ("debian-12", "debian-13", "ubuntu-22.04", "ubuntu-24.04"):
-        assert "nvidia.com" not in rendered(system, "mirror", "sources.j2", **mirror)
-    assert "nvidia.com" not in rendered("redhat-9", "mirror", "repository.j2", **mirror)
+        assert "nvidia.com" in rendered(system, "vendor", "sources.j2")
+        written = rendered(system, "mirror", "sources.j2", **mirror)
+        assert "URIs: https://mirror.test/nvidia/" in written
+        assert "nvidia.com" not in written
+    written = rendered("redhat-9", "mirror", "repository.j2", **mirror)
+    assert "https://mirror.test/nvidia/" in written
+    assert "nvidia.com" not in written
 
     key = tmp_path / "k.asc"
     key.write_text("a key")
@@ -192,21 +212,31 @@ def test_pulumi_20891_each_step_on_a_host_is_a_role_that_a_preview_names() -> No
     assert all((PLAYBOOKS / "roles" / step.role / "tasks/main.yml").is_file() for step in found)
 
 
-def test_pulumi_command_773_no_private_key_of_a_login_is_an_input() -> None:
+def test_pulumi_command_773_no_private_key_of_a_login_is_an_input(tmp_path: Path) -> None:
     """Private keys are printed in diffs."""
-    of = promised(SERVER, 8)
-    assert not any("PRIVATE KEY" in repr(step) for step in steps(of).values())
-    source = (Path(__file__).parents[2] / "policies/planned.py").read_text()
-    assert '"keyFile": None if machine.key_file is None else str(machine.key_file)' in source
+    canary = "b3BlbnNzaC1rZXktdjEAAAAA-canary"
+    key = tmp_path / "id_ed25519"
+    key.write_text(f"-----BEGIN OPENSSH PRIVATE KEY-----\n{canary}\n-----END OPENSSH PRIVATE KEY-----\n")
+    document = stack(L4, ("pools.main.hosts.gpu-1.key_file", str(key)))
+    of = deployment(document)
+    planned = planned_stack("s", of, document, {}).resources
+
+    logins = [each.inputs.get("host", "keyFile") for each in planned if each.type == PLAYBOOK]
+    assert set(logins) == {str(key)}
+    assert len(logins) == len(steps(of))
+    for each in planned:
+        # With what is secret in the open.
+        inputs = json.dumps(each.inputs.raw, default=lambda value: getattr(value, "value", repr(value)))
+        assert canary not in inputs, each.name
+    assert canary not in repr(roles(of))
 
 
 def test_open_gpu_kernel_modules_855_a_system_gets_packages_of_its_own_repository() -> None:
     """Debian 13 with packages of Debian 12's repository, whose modules did not build."""
     for system in ("debian-12", "debian-13", "ubuntu-22.04", "ubuntu-24.04"):
-        assert (
-            f"/repos/{system.replace('-', '').replace('.', '')}/"
-            in system_variables(system)["nvidia_driver_vendor_url"]
-        )
+        own = f"/repos/{system.replace('-', '').replace('.', '')}/"
+        (repository,) = re.findall(r"^URIs: (.*)$", rendered(system, "vendor", "sources.j2"), re.MULTILINE)
+        assert own in repository
 
 
 def test_open_gpu_kernel_modules_1128_what_the_compiler_said_is_told(
