@@ -20,10 +20,7 @@ from slipway.paths import MODELS
 from tests.e2e.stack import KEY_FILE, Stack, copy_checkout, ssh
 from tools.lab import HostSpec, Lab
 from tools.lab.model import make_tiny_llama
-from tools.lab.places import MEMORY
-
-LARGE = 20 * 2**30
-"""Bytes of memory of a machine that has the tests' hosts in it; they write half a gigabyte each."""
+from tools.lab.places import MEMORY, memory_of_tests
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -34,8 +31,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     # Not there where this file is met only while tests are collected.
     Lab.release = config.getoption("--release", default="")
-    if psutil.virtual_memory().total >= LARGE:
-        os.environ.setdefault(MEMORY, "32G")
+    os.environ.setdefault(MEMORY, memory_of_tests(psutil.virtual_memory().total))
 
 
 LAB = HostSpec("e2e-1", "10.213.77.111")

@@ -10,7 +10,7 @@ import pytest
 from tools.lab import HostSpec, Lab, LabError, Places
 from tools.lab.hosts import Machine, Record
 from tools.lab.locks import locked
-from tools.lab.places import make_folder, write_atomically
+from tools.lab.places import MEMORY, make_folder, memory_of_tests, write_atomically
 from tools.lab.roots import escape, mounts_below, remove_tree
 
 
@@ -144,3 +144,18 @@ def test_remove_tree_unmounts_first_and_spares_what_was_mounted(tmp_path: Path) 
     remove_tree(tree)
     assert not tree.exists()
     assert (precious / "file").read_text() == "kept"
+
+
+@pytest.mark.parametrize(
+    ("total", "size"),
+    [(16 * 2**30, ""), (20 * 2**30 - 1, ""), (20 * 2**30, str(20 * 2**30 // 3)), (3 * 2**40, str(2**40))],
+)
+def test_hosts_of_tests_leave_the_machine_most_of_its_memory(total: int, size: str) -> None:
+    assert memory_of_tests(total) == size
+
+
+def test_who_says_how_much_is_in_memory_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(MEMORY, "")
+    assert Places.default().memory == ""
+    monkeypatch.setenv(MEMORY, "8G")
+    assert Places.default().memory == "8G"

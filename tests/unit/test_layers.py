@@ -302,9 +302,7 @@ def test_preflight_refuses_another_exporter_where_dcgms_will_be() -> None:
     assert 9400 not in {each["port"] for each in bare}
 
     asked = stack(gpu, ("pools.main.driver", {"source": "vendor", "dcgm": True}))
-    (found,) = (
-        each for each in roles(deployment(asked))["gpu-1/preflight"]["preflight_ports"] if each["port"] == 9400
-    )
+    (found,) = (each for each in roles(deployment(asked))["gpu-1/preflight"]["preflight_ports"] if each["port"] == 9400)
     assert found == {
         "port": 9400,
         "unit": "slipway-dcgm-exporter.service",
