@@ -171,14 +171,6 @@ def test_no_model_gets_the_stores_port() -> None:
     assert own not in {each.port for each in moved.instances if each.machine.name == "gpu-1"}
 
 
-def test_preflight_looks_for_dcgms_port() -> None:
-    driver = [("pools.main.driver", {"source": "vendor", "dcgm": True}), ("pools.main.gpu", "l4")]
-    for document, there in ((with_changes(stack(), *driver), True), (with_changes(stack(), driver[1]), False)):
-        ports = roles(deployment(document))["gpu-2/preflight"]["preflight_ports"]
-        found = [each for each in ports if each["port"] == 9400]
-        assert [each["unit"] for each in found] == (["nvidia-dcgm-exporter.service"] if there else [])
-
-
 def test_the_stores_host_may_not_be_missing() -> None:
     """Without it no other host gets a model."""
     edge = ("pools.edge", {"hosts": {"edge-1": {"address": "10.0.0.90", "user": "u"}}})
