@@ -24,7 +24,7 @@ class Before:
     holdings: Holdings = field(default_factory=dict)
     """By machine and instance."""
     drivers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """By machine the variables of its NVIDIA driver."""
+    """By machine the variables of its NVIDIA driver; empty where it has one and which is not known."""
 
 
 def before() -> Before:
@@ -52,20 +52,27 @@ def before() -> Before:
 def held_in(resources: Mapping[str, Any]) -> Holdings:
     """What instances hold, of all resources of a stack: ``{urn: {type: TYPE, outputs: {…}}}``."""
     found: dict[tuple[str, str], Claims] = {}
-    for machine, instance, variables in _applied(resources, "service"):
-        had = held(variables.get("service_claims"))
+    for machine, instance, outputs in _applied(resources, "service"):
+        had = held((outputs.get("variables") or {}).get("service_claims"))
         if had is not None and instance:
             found[machine, instance] = had
     return found
 
 
 def drivers_in(resources: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """The variables that each machine's driver was last applied with, by the machine's name."""
-    return {machine: variables for machine, _, variables in _applied(resources, "nvidia_driver")}
+    """The variables that each machine's driver was last applied with, by the machine's name; empty where that is not known."""
+    found: dict[str, Mapping[str, Any]] = {}
+    for machine, _, outputs in _applied(resources, "nvidia_driver"):
+        # Without a digest the variables are those of an apply that never came, or did not end: what is there is not known.
+        if outputs.get("digest") != "":
+            found[machine] = outputs.get("variables") or {}
+        elif outputs.get("changed") is not None:
+            found[machine] = {}
+    return found
 
 
 def _applied(resources: Mapping[str, Any], role: str) -> Iterator[tuple[str, str | None, Mapping[str, Any]]]:
-    """Machine, instance and variables of each application of a role."""
+    """Machine, instance and outputs of each application of a role."""
     for resource in resources.values():
         outputs = resource["outputs"]
         if resource["type"] != "playbook:index:Playbook" or outputs.get("role") != role:
@@ -73,4 +80,4 @@ def _applied(resources: Mapping[str, Any], role: str) -> Iterator[tuple[str, str
         # One whose first apply was cut off may have less.
         machine = (outputs.get("host") or {}).get("name")
         if machine:
-            yield machine, outputs.get("instance"), outputs.get("variables") or {}
+            yield machine, outputs.get("instance"), outputs

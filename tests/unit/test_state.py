@@ -41,6 +41,27 @@ def test_drivers_are_found_by_their_machines() -> None:
     assert [line.partition(":")[0] for line in announcements(of, found)] == ["gpu-2"]
 
 
+@pytest.mark.parametrize(
+    ("changed", "had"),
+    [(None, None), (3.0, {})],
+    ids=["nothing was ever applied", "an apply that never came, or did not end"],
+)
+def test_a_driver_that_was_not_applied_is_still_announced(changed: float | None, had: dict[str, Any] | None) -> None:
+    """The state of a host that was missing, or whose run was cut off, has the variables of what it is to get."""
+    of, found = deployment(many()), resources()
+    (key,) = (
+        key
+        for key, each in found.items()
+        if key.startswith("urn:gpu-2/") and each["outputs"]["role"] == "nvidia_driver"
+    )
+    found[key]["outputs"] |= {"digest": "", "changed": changed}
+
+    drivers = state.drivers_in(found)
+
+    assert drivers.get("gpu-2") == had
+    assert [line.partition(":")[0] for line in announcements(of, drivers)] == ["gpu-2"]
+
+
 def test_what_an_earlier_version_kept_is_passed_over() -> None:
     found = resources()
     del found["urn:gpu-2/qwen-1-5b"]["outputs"]["variables"]["service_claims"]
