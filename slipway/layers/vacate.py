@@ -10,6 +10,7 @@ one that goes, or of one that moves, would start while they are still taken.
 import hashlib
 import json
 
+from slipway.deployment.absence import last_quorums
 from slipway.deployment.types import Deployment, Instance, Machine
 from slipway.layers import models, programs
 from slipway.layers.step import Step, step_key
@@ -32,7 +33,8 @@ def steps(deployment: Deployment) -> list[Step]:
             instance=NAME,
             role="vacate",
             variables={"vacate_instances": claims, **_replicas(deployment, machine)},
-            after=(*before[machine.name], *_heads_before(deployment, machine)),
+            # Nobody makes way while more are missing than may be, since the others have to serve for them.
+            after=(*before[machine.name], *_heads_before(deployment, machine), *last_quorums(deployment)),
             timeout_s=max(deployment.settings.gateway.request_timeout_s, LONGEST_S) + STOPPING_S,
         )
         for machine in deployment.machines.values()
