@@ -300,8 +300,19 @@ def memory_size(value: str) -> str:
 
 
 def expanded(value: Path) -> Path:
-    """A path with ``~`` replaced by the home folder."""
-    return value.expanduser()
+    """A path with ``~`` replaced by the home folder.
+
+    Raises:
+        ValueError: it names somebody who is not there, or has a character that no path here may have.
+    """
+    if re.search(r"[\x00-\x1f\x7f]", str(value)):
+        raise ValueError("a path with a control character; no file could be found by it: write it on one line")
+    try:
+        return value.expanduser()
+    except RuntimeError:
+        raise ValueError(
+            f"{value.parts[0]} has no home folder on this machine; the file could not be found: write the whole path"
+        ) from None
 
 
 def strong_key(value: str) -> str:

@@ -39,7 +39,7 @@ _READ = {
 }
 """Keys of a host, and the variables that they come from; the first one counts."""
 
-_AS_IT_IS: Mapping[str, frozenset[Any]] = {
+_AS_IT_IS: Mapping[str, frozenset[bool | str]] = {
     "ansible_connection": frozenset({"ssh", "smart"}),
     "ansible_become": frozenset({True, "true", "yes"}),
     "ansible_become_method": frozenset({"sudo"}),
@@ -205,8 +205,15 @@ def _refused(name: str, variables: Mapping[str, Any]) -> Iterator[str]:
                     f"{name}: {variable} is a template, which only a run of Ansible evaluates; the host could not be reached: "
                     "write the value itself"
                 )
-        elif variable not in _AS_IT_IS or value not in _AS_IT_IS[variable]:
+            elif value == "":
+                yield f"{name}: {variable} is empty; the host could not be reached: write its value, or take the variable out"
+        elif variable not in _AS_IT_IS or not _says_so(value, _AS_IT_IS[variable]):
             yield _useless(name, variable)
+
+
+def _says_so(value: Any, ways: frozenset[bool | str]) -> bool:
+    """Whether a value, which may be anything that YAML has, is one of `ways`: a number is neither yes nor no."""
+    return isinstance(value, bool | str) and value in ways
 
 
 def _useless(name: str, variable: str) -> str:
@@ -221,7 +228,7 @@ def _host(name: str, variables: Mapping[str, Any], user: str | None) -> tuple[Li
         for variable in reversed(names):
             if variable in variables:
                 given[key], origin[key] = variables[variable], variable
-    if isinstance(given.get("port"), str) and given["port"].isdigit():
+    if isinstance(given.get("port"), str) and re.fullmatch("[0-9]{1,5}", given["port"]):
         given["port"] = int(given["port"])
     if "user" not in given:
         return None, [

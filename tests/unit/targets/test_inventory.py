@@ -4,9 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from slipway.settings.errors import SettingsError
 from slipway.settings.load import parse
+from slipway.targets.inventory import hosts as inventory
 from tests.unit.deployment.stacks import deployment
 from tests.unit.settings.documents import OTHER_KEY, good
 
@@ -109,6 +112,58 @@ def test_variables_that_say_what_slipway_does_anyway_are_taken(folder: Path) -> 
         "a ansible_user=u ansible_connection=ssh ansible_become=true ansible_become_user=root\n"
     )
     assert list(parse(document(folder / "hosts.ini"), "s").machines) == ["a"]
+
+
+def test_odd_values_are_refused_by_name(folder: Path) -> None:
+    (folder / "hosts.yml").write_text(
+        "all: {hosts: {a: {ansible_user: u, ansible_become: [1], ansible_become_user: {b: 1}, ansible_connection: 1}}}\n"
+    )
+    told = refused(folder / "hosts.yml")
+    assert [line.split(" is not followed")[0] for line in told] == [
+        "file: a: ansible_become",
+        "file: a: ansible_become_user",
+        "file: a: ansible_connection",
+    ]
+
+
+ODD = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text()
+    | st.sampled_from(["", "\u00b2", "9" * 5000, "~nobody-/x", "a\nb"]),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    max_leaves=4,
+)
+KNOWN = sorted({*inventory._AS_IT_IS, *(name for names in inventory._READ.values() for name in names)})
+
+
+@settings(deadline=None)
+@given(variable=st.sampled_from(KNOWN), value=ODD)
+def test_whatever_yaml_holds_is_taken_or_refused_by_name(variable: str, value: object) -> None:
+    variables = {"ansible_user": "u", variable: value}
+    told = list(inventory._refused("a", variables))
+    if not told:
+        _, told = inventory._host("a", variables, None)
+    assert all(line.startswith(f"a: {variable}") for line in told), told
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("ansible_port", "\u00b2"),
+        ("ansible_port", "9" * 5000),
+        ("ansible_become", 1),
+        ("ansible_become", [1]),
+        ("ansible_ssh_private_key_file", ""),
+        ("ansible_ssh_private_key_file", "~nobody-of-that-name/key"),
+        ("ansible_ssh_private_key_file", "/keys/a\nb"),
+    ],
+)
+def test_what_could_not_reach_a_host_is_refused(variable: str, value: object) -> None:
+    variables = {"ansible_user": "u", variable: value}
+    assert list(inventory._refused("a", variables)) or inventory._host("a", variables, None)[1]
 
 
 def test_what_a_vault_encrypts_is_refused_by_name(folder: Path) -> None:
