@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import posixpath
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -45,6 +46,12 @@ _OWN = re.compile(rf"(stacks/Pulumi\.[^/]*\.yaml|{CONFIGURATIONS}/[^/]*\.json)")
 _CATALOGUE = re.compile(
     r"(?!\.|(cli|components|playbooks|policies|provider|slipway|tools)/|Pulumi\.yaml).*\.(ya?ml|json)"
 )
+_INVENTORY = re.compile(
+    r"(?!\.|(cli|components|playbooks|policies|provider|slipway|stacks|tools)/|Pulumi\.yaml)"
+    r"(.*\.(ya?ml|json|ini)|[^/]+/([^/]+/)*[^/.]+)"
+)
+"""What stands in an inventory, or beside it: what no interpreter takes for code."""
+_BESIDE = ("group_vars", "host_vars")
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_-]{0,99}")
 _SECTION = "slipway:platform"
 
@@ -108,7 +115,8 @@ def changes(base: Path, head: Path) -> Changes:
                 f"stacks: {name!r} can't name a stack that is reviewed; nothing was compared: "
                 "rename the file, with letters, digits, _ and - alone"
             )
-    shared = tuple(_differing(base, head, _catalogues(before, base) | _catalogues(after, head)))
+    named = {file for names, root in ((before, base), (after, head)) for file in _named(names, root)}
+    shared = tuple(_differing(base, head, named))
     found = []
     for name in sorted(before | after):
         files = tuple(_own(name, base, head))
@@ -130,30 +138,65 @@ def _names(root: Path) -> set[str]:
     return {file.name.removeprefix("Pulumi.").removesuffix(".yaml") for file in root.glob("stacks/Pulumi.*.yaml")}
 
 
-def _catalogues(names: set[str], root: Path) -> set[str]:
-    """The files that stacks name as their catalogues. Code that a stack names is code all the same."""
-    found = (_catalogue(root / f"stacks/Pulumi.{name}.yaml") for name in names)
-    return {file for file in found if file is not None and file != PIPELINE and _CATALOGUE.fullmatch(file)}
+def _named(names: set[str], root: Path) -> set[str]:
+    """The files that stacks name as catalogues and inventories. Code that a stack names is code all the same."""
+    found: set[str] = set()
+    for name in names:
+        settings = _settings(root / f"stacks/Pulumi.{name}.yaml")
+        catalogue = _catalogue(settings)
+        if catalogue is not None and _CATALOGUE.fullmatch(catalogue):
+            found.add(catalogue)
+        found |= {file for file in _inventories(settings, root) if _INVENTORY.fullmatch(file)}
+    return found - {PIPELINE}
 
 
 def _own(name: str, base: Path, head: Path) -> Iterator[str]:
-    """The stack's own files that differ: its settings, its policy configuration, its catalogue."""
-    settings = f"stacks/Pulumi.{name}.yaml"
-    catalogues = {found for root in (base, head) if (found := _catalogue(root / settings)) is not None}
-    for file in (settings, f"{CONFIGURATIONS}/{name}.json", *sorted(catalogues)):
-        if _content(base / file) != _content(head / file):
-            yield file
+    """The stack's own files that differ: its settings, its policy configuration, its catalogue, its inventories."""
+    file = f"stacks/Pulumi.{name}.yaml"
+    named: set[str] = set()
+    for settings in (_settings(base / file), _settings(head / file)):
+        catalogue = _catalogue(settings)
+        named |= set() if catalogue is None else {catalogue}
+        for root in (base, head):
+            named |= _inventories(settings, root)
+    for each in (file, f"{CONFIGURATIONS}/{name}.json", *sorted(named)):
+        if _content(base / each) != _content(head / each):
+            yield each
 
 
-def _catalogue(file: Path) -> str | None:
-    """The file of further GPUs, tiers and models that the stack names."""
+def _settings(file: Path) -> Mapping[str, Any]:
+    """What the stack says; nothing where it can't be read, which is the check's to refuse."""
     try:
         document: Any = yaml.safe_load((_content(file) or (False, b""))[1])
-        named = document["config"][_SECTION]["catalog"]
+        found = document["config"][_SECTION]
     except (ValueError, yaml.YAMLError, LookupError, TypeError, RecursionError):
-        # Settings that can't be read are the check's to refuse.
-        return None
+        return {}
+    return found if isinstance(found, Mapping) else {}
+
+
+def _catalogue(settings: Mapping[str, Any]) -> str | None:
+    """The file of further GPUs, tiers and models that the stack names."""
+    named = settings.get("catalog")
     return named if isinstance(named, str) else None
+
+
+def _inventories(settings: Mapping[str, Any], root: Path) -> set[str]:
+    """The inventories that its pools name, as far as they lie in the checkout, and the variables beside them."""
+    pools = settings.get("pools")
+    found: set[str] = set()
+    for pool in pools.values() if isinstance(pools, Mapping) else ():
+        section = pool.get("inventory") if isinstance(pool, Mapping) else None
+        file = section.get("file") if isinstance(section, Mapping) else None
+        if not isinstance(file, str) or "\0" in file:
+            continue
+        place = posixpath.normpath(file)
+        if place == "." or place.startswith(("/", "~", "../")) or place == "..":
+            continue
+        folder = root / place if (root / place).is_dir() else (root / place).parent
+        beside = {each for name in _BESIDE for each in (folder / name).rglob("*")}
+        inside = set(folder.iterdir()) if folder == root / place else set()
+        found |= {place, *(each.relative_to(root).as_posix() for each in beside | inside if not each.is_dir())}
+    return found
 
 
 def _differing(base: Path, head: Path, catalogues: set[str]) -> Iterator[str]:

@@ -64,6 +64,45 @@ def test_a_stacks_own_files(sides: tuple[Path, Path], file: str) -> None:
     assert touched(sides) == [("a", "changed", (file,))]
 
 
+INVENTORY = "config: {slipway:platform: {pools: {gpu: {inventory: {file: ./sites/hosts, group: gpu}}}}}\n"
+
+
+@pytest.mark.parametrize("file", ["sites/hosts", "sites/group_vars/gpu.yml", "sites/host_vars/gpu-1/more.yml"])
+@pytest.mark.parametrize("named", ["sites/hosts", "sites"])
+def test_an_inventory_and_what_lies_beside_it_is_its_stacks_own(
+    sides: tuple[Path, Path], file: str, named: str
+) -> None:
+    for side in sides:
+        put(side, "stacks/Pulumi.b.yaml", INVENTORY.replace("sites/hosts", named))
+        put(side, "sites/hosts", "1")
+    put(sides[1], file)
+    assert touched(sides) == [("b", "changed", (file,))]
+    assert changes(*sides).shared == ()
+
+
+@pytest.mark.parametrize("named", ["docs/d.md", "tests/hosts.ini"])
+def test_an_inventory_counts_wherever_it_lies(sides: tuple[Path, Path], named: str) -> None:
+    for side in sides:
+        put(side, "stacks/Pulumi.b.yaml", INVENTORY.replace("sites/hosts", named))
+    put(sides[1], named)
+    assert touched(sides) == [("b", "changed", (named,))]
+
+
+@pytest.mark.parametrize("named", ["slipway/x.py", "sitecustomize.py", "other/x.py", "components"])
+def test_code_that_a_stack_calls_its_inventory_is_code(sides: tuple[Path, Path], named: str) -> None:
+    for side in sides:
+        put(side, "stacks/Pulumi.b.yaml", INVENTORY.replace("sites/hosts", named))
+    put(sides[1], named)
+    assert changes(*sides).judges == (named,)
+
+
+@pytest.mark.parametrize("named", ["/etc/hosts", "../base/mine.yaml", ".", "~/hosts"])
+def test_an_inventory_outside_the_checkout_is_none_of_it(sides: tuple[Path, Path], named: str) -> None:
+    for side in sides:
+        put(side, "stacks/Pulumi.b.yaml", INVENTORY.replace("./sites/hosts", named))
+    assert touched(sides) == []
+
+
 @pytest.mark.parametrize(
     "file",
     [
