@@ -11,7 +11,7 @@ import pytest
 from ansible._internal._datatag._tags import TrustedAsTemplate  # type: ignore[import-untyped]
 from ansible.parsing.dataloader import DataLoader  # type: ignore[import-untyped]
 from ansible.template import Templar  # type: ignore[import-untyped]
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from provider import log, paths, worker
@@ -42,6 +42,8 @@ def request_for(tmp_path: Path, **changes: Any) -> Request:
     return Request(**fields)
 
 
+# Ansible's loading takes its time on a busy machine.
+@settings(deadline=None)
 @given(value=VALUES)
 def test_variables_arrive_as_they_are(value: Any) -> None:
     loader = DataLoader()
