@@ -1,19 +1,17 @@
-"""Hosts that one owns: nothing is made, and the settings say where they are."""
+"""Hosts that one owns: nothing is made, and the settings, or the inventory that they name, say where they are."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import pulumi
 
 from components.targets.base import Addresses
 from slipway.deployment.types import Deployment
-from slipway.targets.hosts.settings import Host
 
 
 def bring(deployment: Deployment, *, pools: Sequence[str], opts: pulumi.ResourceOptions) -> dict[str, Addresses]:  # noqa: ARG001
     """See `components.targets.base.Bring`."""
-    sections: list[Mapping[str, Host]] = [deployment.settings.pools[pool].section for pool in pools]
     return {
-        name: Addresses(public=host.address, private=host.internal_address or host.address)
-        for section in sections
-        for name, host in section.items()
+        machine.name: Addresses(public=machine.address or "", private=machine.private_address or machine.address or "")
+        for pool in pools
+        for machine in deployment.members(pool)
     }

@@ -1,17 +1,5 @@
 """Hosts that one owns, from an Ansible inventory: nothing is made, and the inventory says where they are."""
 
-from collections.abc import Sequence
+from components.targets.hosts import bring
 
-import pulumi
-
-from components.targets.base import Addresses
-from slipway.deployment.types import Deployment
-
-
-def bring(deployment: Deployment, *, pools: Sequence[str], opts: pulumi.ResourceOptions) -> dict[str, Addresses]:  # noqa: ARG001
-    """See `components.targets.base.Bring`."""
-    return {
-        machine.name: Addresses(public=machine.address or "", private=machine.private_address or machine.address or "")
-        for pool in pools
-        for machine in deployment.members(pool)
-    }
+__all__ = ["bring"]
