@@ -25,7 +25,7 @@ TWIN = (
 IDENTITY = "identity"
 """Among the results of a role that looks at a host: what no other machine has."""
 
-_AWAY = frozenset({"unreachable", "access"})
+AWAY = frozenset({"unreachable", "access"})
 """Failures of a host to let anything be run."""
 _REFUSED = frozenset({"task", "timeout"})
 """Failures of a role that only looks."""
@@ -70,7 +70,7 @@ class Fleet:
         absence = parsed.absence
         if absence is None or not absence.most:
             return ""
-        if failure.kind not in (_AWAY | _REFUSED if absence.refused else _AWAY):
+        if failure.kind not in (AWAY | _REFUSED if absence.refused else AWAY):
             return ""
         missing = self._missing.setdefault(absence.group, {})
         if parsed.host.name not in missing:
@@ -84,7 +84,7 @@ class Fleet:
     async def passes_over(self, parsed: Inputs, failure: Failure, urn: str) -> bool:
         """Whether a refresh passes over a host that can't be asked; of each host that is said once."""
         absence = parsed.absence
-        if absence is None or not absence.most or failure.kind not in _AWAY:
+        if absence is None or not absence.most or failure.kind not in AWAY:
             return False
         if parsed.host.name not in self._passed_over:
             self._passed_over.add(parsed.host.name)
@@ -99,7 +99,7 @@ class Fleet:
         if absence is None or not absence.refused or not absence.most:
             return False
         failure = await self._records.silence(parsed)
-        if failure is None or failure.kind not in _AWAY:
+        if failure is None or failure.kind not in AWAY:
             return False
         self._silent.add(parsed.host.name)
         return True

@@ -18,7 +18,7 @@ from pulumi.provider.experimental.property_value import PropertyValue
 
 from provider import digest, inputs, quorum
 from provider.changes import compare, same_machine
-from provider.fleet import Fleet
+from provider.fleet import AWAY, Fleet
 from provider.records import Look, Records
 from provider.redaction import Scrubber
 from provider.rolling import Rolling, Stopped
@@ -276,7 +276,7 @@ class PlaybookProvider(base.Provider):
         self._expect_role(parsed, request.urn, "removed")
         outcome = await self._run("remove", request.urn, parsed, request.properties, request.timeout)
         if outcome.failure:
-            gone = HOST_GONE.format(urn=request.urn) if outcome.failure.kind in {"unreachable", "access"} else ""
+            gone = HOST_GONE.format(urn=request.urn) if outcome.failure.kind in AWAY else ""
             raise Refused(outcome.failure.message + gone)
         if plain(request.properties.get("managed")):
             await self._forget(parsed, request.urn)
@@ -340,7 +340,11 @@ class PlaybookProvider(base.Provider):
         refusal = await self._fleet.missed(parsed, outcome.failure, urn)
         away = self._fleet.away(parsed)
         if not refusal and away is not None:
-            return _left_out(given, old, away)
+            left = _left_out(given, old, away)
+            if outcome.touched and plain(left["changed"]) is None:
+                # Something of a first apply is there, and a removal has to take it away.
+                left["changed"] = wrap(outcome.changed)
+            return left
         refusal = refusal or outcome.failure.message
         if not outcome.touched:
             raise Refused(refusal)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -161,6 +162,20 @@ def test_nothing_is_removed_where_nothing_was_ever_applied() -> None:
     asyncio.run(subject.provider.delete(base.DeleteRequest(URN, "x", made, 0)))
 
     assert len(subject.player.requests) == 1
+
+
+def test_what_a_first_apply_left_behind_is_removed() -> None:
+    """The host was lost in the middle of the role."""
+    lost = replace(AWAY, touched=True, changed=2)
+    subject = Plugin(lost, Outcome(ok=1))
+    made = create(subject, given())
+    assert values(made, "digest", "changed") == ["", 2]
+    again = base.UpdateRequest(URN, "x", made, given(), 0, [], preview=False)
+    made = asyncio.run(subject.provider.update(again)).properties
+
+    asyncio.run(subject.provider.delete(base.DeleteRequest(URN, "x", made, 0)))
+
+    assert subject.player.requests[-1].mode == "remove"
 
 
 def test_one_machine_under_two_addresses_is_refused() -> None:
