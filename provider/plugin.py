@@ -195,11 +195,14 @@ class PlaybookProvider(base.Provider):
             return base.UpdateResponse(self._counted(request.news, preview=request.preview))
         change = compare(request.olds, request.news, list(request.ignore_changes))
         old = {key: request.olds[key] for key in _COMPUTED if key in request.olds}
-        if not change.runs and not self._fleet.is_silent(plain(fields(request.news.get("host")).get("name"))):
+        silent = self._fleet.is_silent(plain(fields(request.news.get("host")).get("name")))
+        if not change.runs and not silent:
             return base.UpdateResponse({**old, **request.news})
         if request.preview:
             unknown = dict.fromkeys(("results", "changed", "generation", "managed"), COMPUTED)
-            return base.UpdateResponse({**request.news, "drift": wrap([]), **unknown, "missing": wrap("")})
+            # What depends on who is missing, such as the front's routes, is shown as a change too.
+            missing = COMPUTED if silent else wrap("")
+            return base.UpdateResponse({**request.news, "drift": wrap([]), **unknown, "missing": missing})
         parsed = inputs.parse(request.news, cwd=Path.cwd())
         try:
             async with self._rolling.turn(parsed.rolling, request.resource_id):
