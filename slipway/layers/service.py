@@ -10,7 +10,7 @@ from slipway.engines.base import Launch, Program
 from slipway.layers import drivers
 from slipway.layers.step import Step
 
-_STOPPING_S = 90
+STOPPING_S = 90
 """What a stop may take beyond its drain."""
 
 
@@ -111,7 +111,7 @@ def service_step(
         after=after,
         again_after=again_after,
         rolling=rolling,
-        timeout_s=start_timeout_s + drain_s + _STOPPING_S,
+        timeout_s=start_timeout_s + drain_s + STOPPING_S,
     )
 
 

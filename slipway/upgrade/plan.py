@@ -21,17 +21,16 @@ from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from slipway.deployment.drivers import reboots_for_driver
-from slipway.deployment.names import KEEPALIVED, UNIT
+from slipway.deployment.names import KEEPALIVED, MAX_REPLICAS, STORE, STORED_PREFIX, UNIT, instance_name
 from slipway.deployment.references import LOOPBACK
 from slipway.deployment.types import Deployment, Instance, Machine
-from slipway.layers import acceptance, drivers, vacate
-from slipway.upgrade.changes import Change
+from slipway.layers import LAYERS, acceptance, drivers, vacate
+from slipway.layers.service import STOPPING_S
+from slipway.upgrade.changes import Beside, Change
 from slipway.upgrade.errors import UpgradeError
 
-_STOPPING_S = 90
-"""What a stop may take beyond its drain."""
 _APPLYING_S = 3600
-"""What all but the driver and the engines may take: programs and models are fetched."""
+"""The least that a change is given, and what a step is that the stack has no more."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +59,8 @@ class Seen:
     """Of the hosts that are drained."""
     holder: str | None = None
     """Who has the floating address."""
+    listed: Collection[str] = ()
+    """The replicas that a front knows; empty where none answers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +81,8 @@ class Host:
     changes: tuple[Change, ...]
     stops: tuple[str, ...]
     """Instances that are drained and stopped, those that are asked before those that they need."""
+    gateways: tuple[str, ...]
+    """Those of them that are stopped before the others: a gateway ends what it has begun while the engines still answer it."""
     gives_address: bool
     """Whether the floating address is given to the other front first."""
     reboots: bool
@@ -99,6 +102,11 @@ class Host:
     def units(self) -> tuple[str, ...]:
         """What systemd calls what stops."""
         return tuple(UNIT.format(name) for name in self.stops)
+
+    @property
+    def first_units(self) -> tuple[str, ...]:
+        """Those of them that have stopped before the others are asked to."""
+        return tuple(UNIT.format(name) for name in self.gateways)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,6 +148,10 @@ class Plan:
     """Hosts with something to do that were not asked for."""
     rest: tuple[Change, ...]
     """What belongs to no host in turn: the acceptance, and machines that leave the stack."""
+    first: tuple[Change, ...] = ()
+    """What changes before the first host is drained, and drains none: what has the models for all hosts."""
+    beside: tuple[Beside, ...] = ()
+    """What has no host and is made along with the hosts that need it."""
 
     @property
     def away(self) -> tuple[tuple[Group, Away], ...]:
@@ -147,7 +159,13 @@ class Plan:
         return tuple((group, each) for group in self.groups for each in group.away)
 
 
-def plan(deployment: Deployment, changes: Sequence[Change], seen: Seen, only: Collection[str] = ()) -> Plan:
+def plan(
+    deployment: Deployment,
+    changes: Sequence[Change],
+    seen: Seen,
+    only: Collection[str] = (),
+    beside: Sequence[Beside] = (),
+) -> Plan:
     """What is to be done, in its order.
 
     Args:
@@ -155,16 +173,20 @@ def plan(deployment: Deployment, changes: Sequence[Change], seen: Seen, only: Co
         changes: what the engine would do.
         seen: what hosts and state say.
         only: hosts to which it is limited; all where empty. Hosts of one replica stay together.
+        beside: what the engine would make that has no host.
 
     Raises:
-        UpgradeError: no such host, or new parts of hosts that wait for one another.
+        UpgradeError: no such host, new parts of hosts that wait for one another, or a model that moves as a whole.
     """
     unknown = next((name for name in only if name not in deployment.machines), None)
     if unknown is not None:
         raise UpgradeError(f"the stack has no host {unknown!r}; its hosts: {', '.join(deployment.machines)}")
     by_machine: dict[str, list[Change]] = {}
     rest = []
+    first = _first(deployment, changes, only)
     for change in changes:
+        if change in first:
+            continue
         if change.machine in deployment.machines and change.instance != acceptance.NAME:
             by_machine.setdefault(change.machine, []).append(change)
         else:
@@ -177,7 +199,15 @@ def plan(deployment: Deployment, changes: Sequence[Change], seen: Seen, only: Co
             left_out += names
         else:
             due.append(_group(deployment, names, by_machine, seen))
-    return Plan(groups=_ordered(deployment, due), done=tuple(done), left_out=tuple(left_out), rest=tuple(rest))
+    _refuse_moves(deployment, due, changes)
+    return Plan(
+        groups=_ordered(deployment, due),
+        done=tuple(done),
+        left_out=tuple(left_out),
+        rest=tuple(rest),
+        first=first,
+        beside=tuple(beside),
+    )
 
 
 def backend(route: str, instance: Instance) -> str:
@@ -192,21 +222,40 @@ def targets(group: Group, plan_: Plan, present: Mapping[str, str], pending: Coll
         group: whose turn it is.
         plan_: the whole.
         present: URNs by key of what the state has.
-        pending: URNs of new things that are not made yet, those of the group left out.
+        pending: URNs of what later groups make anew, and of their gateways and fronts that change.
 
     Returns:
-        Its own, the step that makes room on its hosts, and the acceptance, unless that waits for what is not made yet.
+        Its own, the step that makes room on its hosts, what is made beside them, and the acceptance, unless that waits for
+        something pending.
     """
     urns = dict.fromkeys(group.urns)
     room = (present.get(vacate.key(host.machine)) for host in group.hosts if host.changes)
     urns |= dict.fromkeys(urn for urn in room if urn is not None)
+    urns |= dict.fromkeys(made_beside(plan_, pending))
     if not proofs_wait(plan_, pending):
         urns |= {change.urn: None for change in _proofs(plan_)}
     return tuple(urns)
 
 
+def made_beside(plan_: Plan, pending: Collection[str]) -> tuple[str, ...]:
+    """URNs of what has no host and needs nothing that is not made yet: without its parent the engine makes no resource."""
+    return tuple(each.urn for each in plan_.beside if not set(each.needs) & set(pending))
+
+
+def pending(deployment: Deployment, later: Iterable[Group]) -> set[str]:
+    """URNs of what these groups make anew, and of their gateways and fronts that change: nobody is asked through them before."""
+    ways = {deployment.front.name, *(each.name for each in deployment.gateways)}
+    return {
+        change.urn
+        for group in later
+        for host in group.hosts
+        for change in host.changes
+        if change.kind == "create" or (change.instance in ways and not change.quiet)
+    }
+
+
 def proofs_wait(plan_: Plan, pending: Collection[str]) -> bool:
-    """Whether the acceptance needs what is not made yet, without which the engine refuses to touch it."""
+    """Whether the acceptance needs what is still to come: the engine refuses to touch it, or a front can't answer yet."""
     return any(set(change.needs) & set(pending) for change in _proofs(plan_))
 
 
@@ -233,20 +282,27 @@ def _group(
     heads = {head.machine.name for head in deployment.heads if head.meeting is not None}
     hosts = tuple(sorted(hosts, key=lambda host: host.name not in heads))
     touched = {(host.name, name) for host in hosts for name in host.stops}
+    fresh = {
+        (change.machine, change.instance) for each in by_machine.values() for change in each if change.kind == "create"
+    }
     away: list[Away] = []
     stand_ins: dict[str, tuple[str, ...]] = {}
     unseen: list[str] = []
     for model in deployment.served:
-        replicas = deployment.of(model)
+        # Nobody is served yet by one that is still to be made.
+        replicas = [each for each in deployment.of(model) if not _parts_in(deployment, each, fresh)]
         elsewhere = [each for each in replicas if not _parts_in(deployment, each, touched)]
         if len(elsewhere) == len(replicas):
             continue
+        others = len(elsewhere)
+        elsewhere = [each for each in elsewhere if _is_known(deployment, model, each, seen)]
         if elsewhere:
             stand_ins[model] = tuple(backend(model, each) for each in elsewhere)
             if not any(_seen_by_fronts(deployment, each) for each in elsewhere):
                 unseen.append(model)
         else:
-            away.append(Away(what="model", name=model, why=_alone(len(replicas), names)))
+            why = "no front knows its other replicas yet" if others else _alone(len(replicas), names)
+            away.append(Away(what="model", name=model, why=why))
     away += _ways_away(deployment, hosts, names)
     here = [each for each in deployment.heads if any(part.machine.name in names for part in deployment.parts(each))]
     marked, new = any(host.drained for host in hosts), not any(name in seen.known for name in names)
@@ -264,8 +320,8 @@ def _group(
 def _host(
     deployment: Deployment, machine: Machine, group: Collection[str], changes: Sequence[Change], seen: Seen
 ) -> Host:
-    changed = {change.instance for change in changes if change.kind in {"update", "replace"}}
-    whole = drivers.NAME in {change.instance for change in changes}
+    changed = {change.instance for change in changes if change.kind in {"update", "replace"} and not change.quiet}
+    whole = drivers.NAME in {change.instance for change in changes if not change.quiet}
     reboots = whole and reboots_for_driver(machine, seen.drivers.get(machine.name))
     engines = [each for each in deployment.on(machine) if whole or each.name in changed]
     gateways = [
@@ -280,21 +336,83 @@ def _host(
         and any(name not in group for name in fronts)
         and (whole or bool({deployment.front.name, KEEPALIVED} & changed))
     )
-    drains = [each.served.drain_s for each in engines if each.is_head]
-    drains += [deployment.settings.gateway.request_timeout_s] * bool(gateways)
+    drain_s = max((each.served.drain_s for each in engines if each.is_head), default=0)
+    drain_s += deployment.settings.gateway.request_timeout_s if gateways else 0
     starts = [each.served.settings.engine.start_timeout_s for each in deployment.on(machine)]
-    drain_s = max(drains, default=0)
     return Host(
         machine=machine,
         changes=tuple(changes),
-        # A gateway ends what it has begun while the engines still answer it.
         stops=(*(each.name for each in gateways), *(each.name for each in engines)),
+        gateways=tuple(each.name for each in gateways),
         gives_address=gives,
         reboots=reboots,
         drain_s=drain_s,
-        lease_s=drain_s + _STOPPING_S + sum(starts) + _APPLYING_S + (drivers.TIMEOUT_S if whole else 0),
+        lease_s=max(drain_s, vacate.LONGEST_S) + STOPPING_S + sum(starts) + _applying_s(deployment, machine, changes),
         drained=seen.marks.get(machine.name),
     )
+
+
+def _applying_s(deployment: Deployment, machine: Machine, changes: Iterable[Change]) -> int:
+    """What the steps of a host's own `up` may take, one after the other."""
+    bounds = {step.key: step.timeout_s for layer in LAYERS for step in layer.steps(deployment)}
+    keys = dict.fromkeys([*(change.key for change in changes), vacate.key(machine)])
+    return max(_APPLYING_S, sum(bounds.get(key, _APPLYING_S) for key in keys))
+
+
+def _first(deployment: Deployment, changes: Sequence[Change], only: Collection[str]) -> tuple[Change, ...]:
+    """What has the models for all hosts: a host's model comes after it, wherever its own host is in turn.
+
+    Left to its host's turn is what needs something new there. With a limit it is what the hosts need that were asked for.
+    """
+    found = {
+        change.urn: change
+        for change in changes
+        if change.kind != "delete"
+        and change.machine in deployment.machines
+        and (change.instance == STORE or change.instance.startswith(STORED_PREFIX))
+    }
+    made = {change.urn for change in changes if change.kind == "create"}
+    while waits := [urn for urn, change in found.items() if any(need in made - set(found) for need in change.needs)]:
+        for urn in waits:
+            del found[urn]
+    if only:
+        wanted = {
+            need
+            for group in _together(deployment)
+            if set(group) & set(only)
+            for change in changes
+            if change.machine in group
+            for need in (change.urn, *change.needs)
+        }
+        wanted |= {need for urn in wanted if urn in found for need in found[urn].needs}
+        found = {urn: change for urn, change in found.items() if urn in wanted}
+    return tuple(found.values())
+
+
+def _refuse_moves(deployment: Deployment, groups: Iterable[Group], changes: Sequence[Change]) -> None:
+    """A model whose replicas all go, and come anew elsewhere, is gone in between.
+
+    Raises:
+        UpgradeError: there is one on these hosts.
+    """
+    due = {host.name for group in groups for host in group.hosts}
+    new = {(change.machine, change.instance) for change in changes if change.kind == "create"}
+    for name, served in deployment.served.items():
+        called = {instance_name(served.slug, number) for number in range(MAX_REPLICAS)}
+        leaves = [each.machine for each in changes if each.kind == "delete" and each.instance in called]
+        replicas = deployment.of(name)
+        if set(leaves) & due and replicas and all(_parts_in(deployment, each, new) for each in replicas):
+            to = dict.fromkeys(each.machine.name for each in replicas)
+            raise UpgradeError(
+                f"model {name} moves from {', '.join(dict.fromkeys(leaves))} to {', '.join(to)}, and none of its replicas stays: "
+                "changed in turn, nobody would answer for it between the two. Bring it by `slipway up`; or add the new place "
+                "as a further replica, upgrade, take the old one out, and upgrade again"
+            )
+
+
+def _is_known(deployment: Deployment, model: str, head: Instance, seen: Seen) -> bool:
+    """A front that does not list a replica, but others, sends it nothing until the front's own part has changed."""
+    return not seen.listed or not _seen_by_fronts(deployment, head) or backend(model, head) in seen.listed
 
 
 def _parts_in(deployment: Deployment, head: Instance, touched: Collection[tuple[str, str]]) -> bool:
@@ -314,7 +432,9 @@ def _alone(replicas: int, names: Sequence[str]) -> str:
 def _ways_away(deployment: Deployment, hosts: Iterable[Host], group: Collection[str]) -> Iterator[Away]:
     """Gateways and fronts that nobody stands in for and that restart, or go down with their host."""
     for host in hosts:
-        updated = {change.instance for change in host.changes if change.kind in {"update", "replace"}}
+        updated = {
+            change.instance for change in host.changes if change.kind in {"update", "replace"} and not change.quiet
+        }
         for gateway in deployment.gateways_on(host.machine):
             others = [each for each in deployment.gateways if each.name == gateway.name]
             if all(each.machine.name in group for each in others) and (host.reboots or gateway.name in updated):

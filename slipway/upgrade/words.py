@@ -8,6 +8,9 @@ from typing import Any
 
 from slipway.upgrade.plan import Group, Host, Mark, Plan
 
+_LEAVES_OUT = ("the change", "the start", "its checks")
+"""Steps after whose failure a host serves nothing; after the others what was stopped runs."""
+
 
 @dataclass
 class Progress:
@@ -80,6 +83,8 @@ def lines(plan: Plan) -> Iterator[str]:
             if not plan.left_out
             else "every host that was asked for is as the stack says"
         )
+    if plan.first:
+        yield f"first: {', '.join(change.key for change in plan.first)}; no host is drained for it"
     for number, group in enumerate(plan.groups, 1):
         for host in group.hosts:
             yield f"{number}. {host.name}: {_changes(host)}"
@@ -117,7 +122,7 @@ def no_stand_in(group: Group, model: str, seen: Mapping[str, bool]) -> str:
     down = ", ".join(name.partition("@")[2] for name in replicas if not seen.get(name, False))
     return (
         f"{group.name} was left as it is: {model} would have no replica, as the front gets no answer from {down}; look at "
-        "`slipway doctor` and at its unit there, and repeat; or take --allow-outage"
+        "`slipway doctor` and at its unit there, and repeat"
     )
 
 
@@ -126,7 +131,6 @@ def stopped(report: Report, group: Group, stack: str) -> str:
     progress = report.of(group)
     done = [each.name for each in report.plan.groups if report.of(each).state == "changed"]
     waiting = [each.name for each in report.plan.groups if report.of(each).state == "waiting"]
-    until = next((host for host in group.hosts), None)
     told = [f"{group.name}: {progress.after} failed: {progress.failure}"]
     if done or report.plan.done:
         told.append(f"changed: {', '.join([*report.plan.done, *done])}")
@@ -142,7 +146,8 @@ def stopped(report: Report, group: Group, stack: str) -> str:
         )
     if group.away:
         told.append(f"not served: {', '.join(f'{each.what} {each.name}' for each in group.away)}")
-    if until is not None and progress.after != "the look at the others":
+    out = any(host.stops or host.gives_address for host in group.hosts)
+    if out and progress.after in _LEAVES_OUT:
         told.append(
             f"{group.name} stays out of service; without a further run it puts itself back after "
             f"{max(host.lease_s for host in group.hosts) // 60} min"

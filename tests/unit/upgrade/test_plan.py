@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from slipway.deployment.types import Deployment
-from slipway.layers import drivers
+from slipway.layers import LAYERS, drivers, vacate
 from slipway.upgrade.changes import Change, applied, changes_of
 from slipway.upgrade.errors import UpgradeError
 from slipway.upgrade.plan import Plan, plan, targets
@@ -165,6 +165,44 @@ def test_a_new_host_comes_first_and_takes_nothing_away() -> None:
     assert order(found) == [["c"], ["b"], ["a"]]
     assert found.away == ()
     assert found.groups[0].hosts[0].stops == ()
+
+
+def test_one_that_is_still_to_be_made_stands_in_for_nobody() -> None:
+    found = planned(three(), [ENGINES[0], change("b/m", "create"), change("c/m", "create")], known={"a"})
+    assert [(group.name, each.name) for group, each in found.away] == [("a", "m")]
+
+
+def test_a_model_that_moves_as_a_whole_is_refused() -> None:
+    of = three(replicas=1)
+    here = of.of("m")[0].machine.name
+    other = next(name for name in of.machines if name != here)
+    with pytest.raises(UpgradeError, match=f"model m moves from {other} to {here}, and none of its replicas stays"):
+        planned(of, [change(f"{here}/m", "create"), change(f"{other}/m", "delete")])
+    assert planned(three(), [change("a/m", "create"), change("b/m", "delete")]).groups
+
+
+def test_what_the_state_alone_learns_drains_nothing() -> None:
+    step = {"op": "update", "urn": urn("a/m"), "newState": {}, "detailedDiff": {"absence.most": {}, "timeout": {}}}
+    (noted,) = changes_of(preview(step))
+    host = planned(three(), [noted]).groups[0].hosts[0]
+    assert (noted.quiet, host.stops, [each.urn for each in host.changes]) == (True, (), [urn("a/m")])
+    (runs,) = changes_of(preview({**step, "detailedDiff": {"absence.most": {}, "variables.x": {}}}))
+    assert not runs.quiet
+
+
+def test_the_lease_is_as_long_as_all_steps_may_take() -> None:
+    of = three()
+    bounds = {step.key: step.timeout_s for layer in LAYERS for step in layer.steps(of)}
+    changes = [change(key) for key in bounds if key.startswith("b/")]
+    host = planned(of, changes).groups[0].hosts[0]
+    assert host.lease_s >= vacate.LONGEST_S + sum(bounds[each.key] for each in changes)
+
+
+def test_gateways_end_before_engines_and_both_have_their_time() -> None:
+    host = planned(two_fronts(), [change(f"b/{what}") for what in ("m", "litellm")]).groups[0].hosts[0]
+    of = two_fronts()
+    assert host.gateways == ("litellm",)
+    assert host.drain_s == of.settings.gateway.request_timeout_s + of.of("m")[0].served.drain_s
 
 
 def test_new_hosts_that_wait_for_one_another_are_an_ups_business() -> None:
