@@ -40,7 +40,8 @@ def run(order: Order, folder: Path = RUN) -> Answer:
     """Does what the order's ``action`` says; ``{"error": …}`` where it does not work.
 
     look: ``{"mark": {…} or None, "holds": whether it has ``address``}``.
-    drain: ``owner``, ``host``, ``units``, ``lease_s``, ``address`` or None → ``{"seconds": what it took}``.
+    drain: ``owner``, ``host``, ``units``, ``first`` (those of them that stop before the others), ``lease_s``, ``address`` or None
+        → ``{"seconds": what it took}``.
     start: starts what the mark names → ``{"units": […]}``.
     end: takes mark and timer away, and lets the address come.
     serving: what the front at ``port`` says of its backends → ``{"backends": {ID: bool}}``.
@@ -87,10 +88,13 @@ def drain(order: Order, folder: Path) -> Answer:
     if order["address"] is not None:
         _write(folder / ADDRESS, "")
         _until(lambda: not holds(order["address"]), "the other front did not take the floating address")
-    if order["units"]:
-        done = _systemctl("stop", *order["units"])
-        if done.returncode != 0:
-            raise DrainError(f"{', '.join(order['units'])} did not stop: {done.stderr.strip()}")
+    # A gateway ends what it has begun while the engines still answer it.
+    first = list(order.get("first", []))
+    for batch in (first, [unit for unit in order["units"] if unit not in first]):
+        if batch:
+            done = _systemctl("stop", *batch)
+            if done.returncode != 0:
+                raise DrainError(f"{', '.join(batch)} did not stop: {done.stderr.strip()}")
     return {"seconds": round(time.monotonic() - begun, 1)}
 
 
@@ -117,7 +121,11 @@ def serving(order: Order, _: Path) -> Answer:
     trust = ssl.create_default_context()
     trust.check_hostname, trust.verify_mode = False, ssl.CERT_NONE
     try:
-        with urllib.request.urlopen(f"https://127.0.0.1:{order['port']}/metrics", timeout=5, context=trust) as answer:
+        # Never by a proxy of the host's: it is asked of itself.
+        opener = urllib.request.build_opener(
+            urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=trust)
+        )
+        with opener.open(f"https://127.0.0.1:{order['port']}/metrics", timeout=5) as answer:
             text = answer.read().decode("utf-8", "replace")
     except (OSError, urllib.error.URLError) as error:
         raise DrainError(f"the front does not answer: {error}") from None

@@ -92,6 +92,12 @@ def test_a_unit_that_does_not_stop_is_an_error(host: Path) -> None:
     assert said == {"error": "slipway-stuck.service did not stop: Job timed out."}
 
 
+def test_gateways_have_stopped_before_the_engines_are_asked_to(host: Path) -> None:
+    asked(host, units=["slipway-litellm.service", "slipway-m.service"], first=["slipway-litellm.service"])
+    stops = [call for call in calls(host) if call.startswith("systemctl stop") and "put-back" not in call]
+    assert stops == ["systemctl stop slipway-litellm.service", "systemctl stop slipway-m.service"]
+
+
 def test_the_address_goes_before_anything_stops(host: Path) -> None:
     file = host / "ip.json"
     file.write_text(json.dumps([{"addr_info": [{"local": "10.0.0.9"}]}]))
@@ -196,7 +202,8 @@ def certificate(tmp_path: Path) -> tuple[Path, Path]:
     return own, key
 
 
-def test_a_front_says_who_is_well(host: Path, front: int) -> None:
+def test_a_front_says_who_is_well(host: Path, front: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:1")
     assert asked(host, action="serving", port=front) == {"backends": {"m@a/m": True, "m@b/m": False}}
 
 
