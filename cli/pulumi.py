@@ -55,6 +55,7 @@ class PulumiStack:
             targets: URNs that it is limited to; all where empty.
             replaces: URNs that are made anew whether they changed or not; limits it to them.
         """
+        self._wait_for_lock()
         limits = [f"--target={urn}" for urn in targets] + [f"--target-replace={urn}" for urn in replaces]
         self._run("up", "--yes", "--skip-preview", "--suppress-outputs", *limits, to_stderr=to_stderr)
 

@@ -33,6 +33,8 @@ def on_machine(
     if address is None:
         raise RemoteError(f"{machine.name} is made by the `up`; ask again once it is there")
     options = ["-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "-p", str(machine.port)]
+    # A host that is gone is noticed within a minute, however long the command may take.
+    options += ["-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=4"]
     if machine.key_file is not None:
         options += ["-i", str(machine.key_file)]
     if machine.host_key is None:
@@ -40,7 +42,8 @@ def on_machine(
         options += ["-o", "StrictHostKeyChecking=accept-new", "-o", f'UserKnownHostsFile="{known_hosts()}"']
     else:
         # As the stack names it, and no other.
-        options += ["-o", f"KnownHostsCommand=/bin/echo {address} {machine.host_key}", "-o", "UserKnownHostsFile=none"]
+        known = address if machine.port == 22 else f"[{address}]:{machine.port}"
+        options += ["-o", f"KnownHostsCommand=/bin/echo {known} {machine.host_key}", "-o", "UserKnownHostsFile=none"]
     target = f"{machine.user}@{address}" if machine.user else address
     try:
         done = subprocess.run(
