@@ -23,17 +23,19 @@ from cli.remote import RemoteError, on_machine
 from components.state import drivers_in, held_in
 from slipway.deployment.resolve import catalog_of, resolve
 from slipway.deployment.types import Deployment, Machine
-from slipway.layers import acceptance
+from slipway.layers import acceptance, vacate
 from slipway.paths import ROOT, STATE
 from slipway.settings.load import read_public, stack_file
-from slipway.upgrade.changes import applied, changes_of
-from slipway.upgrade.plan import Group, Mark, Plan, Seen, plan, proofs_wait, targets
+from slipway.upgrade.changes import applied, beside_of, changes_of
+from slipway.upgrade.plan import Group, Host, Mark, Plan, Seen, made_beside, pending, plan, proofs_wait, targets
 from slipway.upgrade.words import Report, ended, lines, no_stand_in, refusal, stopped, taken
 
 _AT_ONCE = 16
 _ASK_S = 60
 _STOPPING_S = 120
 """What a drain may take beyond the answers in flight: the units' own end, and the address that moves."""
+_MOVES_S = 30
+"""Within which the other front takes the floating address."""
 _EVERY_S = 1.0
 _SAID = "slipway-upgrade:"
 
@@ -97,8 +99,11 @@ class _Upgrade:
         self._program = (root / "playbooks/module_utils/slipway_drain.py").read_text(encoding="utf-8")
 
     def run(self) -> None:
-        changes = changes_of(self._pulumi.preview())
-        report = Report(self._stack, plan(self._deployment, changes, self._seen(), self._options.hosts))
+        preview = self._pulumi.preview()
+        found = plan(
+            self._deployment, changes_of(preview), self._seen(), self._options.hosts, beside=beside_of(preview)
+        )
+        report = Report(self._stack, found)
         self._say("\n".join(lines(report.plan)))
         if not self._options.preview:
             self._refuse(report.plan)
@@ -110,6 +115,7 @@ class _Upgrade:
             print(json.dumps(report.data(), indent=2))
 
     def _change(self, report: Report) -> None:
+        self._bring_first(report.plan)
         for group in report.plan.groups:
             progress = report.of(group)
             try:
@@ -120,53 +126,100 @@ class _Upgrade:
                     print(json.dumps(report.data(), indent=2))
                 raise UserError(stopped(report, group, self._stack), status=1) from None
             progress.state = "changed"
-        if report.plan.rest and not self._options.hosts and not report.plan.left_out:
+        if (report.plan.rest or report.plan.beside) and not self._options.hosts and not report.plan.left_out:
             self._say("what belongs to no host in turn")
             self._pulumi.up(to_stderr=self._options.as_json)
+
+    def _bring_first(self, found: Plan) -> None:
+        """What has the models for all hosts.
+
+        Raises:
+            UserError: it failed; no host was drained.
+        """
+        if not found.first:
+            return
+        self._say("the models' store, for which no host is drained")
+        urns = [*(each.urn for each in found.first), *made_beside(found, pending(self._deployment, found.groups))]
+        try:
+            self._pulumi.up(to_stderr=self._options.as_json, targets=urns)
+        except UserError as error:
+            raise UserError(f"the models' store was not brought, so no host was drained: {error}", status=1) from None
 
     def _turn(self, group: Group, report: Report) -> None:
         """Drain, change, verify, put back."""
         progress = report.of(group)
-        self._wait_for_stand_ins(group)
+        self._wait_for_stand_ins(group, report.plan)
         begun = time.monotonic()
         self._say(f"{group.name}: drain")
-        for host in group.hosts:
-            self._drained(host.machine, host.units, host.drain_s, host.lease_s, gives=host.gives_address)
+        self._drain(group)
         progress.drained_s = round(time.monotonic() - begun, 1)
         self._say(f"{group.name}: change")
-        pending = self._pending(group, report)
-        urns = targets(group, report.plan, self._present, pending) if group.urns else ()
+        later = [each for each in report.plan.groups if each is not group and report.of(each).state != "changed"]
+        waiting = pending(self._deployment, later)
+        urns = targets(group, report.plan, self._present, waiting) if group.urns else ()
         if urns:
             with _failing("the change"):
                 self._pulumi.up(to_stderr=self._options.as_json, targets=urns)
         self._say(f"{group.name}: verify")
         for host in group.hosts:
-            self._asked(host.machine, "the start", {"action": "start"}, timeout_s=_STOPPING_S)
+            self._asked(host.machine, "the start", {"action": "start"}, timeout_s=_STOPPING_S + group.start_s)
         self._wait_until_back(group)
         progress.out_s = round(time.monotonic() - begun, 1)
-        self._verify(group, urns, waits=proofs_wait(report.plan, pending))
+        self._verify(group, urns, waits=proofs_wait(report.plan, waiting))
         self._say(f"{group.name}: put back")
         for host in group.hosts:
             self._asked(host.machine, "the return", {"action": "end"})
 
-    def _drained(self, machine: Machine, units: Sequence[str], drain_s: int, lease_s: int, *, gives: bool) -> None:
+    def _drain(self, group: Group) -> None:
+        """All hosts of the group; where one fails, all are put back: nothing has changed there yet."""
+        try:
+            for host in group.hosts:
+                if host.gives_address:
+                    self._give_address(host, group)
+                self._drained(host, host.units)
+        except _FailedError:
+            for host in group.hosts:
+                for action in ("start", "end"):
+                    with contextlib.suppress(_FailedError):
+                        timeout_s = _STOPPING_S + group.start_s
+                        self._asked(host.machine, "the return", {"action": action}, timeout_s=timeout_s)
+            raise
+
+    def _give_address(self, host: Host, group: Group) -> None:
+        """To the other front, before anything stops: one that has it, and that nobody takes it from, keeps it."""
         floating = self._deployment.front.floating
+        others = [each for each in self._deployment.front.machines if each not in {it.machine for it in group.hosts}]
+        if floating is None or not others:
+            return
+        look = {"action": "look", "address": floating.address}
+        held = self._asked(host.machine, "the drain", look)["holds"]
+        if held:
+            for other in others:
+                self._asked(other, "the drain", {"action": "serving", "port": self._deployment.front.port})
+        self._drained(host, (), address=floating.address)
+        ends = time.monotonic() + _MOVES_S
+        while held and not any(self._asked(other, "the drain", look)["holds"] for other in others):
+            if time.monotonic() > ends:
+                names = ", ".join(other.name for other in others)
+                raise _FailedError(
+                    "the drain",
+                    f"{names} did not take the floating address {floating.address} within {_MOVES_S} s after "
+                    f"{host.name} had let go of it; look at slipway-keepalived.service and at the front there",
+                )
+            time.sleep(_EVERY_S)
+
+    def _drained(self, host: Host, units: Sequence[str], *, address: str | None = None) -> None:
         order = {
             "action": "drain",
             "owner": f"{getpass.getuser()} (pid {os.getpid()})",
             "host": socket.gethostname(),
             "units": list(units),
-            "lease_s": lease_s,
-            "address": floating.address if gives and floating is not None else None,
+            "first": [unit for unit in host.first_units if unit in units],
+            "lease_s": host.lease_s,
+            "address": address,
         }
-        try:
-            self._asked(machine, "the drain", order, timeout_s=drain_s + _STOPPING_S)
-        except _FailedError:
-            # Nothing has changed there yet.
-            for action in ("start", "end"):
-                with contextlib.suppress(_FailedError):
-                    self._asked(machine, "the return", {"action": action}, timeout_s=_STOPPING_S)
-            raise
+        # A unit's drain may be one that it was set up with under other settings.
+        self._asked(host.machine, "the drain", order, timeout_s=max(host.drain_s, vacate.LONGEST_S) + _STOPPING_S)
 
     def _verify(self, group: Group, urns: Sequence[str], *, waits: bool) -> None:
         """The host's own checks, and an answer of each model through the front, unless that waits for what is to be made."""
@@ -178,6 +231,9 @@ class _Upgrade:
                     why = found.error or "; ".join(
                         f"{each.id}: {'; '.join(each.evidence)}: {each.mend}" for each in found.results if each.weighs
                     )
+                    for each in group.hosts:
+                        with contextlib.suppress(_FailedError):
+                            self._drained(each, each.units)
                     raise _FailedError(
                         "its checks", why or f"`slipway doctor {self._stack} --host {host.name}` says why"
                     )
@@ -187,17 +243,24 @@ class _Upgrade:
             with _failing("the answer through the front"):
                 self._pulumi.up(to_stderr=self._options.as_json, replaces=proofs)
 
-    def _wait_for_stand_ins(self, group: Group) -> None:
-        """Who has just been put back may be asked once more before the front trusts it."""
-        if not group.stand_ins or self._options.allow_outage:
+    def _wait_for_stand_ins(self, group: Group, found: Plan) -> None:
+        """Who has just been put back may be asked once more before the front trusts it.
+
+        A model that is answered by nobody, here neither, loses nothing.
+        """
+        waived = {each.name for _, each in found.away} if self._options.allow_outage else set()
+        asked = {model: names for model, names in group.stand_ins.items() if model not in waived}
+        if not asked:
             return
         ends = time.monotonic() + _ASK_S
         while True:
             seen = self._serving(group)
             lacking = [
                 model
-                for model, names in group.stand_ins.items()
-                if model not in group.unseen and not any(map(seen.get, names))
+                for model, names in asked.items()
+                if model not in group.unseen
+                and not any(map(seen.get, names))
+                and (not seen or any(seen.get(name) for name in group.backends if name.rpartition("@")[0] == model))
             ]
             if not lacking:
                 return
@@ -210,7 +273,8 @@ class _Upgrade:
         ends = time.monotonic() + group.start_s
         while True:
             seen = self._serving(None)
-            lacking = [name for name in group.backends if not seen.get(name, False)]
+            # One that is new is not listed until the front's own part has changed.
+            lacking = [name for name in group.backends if not seen.get(name, bool(seen))]
             if not lacking:
                 return
             if time.monotonic() > ends:
@@ -263,14 +327,8 @@ class _Upgrade:
             if answer["mark"] is not None
         }
         holder = next((name for name, answer in said.items() if answer["holds"]), None)
-        return Seen(known=known, drivers=self._drivers, marks=marks, holder=holder)
-
-    def _pending(self, group: Group, report: Report) -> set[str]:
-        """New things of other groups that are not made yet."""
-        later = (each for each in report.plan.groups if each is not group and report.of(each).state != "changed")
-        return {
-            change.urn for each in later for host in each.hosts for change in host.changes if change.kind == "create"
-        }
+        listed = frozenset(self._serving(None))
+        return Seen(known=known, drivers=self._drivers, marks=marks, holder=holder, listed=listed)
 
     def _refuse(self, found: Plan) -> None:
         """Before anything happens.

@@ -228,9 +228,10 @@ def test_nothing_is_drained_while_nobody_stands_in(double: Double, tmp_path: Pat
     double.answer = down  # type: ignore[method-assign]
     with pytest.raises(UserError, match="m would have no replica, as the front gets no answer from a/m"):
         run(tmp_path)
+    # The leave is for what the plan names as away, and m is not.
+    with pytest.raises(UserError, match="m would have no replica"):
+        run(tmp_path, allow_outage=True)
     assert double.told == []
-    run(tmp_path, allow_outage=True)
-    assert double.told[0] == "drain b"
 
 
 def test_a_replica_that_the_front_does_not_see_again_stops_it(double: Double, tmp_path: Path) -> None:
@@ -248,6 +249,55 @@ def test_a_replica_that_the_front_does_not_see_again_stops_it(double: Double, tm
         with pytest.raises(UserError, match="b: the wait for an answer failed: the front gets none from m@b/m within"):
             run(tmp_path)
     assert "end b" not in double.told
+
+
+def test_a_new_replica_that_the_front_does_not_know_yet_does_not_stop_it(double: Double, tmp_path: Path) -> None:
+    """The front's own part changes later, on a."""
+    answer = double.answer
+
+    def omits(host: str, order: dict[str, Any]) -> dict[str, Any]:
+        return {"backends": {"m@a/m": True}} if order["action"] == "serving" else answer(host, order)
+
+    double.answer = omits  # type: ignore[method-assign]
+    with pytest.raises(UserError, match="no front knows its other replicas yet"):
+        run(tmp_path)
+    run(tmp_path, allow_outage=True)
+    assert double.told[:4] == B_THEN_A[:4]
+
+
+def test_what_is_beside_the_hosts_goes_along_with_each_of_them(double: Double, tmp_path: Path) -> None:
+    quorum = "urn:pulumi:s::slipway::slipway:index:Platform$playbook:index:Quorum::main-preflight"
+    preview = double.preview
+
+    def counted() -> dict[str, Any]:
+        return {"steps": [{"op": "create", "urn": quorum, "newState": {}}, *preview()["steps"]]}
+
+    double.preview = counted  # type: ignore[method-assign]
+    run(tmp_path)
+    assert double.told[1] == "up b/m b/vacate main-preflight a/acceptance"
+
+
+def test_the_store_is_brought_before_any_host_is_drained(double: Double, tmp_path: Path) -> None:
+    double.due |= {"a/stored-m"}
+    run(tmp_path)
+    assert double.told == ["up a/stored-m", *B_THEN_A, "up all"]
+
+
+def test_the_acceptance_waits_for_a_front_that_changes_later(double: Double, tmp_path: Path) -> None:
+    double.due |= {"a/nginx"}
+    preview = double.preview
+
+    def needed() -> dict[str, Any]:
+        found = preview()
+        for step in found["steps"]:
+            if step["urn"] == urn("a/acceptance"):
+                step["newState"]["dependencies"].append(urn("a/nginx"))
+        return found
+
+    double.preview = needed  # type: ignore[method-assign]
+    run(tmp_path)
+    assert double.told[1] == "up b/m b/vacate"
+    assert double.told[5] == "up a/m a/nginx a/vacate a/acceptance"
 
 
 def test_an_outage_needs_leave(double: Double, tmp_path: Path) -> None:

@@ -89,6 +89,13 @@ def test_a_host_that_was_never_drained_does_not_say_that_it_is_out() -> None:
     assert "stays out of service" not in stopped(found, first, "s")
 
 
+def test_a_host_that_runs_again_does_not_say_that_it_is_out() -> None:
+    found = report()
+    its = found.of(found.plan.groups[0])
+    its.state, its.failure, its.after = "failed", "none", "the wait for an answer"
+    assert "stays out of service" not in stopped(found, found.plan.groups[0], "s")
+
+
 def test_the_end_says_how_long_each_was_out() -> None:
     found = report()
     first = found.of(found.plan.groups[0])
