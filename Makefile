@@ -40,7 +40,7 @@ chat: ## Ask STACK's endpoint
 test: setup-test ## Lint, and all tests: unit, integration, end-to-end on lab hosts
 	@$(MAKE) --no-print-directory lint
 	@pytest -n auto tests/unit $(PREVIEWS)
-	@pytest -n 2 --dist loadfile $(PREVIEWS:%=--ignore=%) $(LABS:%=--ignore=%) tests/integration
+	@pytest -m "not rare" -n 2 --dist loadfile $(PREVIEWS:%=--ignore=%) $(LABS:%=--ignore=%) tests/integration
 	@pytest $(LABS)
 	@$(MAKE) --no-print-directory e2e
 
@@ -53,7 +53,8 @@ integration: setup-test ## Tests with the real engine, without hosts
 e2e: setup-test ## End-to-end tests on lab hosts
 	@pytest -m "not rare" $(E2E)
 
-e2e-rare: setup-test ## Those of them that take long and seldom break, which `make test` leaves out
+e2e-rare: setup-test ## Tests with the engine and on hosts that take long and seldom break, which `make test` leaves out
+	@pytest -m rare -n 2 --dist loadfile tests/integration
 	@pytest -m rare $(E2E)
 
 lint: setup ## ruff, mypy, import-linter, ansible-lint, yamllint; warnings are errors

@@ -22,6 +22,8 @@ from tests.e2e.stack import Stack, ssh, wait_for
 from tools.lab import HostSpec, Lab
 from tools.lab.model import make_tiny_gguf
 
+pytestmark = pytest.mark.rare
+
 HOSTS = (HostSpec("e2e-41", "10.213.77.141"), HostSpec("e2e-42", "10.213.77.142"))
 ADDRESS = "10.213.77.140"
 DRAIN = "/etc/slipway/keepalived/drain"

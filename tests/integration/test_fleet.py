@@ -14,6 +14,8 @@ import pytest
 
 from tests.integration.pulumi_project import PulumiProject
 
+pytestmark = pytest.mark.rare
+
 FIXTURES = Path(__file__).parent / "fixtures" / "playbooks"
 GROUP = "pools.gpu.may_be_missing"
 PROGRAM = """

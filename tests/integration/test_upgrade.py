@@ -18,6 +18,8 @@ from tests.integration.pulumi_project import PulumiProject
 from tests.integration.test_playbook import FIXTURES
 
 # Like a stack: a component of layers, an engine on each of two hosts, and what asks both after each of their runs.
+pytestmark = pytest.mark.rare
+
 PROGRAM = """
 import json
 

@@ -210,7 +210,7 @@ def test_without_its_distribution_there_is_no_such_target(root: Path) -> None:
 
 
 def test_no_other_file_of_the_project_knows_it(root: Path) -> None:
-    """Only the distribution's own folder says its name, this test, the program of an end-to-end test, and who shows how it is done."""
+    """Only the distribution's own folder says its name, tests of it, and the page that shows how it is done."""
     tracked = subprocess.run(
         ["git", "grep", "-lE", "slipway_made|fake_target"], cwd=root, capture_output=True, text=True, check=False
     ).stdout.split()
