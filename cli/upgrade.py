@@ -83,6 +83,14 @@ def upgrade_stack(stack: str, options: Options, root: Path = ROOT) -> None:
         _Upgrade(stack, options, pulumi, root).run()
 
 
+def _user() -> str:
+    """Who runs this; the number of a user that this machine has no name for, as in many containers."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
+
+
 class _Upgrade:
     """One run."""
 
@@ -120,6 +128,13 @@ class _Upgrade:
             progress = report.of(group)
             try:
                 self._turn(group, report)
+            except KeyboardInterrupt:
+                names = ", ".join(host.name for host in group.hosts)
+                self._say(
+                    f"interrupted in the turn of {names}: what is stopped there is started by its timer at the latest; "
+                    f"`slipway upgrade {self._stack}` goes on with it"
+                )
+                raise
             except _FailedError as error:
                 progress.state, progress.failure, progress.after = "failed", str(error), error.step
                 if self._options.as_json:
@@ -211,7 +226,7 @@ class _Upgrade:
     def _drained(self, host: Host, units: Sequence[str], *, address: str | None = None) -> None:
         order = {
             "action": "drain",
-            "owner": f"{getpass.getuser()} (pid {os.getpid()})",
+            "owner": f"{_user()} (pid {os.getpid()})",
             "host": socket.gethostname(),
             "units": list(units),
             "first": [unit for unit in host.first_units if unit in units],

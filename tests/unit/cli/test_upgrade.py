@@ -168,6 +168,21 @@ def test_it_stops_at_the_first_host_that_fails_and_goes_on_there(double: Double,
     assert double.marks == {}
 
 
+def test_who_interrupts_it_reads_which_host_is_drained(
+    double: Double, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(**_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(double, "up", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path)
+    said = capsys.readouterr().out
+    assert "interrupted in the turn of b: " in said
+    assert "`slipway upgrade s` goes on" in said
+    assert double.marks.keys() == {"b"}
+
+
 @pytest.mark.parametrize("at", B_THEN_A)
 def test_killed_anywhere_it_converges_and_leaves_no_host_drained(double: Double, tmp_path: Path, at: str) -> None:
     class Killed(BaseException):
