@@ -332,12 +332,14 @@ def test_nothing_is_lost_while_an_engines_host_is_cut_off(
     key = workspace.secrets["SLIPWAY_KEY_DEMO"]
     cut = "ip link set host0 down; sleep 12; ip link set host0 up"
     with journals_told(pair_hosts[0]), load(lambda: client(pair, site_certificate[0], key, timeout_s=20)) as found:
-        time.sleep(2)
+        time.sleep(3)
+        usual = found.answered
         ssh(victim.address, f"sudo systemd-run --no-block sh -c 'sleep 1; {cut}'")
         time.sleep(8)
         before = found.answered
         time.sleep(3)
-        assert found.answered > before + 20, "the other engine is not asked at its usual pace"
+        # Where requests wait for the lost one, hardly any is answered; how fast this machine is at all is no matter.
+        assert found.answered - before > usual / 5, "the other engine is not asked at its usual pace"
         time.sleep(6)
     assert found.lost == []
     assert [error for error in found.broken if "backend was lost in the middle" not in error] == []
