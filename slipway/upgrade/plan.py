@@ -191,6 +191,7 @@ def plan(
             by_machine.setdefault(change.machine, []).append(change)
         else:
             rest.append(change)
+    bounds = {step.key: step.timeout_s for layer in LAYERS for step in layer.steps(deployment)}
     due, done, left_out = [], [], []
     for names in _together(deployment):
         if not any(name in by_machine or name in seen.marks for name in names):
@@ -198,7 +199,7 @@ def plan(
         elif only and not set(names) & set(only):
             left_out += names
         else:
-            due.append(_group(deployment, names, by_machine, seen))
+            due.append(_group(deployment, names, by_machine, seen, bounds))
     _refuse_moves(deployment, due, changes)
     return Plan(
         groups=_ordered(deployment, due),
@@ -275,9 +276,17 @@ def _together(deployment: Deployment) -> list[list[str]]:
 
 
 def _group(
-    deployment: Deployment, names: Sequence[str], by_machine: Mapping[str, Sequence[Change]], seen: Seen
+    deployment: Deployment,
+    names: Sequence[str],
+    by_machine: Mapping[str, Sequence[Change]],
+    seen: Seen,
+    bounds: Mapping[str, int],
 ) -> Group:
-    hosts = tuple(_host(deployment, deployment.machines[name], names, by_machine.get(name, ()), seen) for name in names)
+    """`bounds`: what each step may take, in seconds, by its key."""
+    hosts = tuple(
+        _host(deployment, deployment.machines[name], names, by_machine.get(name, ()), seen, bounds=bounds)
+        for name in names
+    )
     # Of a replica that they share the head is asked: it ends its answers before its parts go.
     heads = {head.machine.name for head in deployment.heads if head.meeting is not None}
     hosts = tuple(sorted(hosts, key=lambda host: host.name not in heads))
@@ -318,9 +327,15 @@ def _group(
 
 
 def _host(
-    deployment: Deployment, machine: Machine, group: Collection[str], changes: Sequence[Change], seen: Seen
+    deployment: Deployment,
+    machine: Machine,
+    group: Collection[str],
+    changes: Sequence[Change],
+    seen: Seen,
+    *,
+    bounds: Mapping[str, int],
 ) -> Host:
-    changed = {change.instance for change in changes if change.kind in {"update", "replace"} and not change.quiet}
+    changed = _restarted(changes)
     whole = drivers.NAME in {change.instance for change in changes if not change.quiet}
     reboots = whole and reboots_for_driver(machine, seen.drivers.get(machine.name))
     engines = [each for each in deployment.on(machine) if whole or each.name in changed]
@@ -347,14 +362,18 @@ def _host(
         gives_address=gives,
         reboots=reboots,
         drain_s=drain_s,
-        lease_s=max(drain_s, vacate.LONGEST_S) + STOPPING_S + sum(starts) + _applying_s(deployment, machine, changes),
+        lease_s=max(drain_s, vacate.LONGEST_S) + STOPPING_S + sum(starts) + _applying_s(bounds, machine, changes),
         drained=seen.marks.get(machine.name),
     )
 
 
-def _applying_s(deployment: Deployment, machine: Machine, changes: Iterable[Change]) -> int:
+def _restarted(changes: Iterable[Change]) -> set[str]:
+    """The instances that were there and run anew."""
+    return {change.instance for change in changes if change.kind in {"update", "replace"} and not change.quiet}
+
+
+def _applying_s(bounds: Mapping[str, int], machine: Machine, changes: Iterable[Change]) -> int:
     """What the steps of a host's own `up` may take, one after the other."""
-    bounds = {step.key: step.timeout_s for layer in LAYERS for step in layer.steps(deployment)}
     keys = dict.fromkeys([*(change.key for change in changes), vacate.key(machine)])
     return max(_APPLYING_S, sum(bounds.get(key, _APPLYING_S) for key in keys))
 
@@ -432,9 +451,7 @@ def _alone(replicas: int, names: Sequence[str]) -> str:
 def _ways_away(deployment: Deployment, hosts: Iterable[Host], group: Collection[str]) -> Iterator[Away]:
     """Gateways and fronts that nobody stands in for and that restart, or go down with their host."""
     for host in hosts:
-        updated = {
-            change.instance for change in host.changes if change.kind in {"update", "replace"} and not change.quiet
-        }
+        updated = _restarted(host.changes)
         for gateway in deployment.gateways_on(host.machine):
             others = [each for each in deployment.gateways if each.name == gateway.name]
             if all(each.machine.name in group for each in others) and (host.reboots or gateway.name in updated):
