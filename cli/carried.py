@@ -9,6 +9,9 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+from cli.remote import RemoteError, on_machine
+from slipway.deployment.types import Deployment, Machine
+
 _PROGRAM = """\
 import base64, json, os, sys, tempfile
 with tempfile.TemporaryDirectory(prefix=".slipway-") as folder:
@@ -20,6 +23,27 @@ with tempfile.TemporaryDirectory(prefix=".slipway-") as folder:
     print({mark!r} + json.dumps({function}(json.loads({order!r}))))
 """
 _MARK = "slipway-answer:"
+
+
+class UnreadableError(RemoteError):
+    """The machine let the call be made, and what it said is no answer."""
+
+
+def asked(
+    deployment: Deployment, machine: Machine, root: Path, call: str, order: dict[str, Any], *, timeout_s: float
+) -> dict[str, Any]:
+    """What `call` answers to `order` on a machine.
+
+    Raises:
+        UnreadableError: it answered nothing that could be read.
+        RemoteError: the machine can't be asked.
+    """
+    text = program(root, call, order)
+    said = on_machine(deployment, machine, "/usr/bin/python3 -I -B -", given=text, timeout_s=timeout_s)
+    found: dict[str, Any] | None = answer(said)
+    if found is None:
+        raise UnreadableError(f"{machine.name} answered nothing that could be read")
+    return found
 
 
 def program(root: Path, call: str, order: dict[str, Any]) -> str:

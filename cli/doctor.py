@@ -9,9 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from cli.carried import answer, program
+from cli.carried import UnreadableError
+from cli.carried import asked as answered
 from cli.errors import UserError
-from cli.remote import RemoteError, on_machine
+from cli.remote import RemoteError
 from slipway.deployment.absence import setting
 from slipway.deployment.resolve import deployment_of
 from slipway.deployment.types import Deployment, Machine
@@ -79,19 +80,14 @@ def _exchanged(report: HostReport) -> bool:
 def examined(deployment: Deployment, machine: Machine, asked: dict[str, Any], root: Path) -> HostReport:
     """What one host answers to an order; why it does not, where it doesn't."""
     try:
-        said = on_machine(
-            deployment,
-            machine,
-            "/usr/bin/python3 -I -B -",
-            given=program(root, "gpu_host.examine.examine", deployment.known(asked)),
-            timeout_s=_TIMEOUT_S,
+        found = answered(
+            deployment, machine, root, "gpu_host.examine.examine", deployment.known(asked), timeout_s=_TIMEOUT_S
         )
+    except UnreadableError as error:
+        return HostReport(host=machine.name, error=str(error))
     except RemoteError as error:
         allowance = setting(machine.pool) if machine.may_be_missing else None
         return HostReport(host=machine.name, error=str(error), allowance=allowance)
-    found = answer(said)
-    if found is None:
-        return HostReport(host=machine.name, error=f"{machine.name} answered nothing that could be read")
     return read(machine.name, found)
 
 

@@ -8,12 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from cli.carried import answer, program
-from cli.remote import RemoteError, on_machine
-from slipway.deployment.files import MODELS, STORED_DIGITS, stored_name
+from cli.carried import asked
+from cli.remote import RemoteError
+from slipway.deployment.files import STORED_DIGITS, stored_name
 from slipway.deployment.resolve import deployment_of
 from slipway.deployment.types import Deployment, Machine
 from slipway.paths import ROOT
+from slipway.settings.store import MODELS
 
 _AT_ONCE = 16
 _TIMEOUT_S = {"look": 120, "verify": 6 * 3600, "prune": 3600}
@@ -43,9 +44,9 @@ def show_store(stack: str, *, verb: str, remove: bool = False, as_json: bool = F
     with ThreadPoolExecutor(_AT_ONCE) as pool:
 
         def all_asked(verb: str, machines: Iterable[Machine], *, remove: bool) -> dict[str, dict[str, Any]]:
-            asked = list(machines)
-            said = pool.map(lambda each: _asked(deployment, each, verb, root, orders[each.name], remove=remove), asked)
-            return dict(zip((each.name for each in asked), said, strict=True))
+            chosen = list(machines)
+            said = pool.map(lambda each: _asked(deployment, each, verb, root, orders[each.name], remove=remove), chosen)
+            return dict(zip((each.name for each in chosen), said, strict=True))
 
         if verb == "prune" and deployment.store is not None:
             # What the hosts have is asked first: the store keeps it, whatever the stack's file says by now.
@@ -53,8 +54,8 @@ def show_store(stack: str, *, verb: str, remove: bool = False, as_json: bool = F
             orders[deployment.store.machine.name][-1] |= _needed_by_hosts(first)
             silent = {name: found for name, found in first.items() if "error" in found}
             rest = [machine for name, machine in deployment.machines.items() if name not in silent]
-            asked = all_asked(verb, rest, remove=remove)
-            hosts = {name: silent.get(name) or asked[name] for name in deployment.machines}
+            told = all_asked(verb, rest, remove=remove)
+            hosts = {name: silent.get(name) or told[name] for name in deployment.machines}
         else:
             hosts = all_asked(verb, deployment.machines.values(), remove=remove)
     well = all(_is_well(each, verb, remove=remove) for each in hosts.values())
@@ -148,21 +149,15 @@ def _asked(
 ) -> dict[str, Any]:
     order = {"verb": verb, "remove": remove, "places": where}
     try:
-        text = program(root, "model_store.survey.survey", order)
-        said = on_machine(deployment, machine, "/usr/bin/python3 -I -B -", given=text, timeout_s=_TIMEOUT_S[verb])
+        return asked(deployment, machine, root, "model_store.survey.survey", order, timeout_s=_TIMEOUT_S[verb])
     except RemoteError as error:
         return {"error": str(error)}
-    found: dict[str, Any] | None = answer(said)
-    return {"error": f"{machine.name} answered nothing that could be read"} if found is None else found
 
 
 def _is_well(found: Mapping[str, Any], verb: str, *, remove: bool) -> bool:
     if "error" in found:
         return False
     models = [model for place in found["places"] for model in place["models"]]
-    named = [
-        (place, model["name"]) for place in found["places"] for model in place["models"] if model["kept"] == _NAMED
-    ]
     named = [
         (place, model["name"]) for place in found["places"] for model in place["models"] if model["kept"] == _NAMED
     ]
