@@ -7,9 +7,8 @@ from typing import Any
 
 from slipway.deployment.types import ModelFiles
 from slipway.settings.models import FIRST_PART, ModelSource
+from slipway.settings.store import MODELS
 
-MODELS = "/var/lib/slipway/models"
-"""Where models lie on a machine that Slipway brought."""
 STORED_DIGITS = 12
 """Of the digest that ends the name of a model's folder in the store."""
 _SMALL_FILE_BYTES = 1 << 20

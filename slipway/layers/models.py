@@ -35,32 +35,26 @@ def _step(deployment: Deployment, instance: Instance) -> Step:
     if files.record is not None:
         variables["model_record"] = files.record
     after = [drivers.ready(machine)]
+    again_after: tuple[str, ...] = ()
     if deployment.store is not None and served.settings.source.is_brought:
         # Whatever its source is, the store alone asks it.
         variables["model_source"] = store.source(deployment.store, machine, served)
         after += store.after(deployment.store, machine, served)
-        stored = step_key(deployment.store.machine, store.name(served))
-        return Step(
-            machine=machine,
-            instance=name(served),
-            role="model",
-            variables=variables,
-            after=tuple(after),
-            # What the store mended, or has anew, reaches its hosts.
-            again_after=(stored,),
-            timeout_s=TRANSFER_TIMEOUT_S,
-        )
-    if served.settings.source.hub is not None:
-        variables["model_downloader"] = HUB.folder
-        after.append(step_key(machine, program_name(HUB)))
-    if files.token is not None:
-        variables["model_hub_token"] = files.token
+        # What the store mended, or has anew, reaches its hosts.
+        again_after = (step_key(deployment.store.machine, store.name(served)),)
+    else:
+        if served.settings.source.hub is not None:
+            variables["model_downloader"] = HUB.folder
+            after.append(step_key(machine, program_name(HUB)))
+        if files.token is not None:
+            variables["model_hub_token"] = files.token
     return Step(
         machine=machine,
         instance=name(served),
         role="model",
         variables=variables,
         after=tuple(after),
+        again_after=again_after,
         timeout_s=TRANSFER_TIMEOUT_S,
     )
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 
 MODELS = "/var/lib/slipway/models"
+"""Where models lie on a machine that Slipway brought."""
 OWN = "/var/lib/slipway"
 _SYSTEMS = frozenset(
     {"/bin", "/boot", "/dev", "/etc", "/lib", "/lib64", "/proc", "/run", "/sbin", "/sys", "/tmp", "/usr", "/var/tmp"}  # noqa: S108 -- refused

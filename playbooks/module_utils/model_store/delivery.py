@@ -168,7 +168,7 @@ class Delivery:
     def _begin(self, source: Source, files: Files) -> dict[str, Any]:
         """Looks what there is to fetch, and whether there is room, before anything is written."""
         for path in self.incoming.iterdir():
-            _remove(path)
+            remove(path)
         there = {} if not self.target.is_dir() else manifest.judged(self.target, files, sorted(files))
         fetch = [name for name in sorted(files) if not there.get(name)]
         near = self._near(files, fetch)
@@ -254,7 +254,7 @@ class Delivery:
             manifest.sync(path)
             path.replace(place)
         for name in manifest.strangers(self.target, files):
-            _remove(self.target / name)
+            remove(self.target / name)
         for current, folders, names in os.walk(self.target, topdown=False):
             if not folders and not names and Path(current) != self.target:
                 Path(current).rmdir()
@@ -262,7 +262,7 @@ class Delivery:
         manifest.write(self.target / MANIFEST, manifest.text_of(self.record, files))
         manifest.write(self.target / MARK, self.record)
         for path in self.incoming.iterdir():
-            _remove(path)
+            remove(path)
         total = _total(plan)
         return Round(done=True, changed=True, there=total, total=total, said=f"{self.what}: {amount(total)} verified")
 
@@ -348,7 +348,8 @@ def _make_way(top: Path, name: str) -> None:
         shutil.rmtree(place)
 
 
-def _remove(path: Path) -> None:
+def remove(path: Path) -> None:
+    """A file, a link or a folder with all that is in it."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:

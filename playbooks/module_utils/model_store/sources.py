@@ -254,8 +254,7 @@ class Hub(Web):
             name, large = str(each["rfilename"]), each.get("lfs") or {}
             if self._patterns and not any(fnmatch.fnmatch(name, pattern) for pattern in self._patterns):
                 continue
-            quoted = urllib.parse.quote(name)
-            self._urls[name] = f"{self._endpoint}/{self._repository}/resolve/{self._revision}/{quoted}"
+            self._urls[name] = self._address(name)
             size = large.get("size", each.get("size"))
             files[name] = {"size": self._length(self._urls[name]) if size is None else size}
             if large.get("sha256"):
@@ -271,10 +270,11 @@ class Hub(Web):
     def bring(self, names: list[str], folder: Path, seconds: float) -> str:
         """As of any web server."""
         for name in names:
-            self._urls[name] = (
-                f"{self._endpoint}/{self._repository}/resolve/{self._revision}/{urllib.parse.quote(name)}"
-            )
+            self._urls[name] = self._address(name)
         return super().bring(names, folder, seconds)
+
+    def _address(self, name: str) -> str:
+        return f"{self._endpoint}/{self._repository}/resolve/{self._revision}/{urllib.parse.quote(name)}"
 
 
 def source(given: dict[str, Any], *, files: Files | None, token: str = "") -> Source:

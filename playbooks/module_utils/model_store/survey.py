@@ -10,12 +10,11 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 from pathlib import Path
 from typing import Any
 
 from . import manifest
-from .delivery import PLAN, incoming_of, locked
+from .delivery import PLAN, incoming_of, locked, remove
 from .manifest import INCOMPLETE, MARK, StoreError
 from .space import free
 
@@ -123,10 +122,7 @@ def _remove(folder: Path, model: dict[str, Any], *, arriving: bool) -> None:
             if not arriving:
                 (folder / manifest.MANIFEST).unlink(missing_ok=True)
             for entry in sorted(folder.iterdir(), key=lambda path: path.name == MARK):
-                if entry.is_dir() and not entry.is_symlink():
-                    shutil.rmtree(entry)
-                else:
-                    entry.unlink()
+                remove(entry)
         if folder.is_dir():
             folder.rmdir()
         model["removed"] = True

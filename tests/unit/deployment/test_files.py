@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from slipway.deployment.files import MODELS, fingerprint, model_files
+from slipway.deployment.files import fingerprint, model_files
 from slipway.settings.models import ModelSource
+from slipway.settings.store import MODELS
 
 COMMIT = "0" * 40
 HERE = f"{MODELS}/m"
