@@ -6,11 +6,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tools.lab import HostSpec, Lab, LabError, Places
 from tools.lab.hosts import Machine, Record
 from tools.lab.locks import locked
-from tools.lab.places import MEMORY, make_folder, memory_of_tests, write_atomically
+from tools.lab.places import LEAST_FOR_MEMORY, MEMORY, make_folder, memory_of_tests, write_atomically
 from tools.lab.roots import escape, mounts_below, remove_tree
 
 
@@ -146,12 +147,14 @@ def test_remove_tree_unmounts_first_and_spares_what_was_mounted(tmp_path: Path) 
     assert (precious / "file").read_text() == "kept"
 
 
-@pytest.mark.parametrize(
-    ("total", "size"),
-    [(16 * 2**30, ""), (20 * 2**30 - 1, ""), (20 * 2**30, str(20 * 2**30 // 3)), (3 * 2**40, str(2**40))],
-)
-def test_hosts_of_tests_leave_the_machine_most_of_its_memory(total: int, size: str) -> None:
-    assert memory_of_tests(total) == size
+@pytest.mark.parametrize(("total", "in_memory"), [(16 * 2**30, False), (20 * 2**30 - 1, False), (20 * 2**30, True)])
+def test_hosts_of_tests_are_in_memory_where_there_is_enough(total: int, in_memory: bool) -> None:
+    assert bool(memory_of_tests(total)) == in_memory
+
+
+def test_hosts_of_tests_have_the_disk_that_preflight_asks_for(root: Path) -> None:
+    asked = yaml.safe_load((root / "playbooks/roles/preflight/defaults/main.yml").read_text())["preflight_min_disk_gib"]
+    assert int(memory_of_tests(LEAST_FOR_MEMORY)) > asked * 2**30
 
 
 def test_who_says_how_much_is_in_memory_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,16 +9,17 @@ MEMORY = "SLIPWAY_LAB_MEMORY"
 """In the environment: `Places.memory`. Tests throw their hosts away; a disk takes minutes to write and to forget them."""
 LEAST_FOR_MEMORY = 20 * 2**30
 """Bytes of memory that a machine has at least whose tests keep their hosts there."""
-_HOSTS = 3
-"""That fit beside one another: few tests have more than two at once."""
+ROOM_OF_A_HOST = 40 * 2**30
+"""Bytes that a host of tests sees as its disk: twice what preflight asks of a host of which nothing else is said."""
 
 
 def memory_of_tests(total: int) -> str:
     """`Places.memory` for tests on a machine with `total` bytes of memory; empty where it has little.
 
-    It is a limit and no reservation: most hosts of tests write half a gigabyte, those of drivers and of the store several.
+    It is a limit and no reservation, so it may be more than the machine has: preflight asks for free disk that tests never
+    fill. Most hosts of tests write half a gigabyte, those of drivers and of the store several.
     """
-    return str(total // _HOSTS) if total >= LEAST_FOR_MEMORY else ""
+    return str(ROOM_OF_A_HOST) if total >= LEAST_FOR_MEMORY else ""
 
 
 @dataclass(frozen=True, slots=True)
