@@ -1,5 +1,7 @@
 """The role nvidia_driver on a lab host of Debian 12: the distribution's driver, whose proprietary modules DKMS builds for real.
 
+What is cut off half-way is a whole `pulumi up`, in which the driver comes first and another role after it.
+
 There is no GPU, and nobody loads the modules. What a GPU shows of itself is faked within the host, by bind mounts over
 /sys/bus/pci and /proc/driver that a unit of the test makes at each boot: the role looks where it always does. Tests run in this
 order; the build takes some minutes.
@@ -9,6 +11,7 @@ import contextlib
 import json
 import os
 import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +19,8 @@ import pytest
 
 from tests.e2e.conftest import LISTING
 from tests.e2e.roles import RoleHost, Variables
-from tests.e2e.stack import ssh, wait_for
+from tests.e2e.stack import KEY_FILE, ssh, wait_for
+from tests.integration.pulumi_project import PulumiProject
 from tools.lab import HostSpec, Lab
 
 pytestmark = [pytest.mark.rare, pytest.mark.timeout(2400)]
@@ -46,6 +50,51 @@ ExecStart={FAKE}/plug
 [Install]
 WantedBy=sysinit.target
 """
+PROGRAM = """
+import json
+
+import pulumi
+from provider.resource import HostArgs, Playbook
+
+given = json.load(open("given.json"))
+host = HostArgs(name=given["name"], address=given["address"], user="slipway", key_file=given["key_file"])
+driver = Playbook("driver", host=host, role="nvidia_driver", variables=given["driver"], records=given["records"])
+Playbook("after", host=host, role="base", records=given["records"], opts=pulumi.ResourceOptions(depends_on=[driver]))
+pulumi.export("driver", driver.results)
+"""
+
+
+class Ups:
+    """A project whose `up` brings the driver to the host, and then another role."""
+
+    def __init__(self, folder: Path, root: Path, variables: Variables) -> None:
+        plugins = {"providers": [{"name": "playbook", "path": str(root / "provider")}]}
+        self.project = PulumiProject(folder / "pulumi", PROGRAM, plugins=plugins)
+        self.project.env |= {"SLIPWAY_PLAYBOOK_LOG": str(folder / "playbook.log"), "PYTHONPATH": str(root)}
+        self.log = folder / "playbook.log"
+        (self.project.folder / "playbooks").symlink_to(root / "playbooks")
+        given = {"name": SPEC.name, "address": SPEC.address, "key_file": str(KEY_FILE), "driver": variables}
+        (self.project.folder / "given.json").write_text(json.dumps(given | {"records": f"{FAKE}/records"}))
+
+    def begin(self) -> subprocess.Popen[str]:
+        return self.project.start("up", "--yes", "--skip-preview")
+
+    def runs(self) -> list[tuple[str, str]]:
+        """Role and outcome of each run of Ansible that came to its end so far."""
+        lines = self.log.read_text().splitlines() if self.log.exists() else []
+        return [(run["role"], run["status"]) for run in map(json.loads, lines)]
+
+    def up(self) -> list[tuple[str, str]]:
+        """A whole `up`, and the runs that it took."""
+        before = len(self.runs())
+        self.project.up(timeout=1800)
+        return self.runs()[before:]
+
+
+def kill(begun: subprocess.Popen[str]) -> None:
+    """End an `up` by SIGKILL: the engine, the program and the plugin at once."""
+    os.killpg(begun.pid, signal.SIGKILL)
+    begun.communicate()
 
 
 def put(path: str, text: str, mode: str = "644") -> str:
@@ -117,6 +166,13 @@ def variables(kernel: str, before: list[str]) -> Variables:
         "nvidia_driver_return_timeout": 60,
         "nvidia_driver_setting": "pools.gpu.driver",
     }
+
+
+@pytest.fixture(scope="module")
+def ups(variables: Variables, root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ups]:
+    made = Ups(tmp_path_factory.mktemp("ups"), root, variables)
+    yield made
+    made.project.kill_all()
 
 
 def packages(host: RoleHost) -> str:
@@ -227,47 +283,61 @@ def is_up(host: RoleHost) -> bool:
     return False
 
 
-def test_a_host_that_is_lost_while_modules_are_compiled_goes_on(host: RoleHost, variables: Variables) -> None:
-    """First the run is killed before it began to install, then the host reboots at once: dpkg is cut off half-way."""
-    before_anything = host.start(("nvidia_driver", variables))
+def test_an_up_that_is_killed_before_anything_is_installed(host: RoleHost, ups: Ups) -> None:
+    begun = ups.begin()
     wait_for(lambda: "slipway-nvidia" in host.ssh("ls /etc/modules-load.d"), "the first file", seconds=300)
-    os.killpg(before_anything.pid, signal.SIGKILL)
-    before_anything.wait()
-    begun = host.start(("nvidia_driver", variables))
+    kill(begun)
+    assert ups.runs() == []
+
+
+def test_a_host_that_is_lost_while_modules_are_compiled(host: RoleHost, ups: Ups) -> None:
+    """It reboots at once: dpkg is cut off half-way."""
+    begun = ups.begin()
     wait_for(lambda: compiling(host), "the compiler", seconds=1200)
     booted = boots(host)
     host.ssh("sudo systemctl reboot --force --force", check=False)
-    assert begun.wait(timeout=300) != 0
+    said, _ = begun.communicate(timeout=300)
+    assert begun.returncode != 0
+    assert SPEC.name in said, said
+    print("lost:", ups.runs()[-1])
+    assert ups.runs()[-1] in {("nvidia_driver", "unreachable"), ("nvidia_driver", "failed")}
     wait_for(lambda: is_up(host), "the host after its reboot", seconds=300)
     assert boots(host) != booted
     assert "nvidia-kernel-dkms" in host.ssh("sudo dpkg --audit")
 
 
-def test_a_run_that_is_killed_while_modules_are_compiled_goes_on_without_anybody(
-    host: RoleHost, variables: Variables
-) -> None:
-    """What apt has begun on the host ends there; the next run, which begins at once, waits for it."""
-    begun = host.start(("nvidia_driver", variables))
+def test_an_up_that_is_killed_while_modules_are_compiled(host: RoleHost, ups: Ups) -> None:
+    """What apt has begun on the host ends there; the next `up`, which begins at once, waits for it."""
+    begun = ups.begin()
     wait_for(lambda: compiling(host), "the compiler", seconds=1200)
-    os.killpg(begun.pid, signal.SIGKILL)
-    begun.wait()
+    kill(begun)
 
 
-def test_the_modules_are_built_and_the_host_reboots(host: RoleHost, variables: Variables, kernel: str) -> None:
-    """Also after all that was cut off before."""
-    booted = boots(host)
-    applied = host.run(("nvidia_driver", variables))
-    assert "Reboot into the driver" in applied.changed
+def test_the_next_up_builds_the_modules_and_reboots(host: RoleHost, ups: Ups, kernel: str) -> None:
+    """After all that was cut off before. It is killed too, as soon as the driver is there and the next role begins."""
+    booted, before = boots(host), len(ups.runs())
+    begun = ups.begin()
+    wait_for(lambda: ("nvidia_driver", "ok") in ups.runs()[before:], "the driver", seconds=1800)
+    kill(begun)
+    assert ups.runs()[before:] == [("nvidia_driver", "ok")]
     assert boots(host) != booted
     version = host.ssh(f"sudo modinfo -k {kernel} -F version nvidia-current").strip()
     print(f"built: NVIDIA {version} for {kernel}")
     assert version.startswith(f"{BRANCH}.")
     assert host.ssh(f"sudo modinfo -k {kernel} -F vermagic nvidia-current").split()[0] == kernel
     assert f"{version}, {kernel}, x86_64: installed" in host.ssh("sudo dkms status")
-    assert applied.results["version"] == version
-    assert applied.results["kernels"] == [kernel]
     assert host.ssh("systemctl is-active slipway-nvidia.service").strip() == "active"
     assert host.ssh("systemctl is-failed systemd-modules-load.service; true").strip() != "failed"
+
+
+def test_an_up_after_the_kill_completes_what_comes_after_the_driver(host: RoleHost, ups: Ups, kernel: str) -> None:
+    booted = boots(host)
+    assert ("base", "ok") in ups.up()
+    driver = ups.project.outputs()["driver"]
+    assert driver["version"].startswith(f"{BRANCH}.")
+    assert driver["kernels"] == [kernel]
+    assert ups.up() == []
+    assert boots(host) == booted
 
 
 def test_a_second_run_changes_nothing(host: RoleHost, variables: Variables) -> None:
@@ -313,6 +383,7 @@ def test_removal_leaves_nothing(host: RoleHost, variables: Variables, before: li
     removed = host.run(("nvidia_driver", {**variables, "nvidia_driver_state": "absent"}))
     assert "Remove the packages that were brought in" in removed.changed
     left = sorted(set(host.ssh(LISTING).splitlines()) - set(before) - {f"{FAKE}/driver", *fake_files()})
+    left = [path for path in left if not path.startswith(f"{FAKE}/records")]
     assert left == [], json.dumps(left, indent=1)
     assert host.ssh("getent passwd nvpd", check=False) == ""
     assert "nvidia" not in host.ssh("dpkg-query -W -f '${Package} ${db:Status-Abbrev}\\n'")
