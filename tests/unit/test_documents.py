@@ -12,26 +12,20 @@ import pytest
 from typer.testing import CliRunner
 
 from cli.main import app
+from slipway.layers import LAYERS
 from slipway.paths import ROOT
 from tests.documents import console_lines
 from tests.unit.sizing.models import LLAMA_8B
 from tools.lab.model import make_tiny_gguf
 
-DOCUMENTS = [
-    "README.md",
-    "CONTRIBUTING.md",
-    "docs/tutorial.md",
-    "docs/architecture.md",
-    "docs/sizing.md",
-    "docs/policies.md",
-    "docs/review.md",
-    "docs/data-protection.md",
-    "docs/gateway.md",
-    "docs/keys.md",
-    "docs/usage.md",
-    "docs/hosts.md",
-]
+DOCUMENTS = ["README.md", "CONTRIBUTING.md", *sorted(f"docs/{file.name}" for file in (ROOT / "docs").glob("*.md"))]
 COMPUTING = ("size", "plan", "tiers", "models", "gpus", "engines", "check", "clients", "policies")
+
+
+@pytest.mark.parametrize("document", ["README.md", "docs/architecture.md"])
+def test_tables_of_layers_are_the_layers(document: str) -> None:
+    table = (ROOT / document).read_text().partition("| layer |")[2].partition("\n\n")[0]
+    assert re.findall(r"^ *\| ([a-z]+) \|", table, re.MULTILINE) == [layer.name for layer in LAYERS]
 
 
 def test_readme_shows_the_two_commands_first(root: Path) -> None:
@@ -40,9 +34,10 @@ def test_readme_shows_the_two_commands_first(root: Path) -> None:
 
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_make_targets_exist(root: Path, document: str) -> None:
-    targets = set(re.findall(r"^([a-z0-9]+):.*## ", (root / "Makefile").read_text(), re.MULTILINE))
-    used = set(re.findall(r"\bmake ([a-z0-9]+)\b", (root / document).read_text()))
-    assert used <= targets | {"one"}  # "make one with …"
+    targets = set(re.findall(r"^([a-z0-9-]+):.*## ", (root / "Makefile").read_text(), re.MULTILINE))
+    spans = re.findall(r"`([^`\n]+)`", (root / document).read_text())
+    code = "\n".join([*console_lines(root / document), *spans])
+    assert set(re.findall(r"\bmake ([a-z0-9-]+)\b", code)) <= targets
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
