@@ -597,7 +597,8 @@ def test_a_host_that_nobody_puts_back_does_so_itself(
         "host": "gone",
         "units": ["slipway-tiny-llama.service"],
     }
-    order |= {"lease_s": 5, "address": None}
+    # Longer than the engine's stop takes: a lease that ends before would start what is still stopping.
+    order |= {"lease_s": 30, "address": None}
     program = (pair.project / "playbooks/module_utils/slipway_drain.py").read_text()
     call = f"print(run({order!r}))"
     told = subprocess.run(
@@ -608,7 +609,7 @@ def test_a_host_that_nobody_puts_back_does_so_itself(
         check=True,
     )
     assert "seconds" in told.stdout
-    wait_for(lambda: not drained(host), "the host to put itself back", seconds=60)
+    wait_for(lambda: not drained(host), "the host to put itself back", seconds=90)
     with client(pair, site_certificate[0], workspace.secrets["SLIPWAY_KEY_DEMO"]) as api:
         until_asked(api, host)
     assert not put_back_later(host)

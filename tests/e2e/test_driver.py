@@ -8,10 +8,14 @@ order; the build takes some minutes.
 """
 
 import contextlib
+import itertools
 import json
 import os
 import signal
 import subprocess
+import threading
+import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -50,6 +54,14 @@ ExecStart={FAKE}/plug
 [Install]
 WantedBy=sysinit.target
 """
+ENGINE = """[Unit]
+Description=The double of an engine
+[Service]
+ExecStart=/usr/bin/python3 -m http.server 8101 --directory /usr/share/dict
+DynamicUser=yes
+[Install]
+WantedBy=multi-user.target
+"""
 PROGRAM = """
 import json
 
@@ -77,6 +89,8 @@ class Ups:
         (self.project.folder / "given.json").write_text(json.dumps(given | {"records": f"{FAKE}/records"}))
 
     def begin(self) -> subprocess.Popen[str]:
+        """Start an `up`, the lock of one that was killed away, as `slipway up` has it."""
+        self.project.run("cancel", "--yes", check=False)
         return self.project.start("up", "--yes", "--skip-preview")
 
     def runs(self) -> list[tuple[str, str]]:
@@ -87,12 +101,14 @@ class Ups:
     def up(self) -> list[tuple[str, str]]:
         """A whole `up`, and the runs that it took."""
         before = len(self.runs())
+        self.project.run("cancel", "--yes", check=False)
         self.project.up(timeout=1800)
         return self.runs()[before:]
 
 
 def kill(begun: subprocess.Popen[str]) -> None:
     """End an `up` by SIGKILL: the engine, the program and the plugin at once."""
+    assert begun.poll() is None, begun.communicate()[0]
     os.killpg(begun.pid, signal.SIGKILL)
     begun.communicate()
 
@@ -284,6 +300,8 @@ def is_up(host: RoleHost) -> bool:
 
 
 def test_an_up_that_is_killed_before_anything_is_installed(host: RoleHost, ups: Ups) -> None:
+    # The last refusal came after this file.
+    host.ssh("sudo rm -f /etc/modules-load.d/slipway-nvidia*")
     begun = ups.begin()
     wait_for(lambda: "slipway-nvidia" in host.ssh("ls /etc/modules-load.d"), "the first file", seconds=300)
     kill(begun)
@@ -377,6 +395,58 @@ def test_a_run_that_was_cut_off_before_the_reboot_is_completed(host: RoleHost, v
 def test_a_module_that_somebody_removed_is_built_again(host: RoleHost, variables: Variables, kernel: str) -> None:
     host.ssh(f"sudo dkms uninstall $(sudo dkms status | grep -o '^nvidia-current/[0-9.]*') -k {kernel}")
     assert host.run(("nvidia_driver", variables)).changed == ["See that there are modules for each kernel"]
+
+
+class Answers:
+    """When an engine answered, asked every 50 ms from another host."""
+
+    def __init__(self) -> None:
+        self.times: list[float] = []
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._ask, daemon=True)
+
+    def __enter__(self) -> "Answers":
+        self._thread.start()
+        wait_for(lambda: bool(self.times), "the first answer", seconds=30)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end.set()
+        self._thread.join(timeout=10)
+
+    def gaps(self) -> list[float]:
+        """Seconds between two answers, where there were more than two."""
+        between = [later - earlier for earlier, later in itertools.pairwise(self.times)]
+        return [seconds for seconds in between if seconds > 2]
+
+    def _ask(self) -> None:
+        while not self._end.wait(0.05):
+            with contextlib.suppress(OSError), urllib.request.urlopen(f"http://{SPEC.address}:8101/", timeout=2):
+                self.times.append(time.monotonic())
+
+
+def test_a_driver_change_takes_an_engine_out_for_its_reboot_alone(
+    host: RoleHost, variables: Variables, kernel: str
+) -> None:
+    """Modules are compiled while it answers. What a reboot takes is the machine's: a lab host has no firmware and no GPU."""
+    host.ssh(
+        f"sudo mkdir -p /usr/share/dict; {put('/etc/systemd/system/slipway-double.service', ENGINE)}"
+        "sudo systemctl enable -q --now slipway-double.service"
+    )
+    host.ssh(f"sudo dkms unbuild $(sudo dkms status | grep -o '^nvidia-current/[0-9.]*') -k {kernel}")
+    host.ssh("sudo umount /proc/driver")
+    with Answers() as answers:
+        start = time.monotonic()
+        changed = host.run(("nvidia_driver", variables)).changed
+        took, known = time.monotonic() - start, len(answers.times)
+        wait_for(lambda: len(answers.times) > known, "an answer after the change", seconds=60)
+    host.ssh(
+        "sudo systemctl disable -q --now slipway-double.service; sudo rm /etc/systemd/system/slipway-double.service"
+    )
+    assert changed == ["See that there are modules for each kernel", "Reboot into the driver"]
+    gaps = answers.gaps()
+    print(f"a driver change took {took:.0f} s; the engine was away for {', '.join(f'{gap:.1f}' for gap in gaps)} s")
+    assert len(gaps) == 1
 
 
 def test_removal_leaves_nothing(host: RoleHost, variables: Variables, before: list[str]) -> None:
