@@ -6,7 +6,7 @@ import pytest
 
 from tests.unit.roles.loading import load
 
-modules = load("library/kernel_modules.py")
+modules = load("module_utils/slipway_modules.py")
 K, NEXT = "6.1.0-50-amd64", "6.1.0-56-amd64"
 
 
