@@ -68,13 +68,13 @@ def log_of(name: str, version: str) -> str:
     return " / ".join((errors or [line.strip() for line in lines if line.strip()])[:3])
 
 
-def build(kernel: str) -> str:
-    """Have DKMS build the driver's modules for a kernel; why it could not, else empty."""
+def build(kernel: str, *options: str) -> str:
+    """Have DKMS build the driver's modules for a kernel, with such options; why it could not, else empty."""
     known = sources()
     if not known:
         return "DKMS knows no NVIDIA driver"
     name, version = known[-1]
-    status, said = run("dkms", "install", f"{name}/{version}", "-k", kernel)
+    status, said = run("dkms", "install", f"{name}/{version}", "-k", kernel, *options)
     if status == 0:
         return ""
     last = " / ".join(line.strip() for line in said.splitlines() if line.strip())[-300:]
