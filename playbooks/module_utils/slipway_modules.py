@@ -68,6 +68,12 @@ def log_of(name: str, version: str) -> str:
     return " / ".join((errors or [line.strip() for line in lines if line.strip()])[:3])
 
 
+def compiler_said() -> str:
+    """Why the last build of the newest driver failed, by its log; empty where that tells of no error."""
+    said = log_of(*sources()[-1]) if sources() else ""
+    return said if "error" in said.lower() else ""
+
+
 def build(kernel: str, *options: str) -> str:
     """Have DKMS build the driver's modules for a kernel, with such options; why it could not, else empty."""
     known = sources()

@@ -114,8 +114,8 @@ def bare() -> Iterator[HostSpec]:
             SPEC.address,
             f"sudo mkdir -p {ARCHIVE}\n"
             + put("/etc/apt/sources.list.d/archive.list", f"deb [trusted=yes] copy:{ARCHIVE} ./\n")
-            + put("/usr/local/sbin/dkms", DKMS, "755")
-            + put("/usr/local/sbin/modinfo", MODINFO, "755")
+            + put("/usr/sbin/dkms", DKMS, "755")
+            + put("/usr/sbin/modinfo", MODINFO, "755")
             + package("probe", "1", files={"/etc/probe.conf": "one\n"})
             + package("probe-held", "1")
             + package("probe-frail", "1")
@@ -235,7 +235,7 @@ def gpu_host(root: Path) -> Host:
     host = Host(root, source="vendor")
     runs = host.ssh("uname -r").strip()
     host.offer(
-        package("linux-image-amd64", "1", depends=f"linux-image-{OLD}"),
+        package("linux-image-amd64", "9:1", depends=f"linux-image-{OLD}"),
         package(f"linux-image-{OLD}", "1", files={f"/boot/vmlinuz-{OLD}": "a kernel\n"}),
         package("nvidia-probe", "1"),
     )
@@ -256,7 +256,7 @@ def holds(host: Host) -> set[str]:
 
 def test_a_kernel_comes_with_its_headers_and_the_drivers_modules(gpu_host: Host) -> None:
     gpu_host.offer(
-        package("linux-image-amd64", "2", depends=f"linux-image-{NEW}"),
+        package("linux-image-amd64", "9:2", depends=f"linux-image-{NEW}"),
         package(f"linux-image-{NEW}", "2", files={f"/boot/vmlinuz-{NEW}": "a kernel\n"}),
         package(f"linux-headers-{NEW}", "2", script=HEADERS.format(kernel=NEW)),
         package("nvidia-probe", "2"),
@@ -283,7 +283,7 @@ def test_a_kernel_comes_with_its_headers_and_the_drivers_modules(gpu_host: Host)
 
 def test_a_kernel_for_which_no_module_builds_is_not_installed(gpu_host: Host) -> None:
     gpu_host.offer(
-        package("linux-image-amd64", "3", depends=f"linux-image-{BROKEN}"),
+        package("linux-image-amd64", "9:3", depends=f"linux-image-{BROKEN}"),
         package(f"linux-image-{BROKEN}", "3", files={f"/boot/vmlinuz-{BROKEN}": "a kernel\n"}),
         package(f"linux-headers-{BROKEN}", "3", script=HEADERS.format(kernel=BROKEN)),
         package("probe", "5", files={"/etc/probe.conf": "two\n"}),
@@ -297,5 +297,5 @@ def test_a_kernel_for_which_no_module_builds_is_not_installed(gpu_host: Host) ->
     assert gpu_host.state() == before
     assert gpu_host.ssh("sudo dpkg --audit") == ""
     # Once it builds, the same run goes through.
-    gpu_host.ssh(put("/usr/local/sbin/dkms", DKMS.replace("exit 10", "touch /opt/modules/$4"), "755"))
+    gpu_host.ssh(put("/usr/sbin/dkms", DKMS.replace("exit 10", "touch /opt/modules/$4"), "755"))
     assert f"linux-image-{BROKEN}" in gpu_host.bring(reboots=False).changed

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.slipway_modules import module_of
+from ansible.module_utils.slipway_modules import compiler_said, module_of
 from ansible.module_utils.slipway_packages import PackageError
 
 from . import kernels
@@ -141,7 +141,7 @@ def _make_modules(system: System, kernel: str, setting: str) -> None:
             system.install(names, FOLDER)
         why = "" if module_of(kernel) is not None else system.build(kernel)
     except PackageError as error:
-        why = str(error)
+        why = compiler_said() or str(error)
     if module_of(kernel) is None:
         _take_back(system)
         raise PackageError(

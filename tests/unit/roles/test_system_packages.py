@@ -172,6 +172,8 @@ class Double:
         self.fails = ""
         """The action that fails."""
         self.cut_off = False
+        self.log = ""
+        """Of a build that failed while headers were installed."""
 
     def _note(self, what: str) -> None:
         self.told.append(what)
@@ -251,6 +253,7 @@ def double(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Double:
     monkeypatch.setattr(turn, "FOLDER", tmp_path / "packages")
     monkeypatch.setattr(turn, "this_system", lambda: made)
     monkeypatch.setattr(turn, "module_of", lambda kernel: (kernel, "580.1") if kernel in made.modules else None)
+    monkeypatch.setattr(turn, "compiler_said", lambda: made.log)
     monkeypatch.setattr(kernels, "running", lambda: OLD)
     monkeypatch.setattr(kernels, "newer", lambda: made.next if made.next != OLD else "")
     release = tmp_path / "os-release"
@@ -308,6 +311,14 @@ def test_modules_that_do_not_build_leave_the_host_as_it_was(double: Double) -> N
     assert double.versions() == before
     assert double.told[-1] == f"remove linux-headers-{NEW}"
     assert list(turn.FOLDER.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("log", "told"), [("", "install linux-headers-"), ("x.c:1: error: too few", "x.c:1: error: too few)")]
+)
+def test_what_the_compiler_said_is_told_where_headers_cant_be_installed(double: Double, log: str, told: str) -> None:
+    double.fails, double.log = "install", log
+    assert f"for kernel {NEW} ({told}" in turn.bring(order())["error"]
 
 
 def test_a_kernel_that_is_known_not_to_build_is_refused_untouched(double: Double) -> None:
@@ -370,6 +381,17 @@ def test_killed_anywhere_the_next_run_brings_it_all_and_holds_again(double: Doub
     assert (double.packages["openssl"], double.next) == ("2", NEW)
     assert NEW in double.modules
     assert list(turn.FOLDER.iterdir()) == []
+
+
+def test_headers_of_a_killed_run_are_taken_back_before_dpkg_is_completed(double: Double) -> None:
+    """Their modules may not build, and dpkg would try again each time."""
+    headers = f"linux-headers-{NEW}"
+    double.cut_off = True
+    double.packages[headers] = "2"
+    turn.FOLDER.mkdir()
+    (turn.FOLDER / turn.TRIED).write_text(json.dumps([headers]))
+    turn.bring(order())
+    assert double.told[:2] == [f"remove {headers}", "finish"]
 
 
 def test_what_was_cut_off_is_completed_first(double: Double) -> None:
