@@ -1,4 +1,7 @@
-"""A host's own packages: what package managers say, and a host's turn with a double of its package manager."""
+"""A host's own packages: what package managers say, and a host's turn with a double of its package manager.
+
+What apt says is as Debian 12's says it; what dnf says is written after its documents, and was not recorded.
+"""
 
 import importlib
 import json
