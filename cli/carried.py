@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,14 @@ class UnreadableError(RemoteError):
 
 
 def asked(
-    deployment: Deployment, machine: Machine, root: Path, call: str, order: dict[str, Any], *, timeout_s: float
+    deployment: Deployment,
+    machine: Machine,
+    root: Path,
+    call: str,
+    order: dict[str, Any],
+    *,
+    timeout_s: float,
+    beside: Sequence[str] = (),
 ) -> dict[str, Any]:
     """What `call` answers to `order` on a machine.
 
@@ -38,7 +46,7 @@ def asked(
         UnreadableError: it answered nothing that could be read.
         RemoteError: the machine can't be asked.
     """
-    text = program(root, call, order)
+    text = program(root, call, order, beside)
     said = on_machine(deployment, machine, "/usr/bin/python3 -I -B -", given=text, timeout_s=timeout_s)
     found: dict[str, Any] | None = answer(said)
     if found is None:
@@ -46,13 +54,14 @@ def asked(
     return found
 
 
-def program(root: Path, call: str, order: dict[str, Any]) -> str:
+def program(root: Path, call: str, order: dict[str, Any], beside: Sequence[str] = ()) -> str:
     """A text for ``python3 -``.
 
     Args:
         root: the project's folder.
         call: ``package.module.function``, of playbooks/module_utils.
         order: plain data, the function's one argument.
+        beside: modules of playbooks/module_utils that the package takes from where Ansible's modules have them.
     """
     package = root / "playbooks" / "module_utils"
     module, _, function = call.rpartition(".")
@@ -60,6 +69,10 @@ def program(root: Path, call: str, order: dict[str, Any]) -> str:
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         for file in sorted((package / module.partition(".")[0]).glob("*.py")):
             archive.write(file, file.relative_to(package))
+        for folder in ("ansible", "ansible/module_utils") if beside else ():
+            archive.writestr(f"{folder}/__init__.py", "")
+        for name in beside:
+            archive.write(package / f"{name}.py", f"ansible/module_utils/{name}.py")
     return _PROGRAM.format(
         program=base64.b64encode(packed.getvalue()),
         module=module,

@@ -109,13 +109,21 @@ def upgrade(
     take_over: Annotated[
         bool, typer.Option("--take-over", help="Go on from a run on another machine that left a host drained.")
     ] = False,
+    packages: Annotated[
+        bool, typer.Option("--packages", help="Bring the hosts' own packages up to date too, kernels included.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Change a stack host by host: drain, `pulumi up` of that host, checks, an answer of each model, back into service."""
     from cli.upgrade import Options, upgrade_stack
 
     options = Options(
-        hosts=host or (), preview=preview, allow_outage=allow_outage, take_over=take_over, as_json=as_json
+        hosts=host or (),
+        preview=preview,
+        allow_outage=allow_outage,
+        take_over=take_over,
+        packages=packages,
+        as_json=as_json,
     )
     upgrade_stack(stack, options)
 

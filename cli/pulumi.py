@@ -47,16 +47,20 @@ class PulumiStack:
         self._run("stack", "select", "--create", self.name, stack=False, quiet=True)
         self._wait_for_lock()
 
-    def up(self, *, to_stderr: bool, targets: Sequence[str] = (), replaces: Sequence[str] = ()) -> None:
+    def up(
+        self, *, to_stderr: bool, targets: Sequence[str] = (), replaces: Sequence[str] = (), refresh: bool = False
+    ) -> None:
         """Run `pulumi up` without asking.
 
         Args:
             to_stderr: keep stdout for the command's own answer.
             targets: URNs that it is limited to; all where empty.
             replaces: URNs that are made anew whether they changed or not; limits it to them.
+            refresh: look first whether hosts are still as they were left.
         """
         self._wait_for_lock()
         limits = [f"--target={urn}" for urn in targets] + [f"--target-replace={urn}" for urn in replaces]
+        limits += ["--refresh"] if refresh else []
         self._run("up", "--yes", "--skip-preview", "--suppress-outputs", *limits, to_stderr=to_stderr)
 
     def preview(self) -> Mapping[str, Any]:

@@ -18,6 +18,7 @@ from typing import Any
 
 from cli.doctor import examined, own_order
 from cli.errors import UserError
+from cli.packages import Packages
 from cli.pulumi import PulumiStack
 from cli.remote import RemoteError, on_machine
 from components.state import drivers_in, held_in
@@ -27,8 +28,9 @@ from slipway.layers import acceptance, vacate
 from slipway.paths import ROOT, STATE
 from slipway.settings.load import read_public, stack_file
 from slipway.upgrade.changes import applied, beside_of, changes_of
+from slipway.upgrade.packages import Pending
 from slipway.upgrade.plan import Group, Host, Mark, Plan, Seen, made_beside, pending, plan, proofs_wait, targets
-from slipway.upgrade.words import Report, ended, lines, no_stand_in, refusal, stopped, taken
+from slipway.upgrade.words import PACKAGES, Report, ended, lines, no_stand_in, refusal, stopped, taken
 
 _AT_ONCE = 16
 _ASK_S = 60
@@ -57,6 +59,7 @@ class Options:
         preview: only say what would be done.
         allow_outage: go on where nobody answers for something meanwhile.
         take_over: go on where a run on another machine left a host drained.
+        packages: bring the hosts' own packages up to date too, kernels included.
         as_json: one object on stdout; all else on stderr.
     """
 
@@ -64,6 +67,7 @@ class Options:
     preview: bool = False
     allow_outage: bool = False
     take_over: bool = False
+    packages: bool = False
     as_json: bool = False
 
 
@@ -104,6 +108,7 @@ class _Upgrade:
         self._present = {f"{machine}/{instance}": urn for machine, instance, urn in applied(resources)}
         self._drivers = drivers_in(resources)
         self._noted: set[str] = set()
+        self._packages = Packages(self._deployment, root)
         self._program = (root / "playbooks/module_utils/slipway_drain.py").read_text(encoding="utf-8")
 
     def run(self) -> None:
@@ -111,7 +116,7 @@ class _Upgrade:
         found = plan(
             self._deployment, changes_of(preview), self._seen(), self._options.hosts, beside=beside_of(preview)
         )
-        report = Report(self._stack, found)
+        report = Report(self._stack, found, packages=self._options.packages)
         self._say("\n".join(lines(report.plan)))
         if not self._options.preview:
             self._refuse(report.plan)
@@ -168,6 +173,7 @@ class _Upgrade:
         self._say(f"{group.name}: drain")
         self._drain(group)
         progress.drained_s = round(time.monotonic() - begun, 1)
+        self._bring_packages(group, report)
         self._say(f"{group.name}: change")
         later = [each for each in report.plan.groups if each is not group and report.of(each).state != "changed"]
         waiting = pending(self._deployment, later)
@@ -184,6 +190,21 @@ class _Upgrade:
         self._say(f"{group.name}: put back")
         for host in group.hosts:
             self._asked(host.machine, "the return", {"action": "end"})
+
+    def _bring_packages(self, group: Group, report: Report) -> None:
+        """Before the stack's own change, so that it meets the kernel that stays. A host that has booted is drained once more."""
+        if not any(host.packages for host in group.hosts):
+            return
+        self._say(f"{group.name}: packages")
+        progress = report.of(group)
+        options = {"allow_outage": self._options.allow_outage, "to_stderr": self._options.as_json}
+        with _failing(PACKAGES):
+            progress.packages |= self._packages.turn(group, self._pulumi, **options)
+        for name, brought in progress.packages.items():
+            if brought.reboot_due:
+                self._note(f"{name} is still to be rebooted: {brought.reboot_due}")
+        if group.urns and any(brought.rebooted for brought in progress.packages.values()):
+            self._drain(group)
 
     def _drain(self, group: Group) -> None:
         """All hosts of the group; where one fails, all are put back: nothing has changed there yet."""
@@ -342,8 +363,22 @@ class _Upgrade:
             if answer["mark"] is not None
         }
         holder = next((name for name, answer in said.items() if answer["holds"]), None)
-        listed = frozenset(self._serving(None))
-        return Seen(known=known, drivers=self._drivers, marks=marks, holder=holder, listed=listed)
+        return Seen(
+            known=known,
+            drivers=self._drivers,
+            marks=marks,
+            holder=holder,
+            listed=frozenset(self._serving(None)),
+            packages=self._pending([machine for machine in here if machine.name in said]),
+        )
+
+    def _pending(self, machines: Sequence[Machine]) -> Mapping[str, Pending]:
+        if not self._options.packages:
+            return {}
+        try:
+            return self._packages.pending(machines, fresh=not self._options.preview)
+        except UserError as error:
+            raise UserError(f"nothing was touched: {error}") from None
 
     def _refuse(self, found: Plan) -> None:
         """Before anything happens.

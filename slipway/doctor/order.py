@@ -6,6 +6,7 @@ from typing import Any
 from slipway.catalog import Catalog
 from slipway.deployment.references import private
 from slipway.deployment.types import Deployment, Instance, Machine
+from slipway.doctor.names import names
 from slipway.settings.errors import path
 
 
@@ -35,7 +36,7 @@ _ON_BUS = frozenset({"ampere", "hopper"})
 
 
 def order(deployment: Deployment, machine: Machine, moment: Moment | None) -> dict[str, Any]:
-    """Plain data for `gpu_host.examine`: ``{"promise": …, "checks": […], "driver_due": bool, "nccl": {…}}``.
+    """Plain data for `gpu_host.examine`: ``{"promise": …, "checks": […], "driver_due": bool, "nccl": {…}, "names": […]}``.
 
     Args:
         deployment: the stack's.
@@ -44,11 +45,13 @@ def order(deployment: Deployment, machine: Machine, moment: Moment | None) -> di
     """
     # What exchanges is asked at few moments: elsewhere a new engine would change the order.
     exchanges = moment in {None, Moment.EXCHANGE}
+    resolves = moment in {None, Moment.PREFLIGHT}
     return {
         "promise": promise(machine),
         "checks": _checks(deployment.catalog, machine, moment),
         "driver_due": moment is not Moment.PREFLIGHT,
         **({"nccl": _nccl(exchanging(deployment, machine), due=moment is Moment.EXCHANGE)} if exchanges else {}),
+        **({"names": names(deployment, machine)} if resolves else {}),
     }
 
 

@@ -16,7 +16,7 @@ Within these, new parts come after those that they need, and then the stack's ow
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
@@ -28,6 +28,7 @@ from slipway.layers import LAYERS, acceptance, drivers, vacate
 from slipway.layers.service import STOPPING_S
 from slipway.upgrade.changes import Beside, Change
 from slipway.upgrade.errors import UpgradeError
+from slipway.upgrade.packages import LONGEST_S, Pending
 
 _APPLYING_S = 3600
 """The least that a change is given, and what a step is that the stack has no more."""
@@ -61,6 +62,8 @@ class Seen:
     """Who has the floating address."""
     listed: Collection[str] = ()
     """The replicas that a front knows; empty where none answers."""
+    packages: Mapping[str, Pending] = field(default_factory=dict)
+    """What is pending of the hosts' own packages, where those are brought too; without hosts that have nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +95,8 @@ class Host:
     """After which the host puts itself back where nobody else does."""
     drained: Mark | None = None
     """Left so by an earlier run."""
+    packages: Pending | None = None
+    """Of its system, to be brought in its turn."""
 
     @property
     def name(self) -> str:
@@ -194,7 +199,7 @@ def plan(
     bounds = {step.key: step.timeout_s for layer in LAYERS for step in layer.steps(deployment)}
     due, done, left_out = [], [], []
     for names in _together(deployment):
-        if not any(name in by_machine or name in seen.marks for name in names):
+        if not any(name in by_machine or name in seen.marks or name in seen.packages for name in names):
             done += names
         elif only and not set(names) & set(only):
             left_out += names
@@ -253,6 +258,12 @@ def pending(deployment: Deployment, later: Iterable[Group]) -> set[str]:
         for change in host.changes
         if change.kind == "create" or (change.instance in ways and not change.quiet)
     }
+
+
+def away_at_reboot(deployment: Deployment, group: Group) -> tuple[Away, ...]:
+    """Gateways and fronts that nobody stands in for where these hosts reboot without that being foreseen."""
+    hosts = [replace(host, reboots=True) for host in group.hosts]
+    return tuple(_ways_away(deployment, hosts, {host.name for host in group.hosts}))
 
 
 def proofs_wait(plan_: Plan, pending: Collection[str]) -> bool:
@@ -336,8 +347,10 @@ def _host(
     bounds: Mapping[str, int],
 ) -> Host:
     changed = _restarted(changes)
-    whole = drivers.NAME in {change.instance for change in changes if not change.quiet}
-    reboots = whole and reboots_for_driver(machine, seen.drivers.get(machine.name))
+    driver = drivers.NAME in {change.instance for change in changes if not change.quiet}
+    reboots = driver and reboots_for_driver(machine, seen.drivers.get(machine.name))
+    packages = seen.packages.get(machine.name)
+    whole = driver or packages is not None
     engines = [each for each in deployment.on(machine) if whole or each.name in changed]
     gateways = [
         each
@@ -360,10 +373,15 @@ def _host(
         stops=(*(each.name for each in gateways), *(each.name for each in engines)),
         gateways=tuple(each.name for each in gateways),
         gives_address=gives,
-        reboots=reboots,
+        reboots=reboots or (packages is not None and packages.reboots),
         drain_s=drain_s,
-        lease_s=max(drain_s, vacate.LONGEST_S) + STOPPING_S + sum(starts) + _applying_s(bounds, machine, changes),
+        lease_s=max(drain_s, vacate.LONGEST_S)
+        + STOPPING_S
+        + sum(starts)
+        + _applying_s(bounds, machine, changes)
+        + (0 if packages is None else LONGEST_S),
         drained=seen.marks.get(machine.name),
+        packages=packages,
     )
 
 

@@ -6,9 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from slipway.upgrade.packages import Brought
 from slipway.upgrade.plan import Group, Host, Mark, Plan
 
-_LEAVES_OUT = ("the change", "the start", "its checks")
+PACKAGES = "the packages"
+"""The step in which they are brought."""
+_LEAVES_OUT = (PACKAGES, "the change", "the start", "its checks")
 """Steps after whose failure a host serves nothing; after the others what was stopped runs."""
 
 
@@ -25,6 +28,8 @@ class Progress:
     failure: str | None = None
     after: str | None = None
     """What had been begun when it failed."""
+    packages: dict[str, Brought] = field(default_factory=dict)
+    """By host what became of its system's own."""
 
 
 @dataclass
@@ -35,6 +40,13 @@ class Report:
     plan: Plan
     progress: dict[str, Progress] = field(default_factory=dict)
     """By the group's name."""
+    packages: bool = False
+    """Whether the systems' own are brought too."""
+
+    @property
+    def command(self) -> str:
+        """What is repeated to go on."""
+        return f"slipway upgrade {self.stack}{' --packages' if self.packages else ''}"
 
     def of(self, group: Group) -> Progress:
         """Of one group."""
@@ -65,6 +77,7 @@ class Report:
                     "gives_floating_address": host.gives_address,
                     "drain_s": host.drain_s,
                     "drained_before": host.drained is not None,
+                    "packages": _packages(host, progress),
                 }
                 for host in group.hosts
             ],
@@ -152,8 +165,13 @@ def stopped(report: Report, group: Group, stack: str) -> str:
             f"{group.name} stays out of service; without a further run it puts itself back after "
             f"{max(host.lease_s for host in group.hosts) // 60} min"
         )
-    told.append(f"to go on: mend what it says, then `slipway upgrade {stack}` goes on at {group.name}")
-    told.append(f"to go back: put the old value into the stack's file, then `slipway upgrade {stack}`")
+    told.append(f"to go on: mend what it says, then `{report.command}` goes on at {group.name}")
+    if progress.after == PACKAGES:
+        told.append(
+            f"to go back: `slipway upgrade {stack}`, without --packages, puts it back with the packages that it has"
+        )
+    else:
+        told.append(f"to go back: put the old value into the stack's file, then `slipway upgrade {stack}`")
     return "\n  ".join(told)
 
 
@@ -163,10 +181,22 @@ def ended(report: Report) -> Iterator[str]:
         progress = report.of(group)
         if progress.state == "changed":
             yield f"{group.name}: changed; drained in {progress.drained_s or 0:.1f} s, out for {progress.out_s or 0:.1f} s"
+        for name, brought in progress.packages.items():
+            yield f"{name}: {brought.words}"
+
+
+def _packages(host: Host, progress: Progress) -> dict[str, Any] | None:
+    """What was pending on a host, and what became of it; None where nothing was, or nobody asked."""
+    if host.packages is None:
+        return None
+    brought = progress.packages.get(host.name)
+    return {"pending": host.packages.data(), "brought": None if brought is None else brought.data()}
 
 
 def _changes(host: Host) -> str:
     words = ", ".join(change.words for change in host.changes)
+    if host.packages is not None:
+        words = "; ".join(each for each in (words, host.packages.words) if each)
     if host.drained is not None:
         left = f"left drained by {host.drained.owner} on {host.drained.host} since {host.drained.since}"
         return f"{left}; {words}" if words else f"{left}; it is put back"

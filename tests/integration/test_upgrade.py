@@ -125,6 +125,19 @@ def test_one_host_changes_and_the_rest_stays_due(trial: Trial) -> None:
     assert changes_of(stack.preview()) == ()
 
 
+def test_a_look_at_one_role_mends_that_one_alone(trial: Trial) -> None:
+    """As after a host's new kernel, of which the driver's role takes note."""
+    stack = PulumiStack("test")
+    stack.up(to_stderr=True)
+    urns = {f"{machine}/{instance}": urn for machine, instance, urn in applied(stack.resources())}
+    for host in "ab":
+        (trial.folder / f"{host}-m/note.txt").write_text("by hand\n")
+    trial.runs()
+    stack.up(to_stderr=True, targets=[urns["a/m"]], refresh=True)
+    assert [each for each in trial.runs() if each.startswith("apply")] == ["apply a/m"]
+    assert (trial.text("a"), trial.text("b")) == ("one\n", "by hand\n")
+
+
 def test_what_needs_something_new_elsewhere_says_so(trial: Trial) -> None:
     stack = PulumiStack("test")
     stack.up(to_stderr=True)

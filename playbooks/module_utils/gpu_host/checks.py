@@ -12,6 +12,7 @@ from typing import Any
 
 from .disk import NoDirectError, speed, weights
 from .machine import AMD
+from .names import unresolved
 from .nvml import LOST, MISMATCH, NOT_LOADED, Broken
 from .view import Fault, NeedlessError, UnknownError, View
 
@@ -357,6 +358,18 @@ def disk_reads(view: View, check: Entry) -> Iterator[Fault]:
             yield Fault(f"{found.path} is read with {found.gb_s:.2f} GB/s, at least {check['limit']:g} expected")
 
 
+def resolves(view: View, check: Entry) -> Iterator[Fault]:
+    """The names of the places that the stack has the host fetch from."""
+    if not view.names:
+        raise NeedlessError("the stack makes this host ask for no name")
+    try:
+        found = unresolved(view.names, check["limit"], view.machine.root)
+    except OSError as error:
+        raise UnknownError(f"no name can be asked for: {error}") from error
+    for name, why in found.items():
+        yield Fault(f"{name} {why}")
+
+
 CHECKS: dict[str, Check] = {
     "gpu.on-bus": on_bus,
     "gpu.vendor": vendor,
@@ -395,6 +408,7 @@ CHECKS: dict[str, Check] = {
     "nccl.bandwidth": among_gpus,
     "nccl.bandwidth-hosts": among_gpus,
     "disk.models": disk_reads,
+    "host.dns": resolves,
 }
 """By the id of their entries in the catalogue, in the order in which they are made and shown."""
 

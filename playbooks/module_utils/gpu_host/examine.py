@@ -1,7 +1,7 @@
 """One examination of a host: from an order to results, both plain data.
 
 An order is what `slipway.doctor.order` makes: ``{"promise": {…}, "checks": [{"id", "what", "severity", "consequence", "mend",
-"limit", "codes"}], "driver_due", "ptx", "nccl": {"libraries", "due", "size", "limit", "meeting", "environment"}}``.
+"limit", "codes"}], "driver_due", "ptx", "nccl": {"libraries", "due", "size", "limit", "meeting", "environment"}, "names"}``.
 A result is a check's entry with ``state`` (passed, failed, skipped: nothing to check
 here, unknown: it could not be seen), ``evidence`` (lines) and ``gpus`` (whose fault it is).
 """
@@ -38,6 +38,7 @@ def examine(order: dict[str, Any], root: Path = Path("/")) -> dict[str, Any]:
         ptx=order.get("ptx", "") if proves else "",
         bandwidth=any(check["id"].startswith("cuda.bandwidth") for check in wanted),
         nccl=order.get("nccl"),
+        names=order.get("names", ()),
     )
     results = [_result(check, view) for check in wanted]
     driver = view.driver if view.module or view.driver_due else None

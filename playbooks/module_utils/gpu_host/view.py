@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -45,7 +46,7 @@ class View:
     """One look at a host.
 
     `promise` is what the stack says of it (`slipway.doctor.promise` has the keys); `driver_due` is whether a driver has to be
-    there, which it need not be before Slipway has installed it.
+    there, which it need not be before Slipway has installed it; `names` are those that the stack makes the host ask for.
     """
 
     def __init__(
@@ -57,8 +58,9 @@ class View:
         ptx: str = "",
         bandwidth: bool = True,
         nccl: dict[str, Any] | None = None,
+        names: Sequence[str] = (),
     ) -> None:
-        self.promise, self.machine, self.driver_due = promise, machine, driver_due
+        self.promise, self.machine, self.driver_due, self.names = promise, machine, driver_due, names
         self.now = time.time()
         self._ptx, self._bandwidth, self._nccl = ptx, bandwidth, nccl or {}
 

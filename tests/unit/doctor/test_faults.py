@@ -38,7 +38,9 @@ class Fault:
     ends_in_s: int | None = None
     """Seconds that an all-reduce may take."""
     limit: float | None = None
-    """Another limit than the catalogue's, where nobody can make this machine as slow."""
+    """Another limit than the catalogue's, where nobody can make this machine as slow, or waits for it."""
+    names: tuple[str, ...] = ()
+    """What the stack makes the host ask for."""
 
 
 def _fell_off(host: GpuHost) -> None:
@@ -235,6 +237,21 @@ FAULTS = {
         lambda host: host.say(nccl_gb_s=100),
     ),
     "slow disk": Fault("disk.models", "GB/s, at least 1e+09 expected", _slow_disk, on_card=True, limit=1e9),
+    "a name that nobody knows": Fault(
+        "host.dns",
+        "hub.test is not known to the host's name servers, or none answers",
+        lambda host: host.resolve("mirror.test"),
+        on_card=True,
+        names=("hub.test", "mirror.test"),
+    ),
+    "name servers that do not answer": Fault(
+        "host.dns",
+        "hub.test is not answered within 0.3 s; mirror.test is not answered within 0.3 s",
+        lambda host: host.resolve("hub.test", "mirror.test", seconds=9),
+        on_card=True,
+        names=("hub.test", "mirror.test"),
+        limit=0.3,
+    ),
     "slow memory": Fault("cuda.bandwidth-memory", "1000.0 GB/s within", lambda host: host.say_of(0, copy_gb_s=1000)),
 } | {
     f"Xid {code}": Fault("gpu.xid", f"Xid {code} of the GPU at", lambda host, code=code: host.xid(2, code, "pid=7"))  # type: ignore[misc]
@@ -254,6 +271,7 @@ def test_each_fault_fails_its_own_check_and_says_what_it_is(name: str, tmp_path:
     # What runs on the GPUs takes long without any.
     others = {"cuda.", "nccl."} - {fault.check[:5]}
     wanted["checks"] = [check for check in wanted["checks"] if check["id"][:5] not in others]
+    wanted["names"] = list(fault.names)
     if fault.ends_in_s is not None:
         wanted["nccl"]["limit"] = fault.ends_in_s
 

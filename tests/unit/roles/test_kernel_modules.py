@@ -6,7 +6,7 @@ import pytest
 
 from tests.unit.roles.loading import load
 
-modules = load("library/kernel_modules.py")
+modules = load("module_utils/slipway_modules.py")
 K, NEXT = "6.1.0-50-amd64", "6.1.0-56-amd64"
 
 
@@ -77,6 +77,7 @@ def test_why_a_build_failed_is_said(host: Host, monkeypatch: pytest.MonkeyPatch,
         "CC x.o\nnv-pci.c:1:2: error: too few arguments to function 'pci_resize_resource'\nmake: *** Error 2\n"
     )
     monkeypatch.setattr(modules, "LOGS", str(log))
+    assert modules.compiler_said().startswith("nv-pci.c:1:2: error")
     why = modules.build(NEXT)
     assert why.startswith("nv-pci.c:1:2: error: too few arguments to function 'pci_resize_resource'")
     (problem,) = wrong(NEXT, why=why)

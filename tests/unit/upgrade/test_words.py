@@ -115,4 +115,5 @@ def test_json_has_all_of_it() -> None:
         "gives_floating_address": False,
         "drain_s": first["hosts"][0]["drain_s"],
         "drained_before": False,
+        "packages": None,
     }

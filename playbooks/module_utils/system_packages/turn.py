@@ -1,0 +1,253 @@
+"""A host's turn: what is pending, bringing it, and the reboot. Plain data in and out.
+
+Each function takes an order, ``{"driver": {"broken_kernels": [{"system", "first", "below"}], "setting": its place in the stack}
+or None, "fresh": bool, "wait_s": int}``: the driver where it is Slipway's; whether lists are fetched first; how long another run
+on the host is waited for. What does not work is ``{"error": …}``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import re
+import subprocess
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.slipway_modules import compiler_said, module_of
+from ansible.module_utils.slipway_packages import PackageError
+
+from . import kernels
+from .debian import Debian
+from .pending import Pending, System
+from .redhat import RedHat
+
+FOLDER = Path("/var/lib/slipway/packages")
+"""Where owned_packages has its records, and its lock."""
+RELEASED = "released"
+"""The holds that a run has lifted, until they are back."""
+TRIED = "tried"
+"""What a run has installed to build modules for a kernel, until they are there."""
+RELEASE = Path("/etc/os-release")
+
+Order = dict[str, Any]
+Answer = dict[str, Any]
+
+
+def look(order: Order) -> Answer:
+    """What there is to do; changes nothing, unless lists are to be fetched.
+
+    Returns:
+        ``{"upgraded", "new", "removed", "kernels": names, "unfinished": whether something was cut off, "reboot": why it is due
+        already or "", "age_s": of the lists or None}``.
+    """
+    system = this_system()
+    try:
+        with _alone(order["wait_s"]) if order["fresh"] else contextlib.nullcontext():
+            if order["fresh"]:
+                system.refresh()
+            held = system.kernel_holds(FOLDER) | _noted(RELEASED) if order["driver"] else set()
+            cut_off = system.unfinished()
+            try:
+                pending = system.pending(held)
+            except PackageError:
+                # What is half way has to be completed before anything can be told.
+                if not cut_off:
+                    raise
+                pending = Pending()
+            _refuse_kernels(order, pending)
+    except PackageError as error:
+        return {"error": str(error)}
+    return {
+        "upgraded": pending.upgraded,
+        "new": pending.new,
+        "removed": pending.removed,
+        "kernels": pending.kernels,
+        "unfinished": cut_off or bool(_noted(RELEASED) | _noted(TRIED)),
+        "reboot": _due(system),
+        "age_s": system.age(),
+    }
+
+
+def bring(order: Order) -> Answer:
+    """Brings all up to date; a host on which that fails is never to be rebooted.
+
+    Returns:
+        ``{"changed": names, "kernel": the one of the next boot where that is newer, "reboot": why it is due or "",
+        "seconds": …}``.
+    """
+    begun, system = time.monotonic(), this_system()
+    try:
+        with _alone(order["wait_s"]):
+            before = system.versions()
+            _take_back(system)
+            system.finish()
+            system.refresh()
+            held = system.kernel_holds(FOLDER) | _noted(RELEASED) if order["driver"] else set()
+            pending = system.pending(held)
+            _refuse_kernels(order, pending)
+            for kernel in pending.kernels if order["driver"] else ():
+                _make_modules(system, kernel, order["driver"]["setting"])
+            with _released(system, held):
+                system.upgrade()
+            _expect_modules(system, order)
+            after = system.versions()
+            reason = _due(system)
+    except PackageError as error:
+        return {"error": str(error)}
+    return {
+        "changed": sorted(name for name in {*before, *after} if before.get(name) != after.get(name)),
+        "kernel": kernels.newer(),
+        "reboot": reason,
+        "seconds": round(time.monotonic() - begun, 1),
+    }
+
+
+def reboot(order: Order) -> Answer:  # noqa: ARG001 -- as the others
+    """In a moment, so that who asks has an answer → ``{"boot_id": of now}``."""
+    done = subprocess.run(
+        ("systemd-run", "--quiet", "--collect", "--on-active=1", "--timer-property=AccuracySec=100ms",
+         "systemctl", "reboot"),
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    return (
+        {"boot_id": kernels.boot_id()} if done.returncode == 0 else {"error": done.stderr.strip() or "no timer for it"}
+    )
+
+
+def running(order: Order) -> Answer:  # noqa: ARG001 -- as the others
+    """``{"boot_id", "kernel": that runs, "reboot": why one is due or ""}``."""
+    return {"boot_id": kernels.boot_id(), "kernel": kernels.running(), "reboot": _due(this_system())}
+
+
+def this_system() -> System:
+    """By its os-release."""
+    release = RELEASE.read_text(encoding="utf-8")
+    return RedHat() if re.search(r"^ID(_LIKE)?=.*\b(rhel|fedora)\b", release, re.MULTILINE) else Debian()
+
+
+def _make_modules(system: System, kernel: str, setting: str) -> None:
+    """Before the kernel comes, so that a host for whose new kernel there are none keeps the one that it has."""
+    if module_of(kernel) is not None:
+        return
+    names = system.for_kernel(kernel)
+    _note(TRIED, names)
+    try:
+        if names:
+            system.install(names, FOLDER)
+        why = "" if module_of(kernel) is not None else system.build(kernel)
+    except PackageError as error:
+        why = compiler_said() or str(error)
+    if module_of(kernel) is None:
+        _take_back(system)
+        raise PackageError(
+            f"there are no modules of the driver for kernel {kernel} ({why or 'nobody built them'}), so neither it nor any "
+            f"other package was brought: bring a branch that has some first ({setting}.branch, by a run without --packages), or "
+            "wait for one"
+        )
+    _forget(TRIED)
+
+
+def _take_back(system: System) -> None:
+    """What was installed for modules that are not there: left half way, it would fail each later run of the package manager."""
+    system.remove(sorted(_noted(TRIED)))
+    _forget(TRIED)
+
+
+def _expect_modules(system: System, order: Order) -> None:
+    """Whoever brought the driver: what the running kernel has the next one needs."""
+    kernel = kernels.newer()
+    if not kernel or module_of(kernel) is not None or (not order["driver"] and module_of(kernels.running()) is None):
+        return
+    why = system.build(kernel) if order["driver"] else ""
+    if module_of(kernel) is None:
+        raise PackageError(
+            f"kernel {kernel} is installed, and there are no modules of the driver for it ({why or 'nobody built them'}); the "
+            f"host was not rebooted, and must not be: see `dkms status`, build them (`dkms autoinstall -k {kernel}`), or remove "
+            "that kernel"
+        )
+
+
+def _refuse_kernels(order: Order, pending: Pending) -> None:
+    """Kernels that the driver's modules are known not to build for."""
+    driver = order["driver"] or {"broken_kernels": (), "setting": ""}
+    here = _identity()
+    for kernel in pending.kernels:
+        for each in driver["broken_kernels"]:
+            first, below = kernels.numbers(each["first"]), kernels.numbers(each["below"])
+            if here.startswith(each["system"]) and first <= kernels.numbers(kernel) < below:
+                raise PackageError(
+                    f"the driver's modules are known not to build for kernel {kernel} (from {each['first']} on), so no package "
+                    f"was brought: bring another {driver['setting']}.branch first, by a run without --packages"
+                )
+
+
+def _identity() -> str:
+    """Such as ``debian-12``."""
+    text = RELEASE.read_text(encoding="utf-8")
+    found = [re.search(rf"^{key}=\"?([\w.]+)", text, re.MULTILINE) for key in ("ID", "VERSION_ID")]
+    return "-".join(match[1] for match in found if match is not None)
+
+
+def _due(system: System) -> str:
+    kernel = kernels.newer()
+    return f"kernel {kernel} is installed, and {kernels.running()} runs" if kernel else system.reboot_asked()
+
+
+@contextlib.contextmanager
+def _released(system: System, held: set[str]) -> Iterator[None]:
+    """The note first: a run that is killed in between leaves it to the next one."""
+    if not held:
+        yield
+        return
+    _note(RELEASED, held)
+    system.release(held)
+    try:
+        yield
+    finally:
+        system.keep(held, FOLDER)
+        _forget(RELEASED)
+
+
+def _noted(name: str) -> set[str]:
+    try:
+        return set(json.loads((FOLDER / name).read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return set()
+
+
+def _note(name: str, packages: Iterable[str]) -> None:
+    part = FOLDER / f".{name}.part"
+    part.write_text(json.dumps(sorted(packages)), encoding="utf-8")
+    part.replace(FOLDER / name)
+
+
+def _forget(name: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        (FOLDER / name).unlink()
+
+
+@contextlib.contextmanager
+def _alone(wait_s: float) -> Iterator[None]:
+    """No other run, of this program or of a role, changes packages: one whose caller was killed goes on to its end."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    handle = os.open(FOLDER, os.O_RDONLY)
+    ends = time.monotonic() + wait_s
+    try:
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > ends:
+                    raise PackageError(
+                        f"another run changes packages for more than {wait_s:g} s; repeat when it has ended"
+                    ) from None
+                time.sleep(1)
+        yield
+    finally:
+        os.close(handle)

@@ -1,0 +1,442 @@
+"""A host's own packages: what package managers say, and a host's turn with a double of its package manager.
+
+What apt says is as Debian 12's says it; what dnf says is written after its documents, and was not recorded.
+"""
+
+import importlib
+import json
+import multiprocessing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.roles import loading  # noqa: F401 -- puts the packages where Ansible has them
+
+debian = importlib.import_module("ansible.module_utils.system_packages.debian")
+redhat = importlib.import_module("ansible.module_utils.system_packages.redhat")
+kernels = importlib.import_module("ansible.module_utils.system_packages.kernels")
+turn = importlib.import_module("ansible.module_utils.system_packages.turn")
+Pending = importlib.import_module("ansible.module_utils.system_packages.pending").Pending
+PackageError = importlib.import_module("ansible.module_utils.slipway_packages").PackageError
+
+OLD, NEW = "6.1.0-50-amd64", "6.1.0-57-amd64"
+SIMULATION = f"""\
+Reading package lists...
+Building dependency tree...
+Calculating upgrade...
+The following packages will be REMOVED:
+  libold1
+The following NEW packages will be installed:
+  linux-image-{NEW}
+The following packages will be upgraded:
+  linux-image-amd64 openssl
+2 upgraded, 1 newly installed, 1 to remove and 3 not upgraded.
+Remv libold1 [1.0-1]
+Inst openssl [3.0.16-1~deb12u1] (3.0.17-1~deb12u3 Debian-Security:12/oldstable-security [amd64])
+Inst linux-image-{NEW} (6.1.162-1 Debian:12.13/oldstable [amd64])
+Inst linux-image-amd64 [6.1.140-1] (6.1.162-1 Debian:12.13/oldstable [amd64])
+Conf openssl (3.0.17-1~deb12u3 Debian-Security:12/oldstable-security [amd64])
+Conf linux-image-{NEW} (6.1.162-1 Debian:12.13/oldstable [amd64])
+"""
+CHECK_UPDATE = """\
+
+kernel.x86_64                    5.14.0-611.9.1.el9_7       baseos
+kernel-core.x86_64               5.14.0-611.9.1.el9_7       baseos
+openssl.x86_64                   1:3.5.1-4.el9_7            baseos
+kmod-nvidia-open-dkms.noarch     3:580.173.02-1.el9         slipway-nvidia
+Obsoleting Packages
+kernel-headers.x86_64            5.14.0-611.9.1.el9_7       baseos
+    kernel-headers.x86_64        5.14.0-503.el9             @baseos
+"""
+
+
+def test_what_apt_would_do() -> None:
+    assert debian.simulated(SIMULATION) == Pending(
+        upgraded=["linux-image-amd64", "openssl"],
+        new=[f"linux-image-{NEW}"],
+        removed=["libold1"],
+        kernels=[NEW],
+    )
+    assert not debian.simulated("0 upgraded, 0 newly installed, 0 to remove and 0 not upgraded.\n")
+
+
+@pytest.mark.parametrize(
+    ("package", "kernel"),
+    [
+        (f"linux-image-{NEW}", [NEW]),
+        ("linux-image-unsigned-6.8.0-79-generic", ["6.8.0-79-generic"]),
+        ("linux-image-amd64", []),
+        (f"linux-image-{NEW}-dbg", []),
+    ],
+)
+def test_which_packages_are_kernels(package: str, kernel: list[str]) -> None:
+    assert debian.simulated(f"Inst {package} (1 x [amd64])\n").kernels == kernel
+
+
+def test_holds_are_lifted_in_a_copy_of_dpkgs_status_alone() -> None:
+    status = (
+        "Package: linux-image-amd64\nStatus: hold ok installed\nVersion: 1\n\n"
+        "Package: mine\nStatus: hold ok installed\nVersion: 1\n\n"
+        "Package: other\nStatus: install ok installed\nDescription: x\n Status: hold ok installed\n"
+    )
+    found = debian.without_holds(status, {"linux-image-amd64", "other"})
+    assert found == status.replace("linux-image-amd64\nStatus: hold ok", "linux-image-amd64\nStatus: install ok")
+
+
+def test_what_dnf_would_bring(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    class Done:
+        returncode, stdout, stderr = 100, CHECK_UPDATE, ""
+
+    def run(*command: str, **_: Any) -> Done:
+        asked.append(command)
+        return Done()
+
+    monkeypatch.setattr(redhat, "run", run)
+    host = redhat.RedHat()
+    monkeypatch.setattr(host._dnf, "marked", lambda _: {"kernel", "kernel-core", "kmod-nvidia-open-dkms"})
+    # The driver's lock stays; without those of the kernel the kernel comes.
+    found = host.pending({"kernel", "kernel-core"})
+    assert found.upgraded == ["kernel", "kernel-core", "openssl"]
+    assert found.kernels == ["5.14.0-611.9.1.el9_7.x86_64"]
+    assert asked == [("dnf", "check-update", "--quiet", "--disableplugin=versionlock")]
+    assert host.pending(set()).upgraded == ["openssl"]
+    Done.returncode, Done.stderr = 1, "Error: Failed to download metadata for repo 'baseos'\n"
+    with pytest.raises(PackageError, match="dnf check-update failed: Error: Failed to download metadata"):
+        host.pending(set())
+
+
+def test_dnfs_own_word_for_a_reboot(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = "Core libraries or services have been updated since boot-up:\n  * glibc\n  * kernel\n\nReboot is required.\n"
+    for code, text, expected in (
+        (1, said, "for glibc, kernel"),
+        (0, "Reboot should not be necessary.\n", ""),
+        (1, "No such command", ""),
+    ):
+        done = type("Done", (), {"returncode": code, "stdout": text, "stderr": ""})
+        monkeypatch.setattr(redhat, "run", lambda *_, done=done, **__: done)
+        found = redhat.RedHat().reboot_asked()
+        assert found.endswith(expected)
+        assert bool(found) == bool(expected)
+
+
+def _boots(root: Path, running: str, *images: str, link: str | None = None) -> None:
+    (root / "proc/sys/kernel").mkdir(parents=True)
+    (root / "proc/sys/kernel/osrelease").write_text(f"{running}\n")
+    (root / "boot").mkdir()
+    for image in images:
+        (root / f"boot/vmlinuz-{image}").touch()
+    if link is not None:
+        (root / "vmlinuz").symlink_to(f"boot/vmlinuz-{link}")
+
+
+@pytest.mark.parametrize(
+    ("images", "link", "newer"),
+    [
+        ((OLD, NEW), None, NEW),
+        ((OLD, NEW), NEW, NEW),
+        ((OLD,), None, ""),
+        # Somebody chose the older one.
+        ((OLD, NEW, "6.1.0-9-amd64"), OLD, ""),
+        # A container runs its machine's kernel, whatever is in its /boot.
+        ((NEW,), None, ""),
+        ((), None, ""),
+    ],
+)
+def test_whether_a_newer_kernel_waits_for_a_boot(
+    tmp_path: Path, images: tuple[str, ...], link: str | None, newer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    _boots(tmp_path, OLD, *images, link=link)
+    assert kernels.newer(tmp_path) == newer
+
+
+def test_another_build_of_the_same_kernel(tmp_path: Path) -> None:
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc/version").write_text(
+        "Linux version 6.1.0-50-amd64 (gcc) #1 SMP PREEMPT_DYNAMIC Debian 6.1.140-1 (2025-05-22)\n"
+    )
+    assert [kernels.rebuilt(each, tmp_path) for each in ("6.1.140-2", "6.1.140-1", "")] == [True, False, False]
+
+
+class Double:
+    """A host on which a kernel is pending, with a driver; what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+        self.packages = {"linux-image-amd64": "1", "openssl": "1"}
+        self.held = {"linux-image-amd64"}
+        self.modules = {OLD}
+        self.next = OLD
+        self.asks = ""
+        self.builds = True
+        self.fails = ""
+        """The action that fails."""
+        self.cut_off = False
+        self.log = ""
+        """Of a build that failed while headers were installed."""
+
+    def _note(self, what: str) -> None:
+        self.told.append(what)
+        if what.partition(" ")[0] == self.fails:
+            raise PackageError(f"{what} failed")
+
+    def unfinished(self) -> bool:
+        return self.cut_off
+
+    def finish(self) -> None:
+        if self.cut_off:
+            self._note("finish")
+        self.cut_off = False
+
+    def refresh(self) -> None:
+        self._note("refresh")
+
+    def age(self) -> int | None:
+        return 5
+
+    def versions(self) -> dict[str, str]:
+        return dict(self.packages)
+
+    def kernel_holds(self, _: Path) -> set[str]:
+        return set(self.held)
+
+    def release(self, names: set[str]) -> None:
+        self._note(f"release {' '.join(sorted(names))}")
+        self.held -= names
+
+    def keep(self, names: set[str], _: Path) -> None:
+        self._note(f"keep {' '.join(sorted(names))}")
+        self.held |= names
+
+    def pending(self, released: set[str]) -> Any:
+        if self.cut_off:
+            raise PackageError("Unmet dependencies")
+        due = [] if self.packages["openssl"] == "2" else ["openssl"]
+        if "linux-image-amd64" in released and f"linux-image-{NEW}" not in self.packages:
+            return Pending(upgraded=[*due, "linux-image-amd64"], new=[f"linux-image-{NEW}"], kernels=[NEW])
+        return Pending(upgraded=due)
+
+    def for_kernel(self, kernel: str) -> list[str]:
+        return [f"linux-headers-{kernel}"]
+
+    def install(self, names: list[str], _: Path) -> list[str]:
+        self._note(f"install {' '.join(names)}")
+        self.packages |= dict.fromkeys(names, "2")
+        return names
+
+    def remove(self, names: list[str]) -> None:
+        there = [name for name in names if self.packages.pop(name, None)]
+        if there:
+            self._note(f"remove {' '.join(there)}")
+
+    def build(self, kernel: str) -> str:
+        self._note(f"build {kernel}")
+        if not self.builds:
+            return "error: too few arguments"
+        self.modules.add(kernel)
+        return ""
+
+    def upgrade(self) -> None:
+        self._note("upgrade")
+        self.packages["openssl"] = "2"
+        if "linux-image-amd64" not in self.held:
+            self.packages |= {"linux-image-amd64": "2", f"linux-image-{NEW}": "2"}
+            self.next = NEW
+
+    def reboot_asked(self) -> str:
+        return self.asks
+
+
+@pytest.fixture
+def double(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Double:
+    made = Double()
+    monkeypatch.setattr(turn, "FOLDER", tmp_path / "packages")
+    monkeypatch.setattr(turn, "this_system", lambda: made)
+    monkeypatch.setattr(turn, "module_of", lambda kernel: (kernel, "580.1") if kernel in made.modules else None)
+    monkeypatch.setattr(turn, "compiler_said", lambda: made.log)
+    monkeypatch.setattr(kernels, "running", lambda: OLD)
+    monkeypatch.setattr(kernels, "newer", lambda: made.next if made.next != OLD else "")
+    release = tmp_path / "os-release"
+    release.write_text('ID=debian\nVERSION_ID="12"\n')
+    monkeypatch.setattr(turn, "RELEASE", release)
+    return made
+
+
+def order(**more: Any) -> dict[str, Any]:
+    return {"driver": {"broken_kernels": [], "setting": "pools.gpu.driver"}, "fresh": False, "wait_s": 1, **more}
+
+
+ALL = [
+    "refresh",
+    f"install linux-headers-{NEW}",
+    f"build {NEW}",
+    "release linux-image-amd64",
+    "upgrade",
+    "keep linux-image-amd64",
+]
+
+
+def test_a_look_changes_nothing(double: Double, tmp_path: Path) -> None:
+    found = turn.look(order())
+    assert (found["upgraded"], found["kernels"], found["reboot"]) == (["openssl", "linux-image-amd64"], [NEW], "")
+    assert double.told == []
+    assert not (tmp_path / "packages").exists()
+    turn.look(order(fresh=True))
+    assert double.told == ["refresh"]
+
+
+def test_headers_and_modules_come_before_the_kernel_and_holds_are_back_after_it(double: Double) -> None:
+    found = turn.bring(order())
+    assert double.told == ALL
+    assert found["changed"] == [f"linux-headers-{NEW}", f"linux-image-{NEW}", "linux-image-amd64", "openssl"]
+    assert found["reboot"] == f"kernel {NEW} is installed, and {OLD} runs"
+    assert found["kernel"] == NEW
+    assert list(turn.FOLDER.iterdir()) == []
+
+
+def test_without_a_driver_of_slipways_holds_stay_as_they_are(double: Double) -> None:
+    found = turn.bring(order(driver=None))
+    assert double.told == ["refresh", "upgrade"]
+    assert (found["changed"], found["reboot"]) == (["openssl"], "")
+
+
+def test_modules_that_do_not_build_leave_the_host_as_it_was(double: Double) -> None:
+    double.builds = False
+    before = double.versions()
+    found = turn.bring(order())
+    assert found["error"].startswith(
+        f"there are no modules of the driver for kernel {NEW} (error: too few arguments), so neither it nor any other package"
+    )
+    assert "pools.gpu.driver.branch, by a run without --packages" in found["error"]
+    assert double.versions() == before
+    assert double.told[-1] == f"remove linux-headers-{NEW}"
+    assert list(turn.FOLDER.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("log", "told"), [("", "install linux-headers-"), ("x.c:1: error: too few", "x.c:1: error: too few)")]
+)
+def test_what_the_compiler_said_is_told_where_headers_cant_be_installed(double: Double, log: str, told: str) -> None:
+    double.fails, double.log = "install", log
+    assert f"for kernel {NEW} ({told}" in turn.bring(order())["error"]
+
+
+def test_a_kernel_that_is_known_not_to_build_is_refused_untouched(double: Double) -> None:
+    known = {"system": "debian", "first": "6.1.0-53", "below": "6.2"}
+    told = order(driver={"broken_kernels": [known], "setting": "pools.gpu.driver"})
+    for found in (turn.look(told), turn.bring(told)):
+        assert found["error"].startswith(
+            f"the driver's modules are known not to build for kernel {NEW} (from 6.1.0-53 on)"
+        )
+    assert double.told == ["refresh"]
+    for other in ({"system": "ubuntu"}, {"first": "6.1.0-58"}, {"below": "6.1.0-57"}):
+        told["driver"]["broken_kernels"] = [{**known, **other}]
+        assert "error" not in turn.look(told)
+
+
+def test_an_upgrade_that_fails_leaves_the_holds_and_no_word_of_a_reboot(double: Double) -> None:
+    double.fails = "upgrade"
+    assert turn.bring(order()) == {"error": "upgrade failed"}
+    assert double.held == {"linux-image-amd64"}
+
+
+def test_a_kernel_that_is_there_without_modules_is_an_error(double: Double, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody else's driver: its module for the running kernel is seen, and nobody builds."""
+    double.held = set()
+    monkeypatch.setattr(double, "upgrade", lambda: setattr(double, "next", NEW))
+    found = turn.bring(order(driver=None))
+    assert f"kernel {NEW} is installed, and there are no modules of the driver for it" in found["error"]
+    assert "was not rebooted, and must not be" in found["error"]
+    double.modules = set()
+    assert "error" not in turn.bring(order(driver=None))
+
+
+@pytest.mark.parametrize("at", ALL)
+def test_killed_anywhere_the_next_run_brings_it_all_and_holds_again(double: Double, at: str) -> None:
+    class Killed(BaseException):
+        pass
+
+    note = double._note
+
+    def kill(what: str) -> None:
+        note(what)
+        if what == at:
+            raise Killed
+
+    double._note = kill  # type: ignore[method-assign]
+    keep = double.keep
+
+    def cut_off(*_: Any) -> None:
+        raise Killed
+
+    # A kill runs nothing more.
+    double.keep = keep if at.startswith("keep") else cut_off  # type: ignore[method-assign]
+    with pytest.raises(Killed):
+        turn.bring(order())
+    double._note, double.keep = note, keep  # type: ignore[method-assign]
+    if at != "refresh":
+        assert turn.look(order())["unfinished"] or double.next == NEW
+    turn.bring(order())
+    assert double.held == {"linux-image-amd64"}
+    assert (double.packages["openssl"], double.next) == ("2", NEW)
+    assert NEW in double.modules
+    assert list(turn.FOLDER.iterdir()) == []
+
+
+def test_headers_of_a_killed_run_are_taken_back_before_dpkg_is_completed(double: Double) -> None:
+    """Their modules may not build, and dpkg would try again each time."""
+    headers = f"linux-headers-{NEW}"
+    double.cut_off = True
+    double.packages[headers] = "2"
+    turn.FOLDER.mkdir()
+    (turn.FOLDER / turn.TRIED).write_text(json.dumps([headers]))
+    turn.bring(order())
+    assert double.told[:2] == [f"remove {headers}", "finish"]
+
+
+def test_what_was_cut_off_is_completed_first(double: Double) -> None:
+    double.cut_off = True
+    assert turn.look(order())["unfinished"]
+    turn.bring(order())
+    assert double.told[:2] == ["finish", "refresh"]
+
+
+def test_a_second_run_changes_nothing(double: Double) -> None:
+    turn.bring(order())
+    before = double.versions()
+    double.told.clear()
+    found = turn.bring(order())
+    assert found["changed"] == []
+    assert double.versions() == before
+    assert turn.look(order())["upgraded"] == []
+
+
+def _hold_lock(folder: str, taken: Any) -> None:
+    turn.FOLDER = Path(folder)
+    with turn._alone(1):
+        taken.set()
+        multiprocessing.Event().wait(30)
+
+
+def test_another_run_on_the_host_is_waited_for_and_then_named(double: Double) -> None:
+    taken = multiprocessing.get_context("fork").Event()
+    other = multiprocessing.get_context("fork").Process(target=_hold_lock, args=(str(turn.FOLDER), taken))
+    other.start()
+    try:
+        assert taken.wait(10)
+        assert "another run changes packages for more than 1 s" in turn.bring(order())["error"]
+        assert double.told == []
+    finally:
+        other.kill()
+        other.join()
+    assert "error" not in turn.bring(order())
+
+
+def test_the_notes_survive_a_damaged_file(double: Double) -> None:
+    turn.FOLDER.mkdir()
+    (turn.FOLDER / turn.RELEASED).write_text("{")
+    assert "error" not in turn.bring(order())
+    assert json.dumps(sorted(double.held)) == '["linux-image-amd64"]'
