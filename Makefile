@@ -90,6 +90,7 @@ lock: ## Renew the locks of this machine's Python requirements and of the tests'
 	@cd tests/integration/fixtures/foreign && uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate -c ../../../../requirements.txt requirements.in -o requirements.txt
 	@cd tests/integration/security && uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate requirements.in -o requirements.txt
 	@cd tests/integration/cuda && uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate requirements.in -o requirements.txt
+	@cd tests/integration/s3 && uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate requirements.in -o requirements.txt
 	@cd tests/e2e/clients && uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate requirements.in -o requirements.txt
 	@cd tests/integration/clients/aider && uv pip compile -q --universal --python-version 3.11 --no-build --generate-hashes --no-emit-index-url --no-header --no-annotate requirements.in -o requirements.txt
 	@cd tests/integration/clients/node && npm install --silent --package-lock-only --ignore-scripts --omit-lockfile-registry-resolved

@@ -58,6 +58,7 @@ class LayerComponent(pulumi.ComponentResource):
             timeout=step.timeout_s,
             records=RECORDS,
             rolling=step.rolling,
+            environment=list(step.environment) or None,
             absence=None if step.absence is None else step.absence.data(),
             triggers=[below[key].generation for key in step.again_after] or None,
             opts=pulumi.ResourceOptions(

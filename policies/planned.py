@@ -94,6 +94,7 @@ def _inputs(step: Step) -> dict[str, Any]:
         "timeout": step.timeout_s,
         "records": RECORDS,
         "rolling": step.rolling,
+        "environment": list(step.environment) or None,
         "absence": None if step.absence is None else step.absence.data(),
     }
     return {key: value for key, value in given.items() if value is not None}

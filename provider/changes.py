@@ -10,7 +10,7 @@ from pulumi.provider.experimental.property_value import PropertyValue
 from provider import inputs
 from provider.values import Properties, fields, has_unknown, is_unknown, plain, wrap
 
-_WITHOUT_RUN = frozenset({"playbooks", "timeout", "removal", "deep", "rolling", "absence"})
+_WITHOUT_RUN = frozenset({"playbooks", "timeout", "removal", "deep", "rolling", "absence", "environment"})
 """Inputs whose change the state has to learn, but no host."""
 
 

@@ -34,6 +34,7 @@ KEYS = (
     "deep",
     "rolling",
     "absence",
+    "environment",
 )
 
 _ROLE = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
@@ -43,6 +44,7 @@ _ADDRESS = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._:%-]*[A-Za-z0-9])?|::[A-Fa-f0-9:
 _USER = re.compile(r"[a-z_][a-z0-9_.-]*\$?")
 _HOST_KEY = re.compile(r"(ssh-|ecdsa-|sk-)[A-Za-z0-9@.-]+ [A-Za-z0-9+/]+=*( .*)?")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_ENVIRONMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]{2,}\*?")
 _MAX_PORT = 65535
 
 
@@ -88,6 +90,8 @@ class Inputs:
     """The group of which one at a time is changed; empty for none."""
     absence: Absence | None = None
     """What follows where the host is missing; None where the command fails."""
+    environment: tuple[str, ...] = ()
+    """Variables of the engine's environment that a run sees, by name or with `*` by how they begin."""
 
     @property
     def removing(self) -> dict[str, Any]:
@@ -174,7 +178,7 @@ def problems(given: Properties) -> list[Problem]:
     rolling = given.get("rolling")
     if rolling is not None and not is_unknown(rolling) and not (plain(rolling) is None or _some_text(plain(rolling))):
         found.append(Problem("rolling", "must be a name, the same for all of which one at a time is to be changed"))
-    found += _absence_problems(given)
+    found += [*_absence_problems(given), *_environment_problems(given)]
     return found
 
 
@@ -207,6 +211,7 @@ def parse(given: Properties, *, cwd: Path) -> Inputs:
         deep=bool(plain(given.get("deep"))),
         rolling=str(plain(given.get("rolling")) or ""),
         absence=_absence(plain(given.get("absence"))),
+        environment=tuple(plain(given.get("environment")) or ()),
         removal={state_variable(role): "absent"} if removal is None else removal,
     )
 
@@ -249,6 +254,15 @@ def _absence_problems(given: Properties) -> Iterator[Problem]:
         value = plain(absence.value.get(key))
         if (value is None and rule.needed) or (value is not None and not rule.holds(value)):
             yield Problem(f"absence.{key}", rule.reason)
+
+
+def _environment_problems(given: Properties) -> Iterator[Problem]:
+    environment = given.get("environment")
+    if environment is None or environment.value is None or has_unknown(environment):
+        return
+    value = plain(environment)
+    if not isinstance(value, list) or not all(isinstance(name, str) and _ENVIRONMENT.fullmatch(name) for name in value):
+        yield Problem("environment", "must be a list of variables' names, or of how those begin, such as AWS_*")
 
 
 def _host_problems(given: Properties) -> Iterator[Problem]:

@@ -390,6 +390,7 @@ class PlaybookProvider(base.Provider):
             urn=urn,
             run_id=0,
             scratch="",
+            environment=parsed.environment,
         )
 
     @contextlib.asynccontextmanager

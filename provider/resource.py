@@ -81,6 +81,7 @@ class Playbook(pulumi.CustomResource):
         deep: pulumi.Input[bool] | None = None,
         rolling: pulumi.Input[str] | None = None,
         absence: pulumi.Input[Mapping[str, Any]] | None = None,
+        environment: pulumi.Input[Sequence[str]] | None = None,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         """Declares the resource.
@@ -105,6 +106,8 @@ class Playbook(pulumi.CustomResource):
             absence: `{group, most, refused, others}`: up to `most` hosts of a `group` may be missing. Of one that can't be
                 reached, or with `refused` that fails the role, nothing is applied, and the command goes on; the state says
                 why, and the next command applies it. `others` are hosts without which there is nothing to apply.
+            environment: names, or beginnings as `AWS_*`, of variables of the engine's environment that plugins of the role on
+                this machine are to see. Values are in no state; no other variable that may be a secret reaches a run.
             opts: the usual options.
         """
         properties: dict[str, Any] = {
@@ -120,6 +123,7 @@ class Playbook(pulumi.CustomResource):
             "deep": deep,
             "rolling": rolling,
             "absence": absence,
+            "environment": environment,
             **dict.fromkeys(_COMPUTED),
         }
         super().__init__("playbook:index:Playbook", resource_name, properties, opts)

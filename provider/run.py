@@ -53,6 +53,8 @@ class Request:
     run_id: int
     scratch: str
     """The plugin's private folder; the run makes its own inside it."""
+    environment: tuple[str, ...] = ()
+    """Names, or beginnings with `*`, of variables of the engine's environment that the run is to see."""
 
 
 @dataclass(frozen=True, kw_only=True)

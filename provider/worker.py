@@ -8,6 +8,7 @@ writes while it runs lies in the plugin's private folder, in memory where the ma
 from __future__ import annotations
 
 import contextlib
+import fnmatch
 import hashlib
 import json
 import multiprocessing
@@ -19,7 +20,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from multiprocessing.connection import wait
 from multiprocessing.queues import SimpleQueue
@@ -51,18 +52,28 @@ _PLUGIN_FOLDERS = {
 }
 
 _progress: SimpleQueue[Progress | None] | None = None
+_set_aside: dict[str, str] = {}
+"""Of the engine's environment, what only those runs see that ask for it."""
 
 
 _KEPT = re.compile(
     r"PATH|HOME|USER|LOGNAME|SHELL|TERM|LANG|LANGUAGE|LC_\w+|TZ|TMPDIR|XDG_\w+|SSH_AUTH_SOCK|PYTHON\w+|VIRTUAL_ENV"
     r"|SSL_CERT_\w+|REQUESTS_CA_BUNDLE|(?i:https?_proxy|no_proxy|all_proxy)|LD_LIBRARY_PATH|SLIPWAY_PLAYBOOK_LOG"
 )
-"""Variables of the engine's environment that a run keeps."""
+"""Variables of the engine's environment that every run keeps."""
+
+_SECRET = re.compile(r"SECRET|TOKEN|PASSWORD|CREDENTIAL|KEY")
+"""In the name of a variable whose value is shown nowhere."""
 
 
 def without_secrets() -> dict[str, str]:
     """The environment of this process, without anything that a run has no need of: secrets may be among it."""
     return {name: value for name, value in os.environ.items() if _KEPT.fullmatch(name)}
+
+
+def asked_for(names: Sequence[str]) -> dict[str, str]:
+    """Of what was set aside, the variables with these names, or with `*` at the end these beginnings."""
+    return {name: value for name, value in _set_aside.items() if any(fnmatch.fnmatchcase(name, each) for each in names)}
 
 
 def start(progress: SimpleQueue[Progress | None], scratch: str) -> None:
@@ -74,8 +85,8 @@ def start(progress: SimpleQueue[Progress | None], scratch: str) -> None:
     processes.become_subreaper()
     bytecode.keep()
     for name in os.environ.keys() - without_secrets().keys():
-        # Whatever secrets the engine's environment holds are none of Ansible's business: all it needs are its variables.
-        del os.environ[name]
+        # Whatever secrets the engine's environment holds are none of Ansible's business, unless a resource names them.
+        _set_aside[name] = os.environ.pop(name)
     threading.Thread(target=_end_with_parent, args=(scratch,), daemon=True).start()
 
 
@@ -93,7 +104,8 @@ def run(request: Request) -> Outcome:
     # Imported by the first run of each worker, not by the plugin.
     import ansible_runner  # type: ignore[import-untyped]
 
-    scrub = Scrubber(request.secrets)
+    own = asked_for(request.environment)
+    scrub = Scrubber([*request.secrets, *(value for name, value in own.items() if _SECRET.search(name))])
     recorder = events.Recorder(request, scrub)
     began = time.monotonic()
     folder = Path(request.scratch) / f"run-{request.run_id}"
@@ -122,7 +134,7 @@ def run(request: Request) -> Outcome:
                 cmdline=shlex.join(
                     ["-e", f"@{variables}", *(["--check", "--diff"] if request.mode == "check" else [])]
                 ),
-                envvars=environment(request, folder),
+                envvars={**own, **environment(request, folder)},
                 event_handler=take,
                 cancel_callback=bool,  # keeps ansible-runner from taking the signals over
                 fact_cache_type="",

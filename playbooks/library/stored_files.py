@@ -48,6 +48,14 @@ options:
     description: Token for the hub.
     type: str
     default: ""
+  signed:
+    description: For the kind s3, of each file the address that was signed for this round; the action of this name signs them.
+    type: dict
+    default: {}
+  unsigned:
+    description: For the kind s3, why no address could be signed.
+    type: str
+    default: ""
   seconds:
     description: The longest that a round may fetch.
     type: float
@@ -103,6 +111,9 @@ def main() -> None:
             "source": {"type": "dict", "required": True},
             "files": {"type": "str", "default": ""},
             "token": {"type": "str", "default": "", "no_log": True},
+            # Whoever has one can read the file as long as it lives.
+            "signed": {"type": "dict", "default": {}, "no_log": True},
+            "unsigned": {"type": "str", "default": ""},
             "seconds": {"type": "float", "default": 20},
         },
         supports_check_mode=True,
@@ -117,7 +128,8 @@ def main() -> None:
         return
     try:
         files = json.loads(given["files"]) if given["files"] else None
-        found = delivery.step(source(given["source"], files=files, token=given["token"]), given["seconds"])
+        more = {key: given[key] for key in ("token", "signed", "unsigned")}
+        found = delivery.step(source(given["source"], files=files, **more), given["seconds"])
     except (StoreError, OSError) as error:
         module.fail_json(msg=str(error))
         return

@@ -60,7 +60,7 @@ RULE = Rule(
                 "Patterns over `hub:org/name`, `hub@host:org/name` (of a hub of one's own, by HF_ENDPOINT), "
                 "`mirror:https://host/…`, `path:/…` (where the deployment runs), `host:/…` (where the engine runs), "
                 "`provider@openai:gpt-5-mini` (of a platform's provider, by its address's host, or its kind) and addresses as "
-                "`s3://bucket/…`."
+                "`s3://bucket/…` (S3's own), `s3@host:bucket/…` (of an object store of one's own, by its endpoint)."
             ),
         }
     },

@@ -20,7 +20,7 @@ def check(launch: Launch, about: About) -> Iterator[Violation]:
         return
     endpoint = launch.get("source", "endpoint")
     if launch.get("source", "kind") == "hub" and not is_own_hub(endpoint):
-        mend = "give source.endpoint of a hub of your own, or take the model from path, host_path or mirror"
+        mend = "give source.endpoint of a hub of your own, or take the model from path, host_path, mirror or s3"
         repository = launch.get("source", "repository")
         what = f"{repository}, for {called(launch)}, is fetched from a public hub"
         yield violation(launch, "source", "endpoint", what=what, mend=mend)

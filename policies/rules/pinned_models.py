@@ -28,9 +28,9 @@ def items(resource: Resource) -> Iterator[Node | UnknownValueError]:
 
 
 def check(item: Launch | Script, about: About) -> Iterator[Violation]:
-    """Hubs give a commit, mirrors a digest for each file."""
-    # A path, on whichever machine, fetches nothing. Object stores (s3://…) have no revision that an engine could ask for:
-    # who may write there is what settles it, so rule model-sources is for them.
+    """Hubs give a commit, mirrors and the buckets of a platform a digest for each file."""
+    # A path, on whichever machine, fetches nothing. Object stores (s3://…) have no revision that an engine itself could ask
+    # for: who may write there is what settles it, so rule model-sources is for them.
     if isinstance(item, ContainerLaunch):
         yield from _container(item)
     elif isinstance(item, Script):
@@ -46,7 +46,7 @@ def _platform(launch: Launch) -> Iterator[Violation]:
         if not _is_commit(said):
             what = f"{launch.get('source', 'repository')}, for {called(launch)}, is fetched from a hub {_by(said)}"
             yield violation(launch, "source", "revision", what=what)
-    elif kind == "mirror" and not launch.get("source", "sha256"):
+    elif kind in {"mirror", "s3"} and not launch.get("source", "sha256"):
         address = clean(launch.get("source", "url", default=""))
         what = f"the files of {called(launch)} are fetched from {address} without digests to compare them with"
         mend = "list every file with its SHA-256 under source.sha256"

@@ -9,9 +9,15 @@ from slipway.deployment.types import ModelFiles
 from slipway.settings.models import FIRST_PART, ModelSource
 from slipway.settings.store import MODELS
 
+ANY_REGION = "us-east-1"
+"""What stores that speak S3 take where they know of no regions."""
 STORED_DIGITS = 12
 """Of the digest that ends the name of a model's folder in the store."""
 _SMALL_FILE_BYTES = 1 << 20
+AWS = ("AWS_*",)
+"""Where AWS's libraries look for credentials."""
+_WAYS = frozenset({"region", "endpoint", "profile"})
+"""How a bucket is reached; not which files are in it."""
 
 
 def model_files(slug: str, source: ModelSource) -> ModelFiles:
@@ -22,7 +28,8 @@ def model_files(slug: str, source: ModelSource) -> ModelFiles:
         if source.gguf is not None and folder.endswith(f"/{source.gguf}"):
             folder = folder.removesuffix(f"/{source.gguf}")
         return ModelFiles(slug=slug, path=folder, gguf=source.gguf, source=described, record=None)
-    known = dict(described)
+    # Whoever signs, and for which server: with these digests the files are the same.
+    known = {key: value for key, value in described.items() if source.s3 is None or key not in _WAYS}
     if source.path is not None:
         known["fingerprint"] = fingerprint(source.path)
     return ModelFiles(
@@ -32,6 +39,7 @@ def model_files(slug: str, source: ModelSource) -> ModelFiles:
         source=described,
         record=json.dumps(known, indent=2, sort_keys=True) + "\n",
         token=source.token,
+        environment=() if source.s3 is None else AWS,
     )
 
 
@@ -51,6 +59,10 @@ def describe(source: ModelSource) -> dict[str, Any]:
     if source.mirror is not None:
         return {"kind": "mirror", "url": str(source.mirror), "sha256sums": dict(source.sha256)}
     endpoint = {} if source.endpoint is None else {"endpoint": str(source.endpoint)}
+    if source.s3 is not None:
+        ways = {"region": source.region or ANY_REGION, **endpoint}
+        profile = {} if source.profile is None else {"profile": source.profile}
+        return {"kind": "s3", "url": source.s3, "sha256sums": dict(source.sha256), **ways, **profile}
     files = {} if source.file is None else {"files": [FIRST_PART.sub(r"\1-*-of-\2", source.file)]}
     return {"kind": "hub", "repository": source.hub, "revision": source.revision, **endpoint, **files}
 

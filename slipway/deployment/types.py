@@ -109,6 +109,8 @@ class ModelFiles:
     record: str | None
     """What marks the folder as Slipway's and tells one version from another; None where the files are somebody else's."""
     token: Secret | None = None
+    environment: tuple[str, ...] = ()
+    """Of this machine's environment, what a run needs to bring them."""
 
     @property
     def target(self) -> str:

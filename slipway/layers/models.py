@@ -36,6 +36,7 @@ def _step(deployment: Deployment, instance: Instance) -> Step:
         variables["model_record"] = files.record
     after = [drivers.ready(machine)]
     again_after: tuple[str, ...] = ()
+    environment: tuple[str, ...] = ()
     if deployment.store is not None and served.settings.source.is_brought:
         # Whatever its source is, the store alone asks it.
         variables["model_source"] = store.source(deployment.store, machine, served)
@@ -43,6 +44,7 @@ def _step(deployment: Deployment, instance: Instance) -> Step:
         # What the store mended, or has anew, reaches its hosts.
         again_after = (step_key(deployment.store.machine, store.name(served)),)
     else:
+        environment = files.environment
         if served.settings.source.hub is not None:
             variables["model_downloader"] = HUB.folder
             after.append(step_key(machine, program_name(HUB)))
@@ -55,6 +57,7 @@ def _step(deployment: Deployment, instance: Instance) -> Step:
         variables=variables,
         after=tuple(after),
         again_after=again_after,
+        environment=environment,
         timeout_s=TRANSFER_TIMEOUT_S,
     )
 

@@ -58,6 +58,8 @@ class Step:
     """Keys of the steps after each of whose runs this one runs again."""
     rolling: str | None = None
     """A group's name: of its steps, which serve the same, one at a time is changed."""
+    environment: tuple[str, ...] = ()
+    """Variables of this machine's environment that the run is to see, as `AWS_*`; none else that may be secret reaches it."""
     absence: Absence | None = None
     """None where the `up` fails if the machine is missing. `slipway.layers` fills it in."""
     timeout_s: int = 900

@@ -85,5 +85,6 @@ def _stored(plan: StorePlan, served: Served) -> Step:
         role="stored_model",
         variables=variables,
         after=(step_key(plan.machine, NAME),),
+        environment=files.environment,
         timeout_s=TRANSFER_TIMEOUT_S,
     )

@@ -119,7 +119,7 @@ def _model(draft: Draft) -> list[str]:
     lines += comment("What the sizing goes by, since the files are not on this machine.", 8)
     lines.append(f"        catalog: {scalar(model.id)}")
     lines += comment(
-        "The folder with the model's files on each host; put them there. Other ways: path, mirror, hub "
+        "The folder with the model's files on each host; put them there. Other ways: path, mirror, s3, hub "
         "(docs/reference/settings.md).",
         8,
     )

@@ -12,6 +12,7 @@ from slipway.engines.registry import EngineSection
 from slipway.settings.base import Section, tag
 from slipway.settings.prices import TokenPrice
 from slipway.settings.types import (
+    AwsProfile,
     CatalogName,
     Count,
     HostName,
@@ -20,8 +21,10 @@ from slipway.settings.types import (
     ModelName,
     PositiveCount,
     ProviderName,
+    Region,
     Repository,
     Revision,
+    S3Address,
     Secret,
     Sha256,
 )
@@ -51,11 +54,12 @@ class Task(StrEnum):
         return self in {Task.EMBEDDING, Task.RERANK}
 
 
-_PLACES = ("path", "host_path", "store_path", "mirror", "hub")
+_PLACES = ("path", "host_path", "store_path", "mirror", "s3", "hub")
+_LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
 
 
 class ModelSource(Section):
-    """Exactly one of `path`, `host_path`, `store_path`, `mirror` and `hub`. A GGUF file is a file of that name or folder."""
+    """Exactly one of `path`, `host_path`, `store_path`, `mirror`, `s3` and `hub`. A GGUF file is one of that name or folder."""
 
     path: LocalPath | None = None
     """A folder, or one GGUF file, on the machine that runs the deployment; copied to every machine that serves the model."""
@@ -68,16 +72,25 @@ class ModelSource(Section):
     mirror: HttpUrl | None = None
     """A base URL, without a login, under which the files of `sha256` are fetched by each machine, or by the stack's `store`
     alone."""
+    s3: S3Address | None = None
+    """A bucket, and what the keys of the files in `sha256` begin with: `s3://bucket/prefix`. They are fetched by each machine,
+    or by the stack's `store` alone, through addresses that the machine that runs the deployment signs with its AWS credentials;
+    these need `s3:GetObject`."""
+    region: Region | None = None
+    """With `s3`: the bucket's region. Default, with an `endpoint` alone: us-east-1."""
+    profile: AwsProfile | None = None
+    """With `s3`: whose credentials sign, of those that the AWS configuration of the machine that runs the deployment names.
+    Default: AWS's usual order, from the environment on."""
     sha256: dict[str, Sha256] = Field(default_factory=dict)
-    """With `mirror`: each file's name and SHA-256 digest."""
+    """With `mirror` and `s3`: each file's name and SHA-256 digest."""
     hub: Repository | None = None
     """A repository on a model hub, `organisation/name`."""
     revision: Revision | None = None
     """With `hub`: the commit to fetch."""
     file: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][\w./-]*\.gguf$")
-    """With `hub`, `mirror` or a folder: the GGUF file to serve, where there are several; of a split model the first part."""
+    """With `hub`, `mirror`, `s3` or a folder: the GGUF file to serve, where there are several; of a split one the first part."""
     endpoint: HttpUrl | None = None
-    """With `hub`: the address of a hub of one's own that speaks the same protocol."""
+    """With `hub`, or `s3`: the address of a hub, or a store, of one's own that speaks the same protocol."""
     token: Secret | None = None
     """With `hub`: an access token, for gated repositories."""
 
@@ -90,11 +103,12 @@ class ModelSource(Section):
                 f"give exactly one of {', '.join(_PLACES[:-1])} and {_PLACES[-1]} ({said} given); "
                 "the engine would not know which files to load"
             )
-        if (self.mirror is not None) != bool(self.sha256):
-            raise ValueError("mirror and sha256 go together; files could not be checked: list every file's digest")
+        fetched = "s3" if self.s3 is not None else "mirror"
+        if (getattr(self, fetched) is not None) != bool(self.sha256):
+            raise ValueError(f"{fetched} and sha256 go together; files could not be checked: list every file's digest")
         if (self.hub is not None) != (self.revision is not None):
             raise ValueError("hub and revision go together; what is deployed must be pinned: give the commit")
-        if self.hub is None and (self.endpoint is not None or self.token is not None):
+        if self.hub is None and (self.token is not None or (self.endpoint is not None and self.s3 is None)):
             raise ValueError("endpoint and token belong to hub; they would have no effect: remove them")
         if self.path is not None and FIRST_PART.match(self.path.name):
             raise ValueError(
@@ -105,6 +119,29 @@ class ModelSource(Section):
             raise ValueError(f"file: {self.file!r} leaves the model's folder; give a name relative to it")
         if self.file is not None and self.sha256 and self.file not in self.sha256:
             raise ValueError(f"file: {self.file} is not among sha256; it would not be fetched: list its digest")
+        return self
+
+    @model_validator(mode="after")
+    def _store_of_objects(self) -> Self:
+        if self.s3 is None:
+            if self.region is not None or self.profile is not None:
+                raise ValueError("region and profile belong to s3; they would have no effect: remove them")
+            return self
+        if self.endpoint is None and self.region is None:
+            raise ValueError(
+                "region is missing; S3 refuses what is signed for another one than the bucket's: give it, or the endpoint of a "
+                "store of your own"
+            )
+        if self.endpoint is not None:
+            if self.endpoint.query is not None or self.endpoint.fragment is not None:
+                raise ValueError(
+                    "endpoint: has more than a server and a path; nothing could be signed for it: remove the rest"
+                )
+            if self.endpoint.scheme != "https" and self.endpoint.host not in _LOOPBACK:
+                raise ValueError(
+                    "endpoint: http:// would show the signed addresses, by which anybody can read the model, to whoever listens: "
+                    "use https://"
+                )
         return self
 
     @model_validator(mode="after")

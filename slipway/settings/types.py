@@ -27,6 +27,7 @@ _METHOD = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _ENVIRONMENT_VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
 _KEY_CHARACTERS = re.compile(r"[A-Za-z0-9._~+/=-]+")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_BUCKET = re.compile(r"[a-z0-9](?!.*\.\.)[a-z0-9.-]{1,61}[a-z0-9]")
 _REVISION = re.compile(r"[0-9a-f]{40}")
 _KEY_ID = re.compile(r"[a-z0-9]{8}")
 _SALT = re.compile(r"([0-9a-f]{2}){16,64}")
@@ -292,6 +293,32 @@ def revision(value: str) -> str:
     return value.lower()
 
 
+def s3_address(value: str) -> str:
+    """A bucket, and below it what all keys of a model begin with: ``s3://bucket/models/m``, without a slash at the end.
+
+    Raises:
+        ValueError: it is none, has a login or a query in it, or a part that the key of a file would not have.
+    """
+    bucket, _, prefix = value.removeprefix("s3://").partition("/")
+    if "@" in bucket:
+        raise ValueError(
+            "has a login in its address, which would stand in states, logs and messages: give s3://bucket/prefix alone, and the "
+            "keys to the machine that runs the deployment, as its AWS credentials"
+        )
+    if not value.startswith("s3://") or not _BUCKET.fullmatch(bucket) or re.fullmatch(r"[0-9.]+", bucket):
+        raise ValueError(
+            "is no address of a bucket; nothing could be fetched from it: write it like s3://bucket/models/m, the bucket with "
+            "3 to 63 of a-z, 0-9, hyphens and dots"
+        )
+    prefix = prefix.removesuffix("/")
+    if prefix and ({"", ".", ".."} & set(prefix.split("/")) or re.search(r"[?#\x00-\x1f\x7f]", prefix)):
+        raise ValueError(
+            "has a prefix with an empty part, . or .., or with ? or #; no file would be found by it: write what the model's keys "
+            "begin with, and nothing of a signed address"
+        )
+    return f"s3://{bucket}/{prefix}".rstrip("/")
+
+
 def memory_size(value: str) -> str:
     """A size as systemd writes it: 24G, or 90% of the host's memory."""
     if not _SIZE.fullmatch(value):
@@ -455,9 +482,13 @@ RequestField = Annotated[str, AfterValidator(request_field)]
 ApiPath = Annotated[str, AfterValidator(api_path)]
 Origin = Annotated[str, AfterValidator(origin)]
 Revision = Annotated[str, AfterValidator(revision)]
+S3Address = Annotated[str, AfterValidator(s3_address)]
 MemorySize = Annotated[str, AfterValidator(memory_size)]
 HostPath = Annotated[str, Field(pattern=r"^/.+$")]
 Repository = Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.-]*/[\w.-]+$")]
+Region = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
+"""Of AWS, or of another store that speaks S3, which may have names of its own."""
+AwsProfile = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.@:/+-]{0,127}$")]
 LocalPath = Annotated[Path, AfterValidator(expanded)]
 Port = Annotated[int, BeforeValidator(not_boolean), Field(ge=1, le=65535)]
 Count = Annotated[int, BeforeValidator(not_boolean), Field(ge=0)]

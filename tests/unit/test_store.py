@@ -95,7 +95,7 @@ def test_another_version_has_another_folder() -> None:
             "mirror: has a login in its address, which would stand in states, logs and messages",
         ),
         (stack({**HUB, "endpoint": "https://me@hub.example/"}), "endpoint: has a login in its address"),
-        (stack({**HUB, "store_path": "/srv/m"}), "give exactly one of path, host_path, store_path, mirror and hub"),
+        (stack({**HUB, "store_path": "/srv/m"}), "give exactly one of path, host_path, store_path, mirror, s3 and hub"),
     ],
 )
 def test_what_does_not_go_together_is_refused(document: dict[str, Any], said: str) -> None:
@@ -103,6 +103,23 @@ def test_what_does_not_go_together_is_refused(document: dict[str, Any], said: st
         parse(document, "s")
     assert said in refused.value.report
     assert "pa55word" not in refused.value.report
+
+
+BUCKET = {"s3": "s3://models/m", "region": "eu-west-1", "sha256": {"config.json": "0" * 64}}
+
+
+@pytest.mark.parametrize("stored", [True, False])
+def test_only_what_is_fetched_from_a_bucket_sees_credentials(stored: bool) -> None:
+    """Those of the machine that runs the `up`, by name: no value is in any step."""
+    document = changed(stack({**BUCKET, "profile": "on-site"}), "models.m.catalog", "Qwen/Qwen2.5-1.5B-Instruct")
+    found = steps(deployment(document if stored else changed(document, "store", REMOVED)))
+    fetching = {"gpu-1/stored-m"} if stored else {"gpu-1/model-m", "gpu-2/model-m"}
+    assert {key for key, step in found.items() if step.environment} == fetching
+    assert {step.environment for step in found.values() if step.environment} == {("AWS_*",)}
+    key = "stored_model_source" if stored else "model_source"
+    for step in fetching:
+        assert found[step].variables[key]["kind"] == "s3"
+        assert found[step].variables[key]["profile"] == "on-site"
 
 
 def test_a_folder_of_the_stores_host() -> None:

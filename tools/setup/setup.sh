@@ -91,10 +91,11 @@ fi
 if [ "${1:-}" = test ]; then
   # Environments apart from .venv, by the folder that has their lock: the genuine SDKs of AWS and Kubernetes, for a program
   # of somebody else's (an SDK that is installed beside a program asks the engine for its plugin), clients of the endpoint (aider
-  # wants other releases of the same libraries), what looks at the front's TLS and makes requests of an engine's OpenAPI, and
-  # NVIDIA's compiler for the kernel that proves GPUs.
+  # wants other releases of the same libraries), what looks at the front's TLS and makes requests of an engine's OpenAPI,
+  # NVIDIA's compiler for the kernel that proves GPUs, and a server that speaks S3's protocol.
   for environment in sdks:tests/integration/fixtures/foreign clients:tests/e2e/clients \
-    aider:tests/integration/clients/aider security:tests/integration/security cuda:tests/integration/cuda; do
+    aider:tests/integration/clients/aider security:tests/integration/security cuda:tests/integration/cuda \
+    s3:tests/integration/s3; do
     lock=${environment#*:}/requirements.txt
     home=$cache/${environment%%:*}-$(sha256sum "$lock" | cut -c1-12)
     if [ ! -x "$home/bin/python" ]; then

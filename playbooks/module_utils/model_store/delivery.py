@@ -20,7 +20,7 @@ from typing import Any
 
 from . import manifest
 from .manifest import INCOMPLETE, MANIFEST, MARK, Files, StoreError, checked, size_of
-from .sources import FullError, Source
+from .sources import ChangedError, FullError, Source
 from .space import amount, expect, filled, free
 
 PLAN = ".slipway-plan.json"
@@ -107,6 +107,7 @@ class Delivery:
         missing = self._missing(plan)
         if missing:
             why = self._bring(source, plan, missing, seconds)
+            self._expect_the_same(source, plan)
             missing = self._missing(plan)
         there, total = self._there(plan), _total(plan)
         if missing:
@@ -115,7 +116,7 @@ class Delivery:
             left = f", {_span((total - there) / rate)} left" if rate > 0 else ""
             said = f"{self.what}: {amount(there)} of {amount(total)}, {amount(rate)}/s{left}"
             return Round(done=False, changed=True, there=there, total=total, missing=tuple(missing), said=said)
-        damaged = self._verify(plan)
+        damaged = self._verify(source, plan)
         if damaged:
             again = f"{self.what}: {', '.join(damaged[:3])} came damaged and is fetched again"
             return Round(
@@ -133,10 +134,24 @@ class Delivery:
             return source.bring(missing, self.incoming, seconds)
         except FullError:
             raise filled(where, _total(plan) - self._there(plan)) from None
+        except ChangedError:
+            # The next `up` asks anew what there is.
+            (self.incoming / PLAN).unlink()
+            raise
         except OSError as error:
             if error.errno == errno.ENOSPC:
                 raise filled(where, _total(plan) - self._there(plan)) from None
             raise StoreError(f"{self.incoming} can't be written: {error.strerror}") from None
+
+    def _expect_the_same(self, source: Source, plan: dict[str, Any]) -> None:
+        """A file that has become more than it ought to be is another one."""
+        for name in plan["fetch"] if source.pinned else ():
+            if (size_of(self.incoming / name) or 0) > plan["files"][name]["size"]:
+                (self.incoming / PLAN).unlink()
+                raise ChangedError(
+                    f"{source.called(name)} of {self.what} is larger than when its delivery began: it was changed meanwhile; see "
+                    "that it is the right one, then repeat: the files are fetched from their beginning"
+                )
 
     def _expect_progress(self, source: Source, plan: dict[str, Any], there: int, why: str) -> None:
         """Rounds after which no more is there than ever before are not gone on with for ever."""
@@ -210,7 +225,7 @@ class Delivery:
     def _there(self, plan: dict[str, Any]) -> int:
         return sum(size_of(self.incoming / name) or 0 for name in plan["fetch"])
 
-    def _verify(self, plan: dict[str, Any]) -> list[str]:
+    def _verify(self, source: Source, plan: dict[str, Any]) -> list[str]:
         """What came damaged; it is gone then, and fetched again once."""
         names = [name for name in plan["fetch"] if name not in plan["verified"]]
         found = manifest.judged(self.incoming, plan["files"], names)
@@ -227,8 +242,8 @@ class Delivery:
         if lost:
             (self.incoming / PLAN).unlink()
             raise StoreError(
-                f"{lost[0]} of {self.what} came twice with another checksum than it ought to have; the source holds a damaged or "
-                "another file: verify it there (slipway store verify), and repeat"
+                f"{source.called(lost[0])} of {self.what} came twice with another checksum than it ought to have; the source "
+                "holds a damaged or another file: verify it there (slipway store verify), and repeat"
             )
         return damaged
 

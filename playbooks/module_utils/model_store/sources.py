@@ -29,11 +29,17 @@ STREAMS = 4
 _CUT_OFF = frozenset({"18", "28", "52", "55", "56", "92", "95"})
 """Exit codes of curl after which the next round may go on: what came was cut off, or nothing came for a while."""
 _NO_RANGES, _NOT_WRITTEN = "33", "23"
+_BEYOND = "416"
+"""The status where a server has no byte at which a file is to be gone on with."""
 _FULL = "No space left on device"
 
 
 class FullError(Exception):
     """The disk became full."""
+
+
+class ChangedError(StoreError):
+    """A file at the source is another than when the delivery began; what has come of it is of no use."""
 
 
 class Source:
@@ -56,11 +62,16 @@ class Source:
         """Bytes that bringing these files to `folder` will take there."""
         return sum(size(name) - (size_of(folder / name) or 0) for name in names)
 
+    def called(self, name: str) -> str:
+        """How messages call a file; where it can be looked at, if that says more than its name."""
+        return name
+
     def bring(self, names: list[str], folder: Path, seconds: float) -> str:
         """Bring more of these files, at most for so long; why no more came, where something can be said.
 
         Raises:
             StoreError: it does not work.
+            ChangedError: it is another than before.
             FullError: the disk is full.
         """
         raise NotImplementedError
@@ -176,6 +187,9 @@ class Pushed(Source):
 class Web(Source):
     """Files of a web server, by curl."""
 
+    FOLLOWS = True
+    """Whether the server may send on to another one."""
+
     def __init__(self, urls: dict[str, str], files: Files | None = None, token: str = "") -> None:
         self._urls, self._files, self._token = urls, files or {}, token
 
@@ -184,6 +198,10 @@ class Web(Source):
         return {
             name: {"size": self._length(url), **self._files.get(name, {})} for name, url in sorted(self._urls.items())
         }
+
+    def called(self, name: str) -> str:
+        """By its address."""
+        return shown(self._urls[name])
 
     def _length(self, url: str) -> int:
         with _ask(url, self._token, "HEAD") as reply:
@@ -199,7 +217,8 @@ class Web(Source):
         for name in names:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
         # As its configuration on stdin: arguments can be read by everybody on the machine.
-        lines = ["fail", "location", "silent", "show-error", "parallel", f"parallel-max = {STREAMS}", "continue-at = -"]
+        lines = ["fail", "silent", "show-error", "parallel", f"parallel-max = {STREAMS}", "continue-at = -"]
+        lines += ["location"] if self.FOLLOWS else []
         lines += ["connect-timeout = 15", "speed-limit = 1", f"speed-time = {PATIENCE_S}", 'proto = "=http,https"']
         lines += ['write-out = "%{exitcode}\\t%{http_code}\\t%{filename_effective}\\t%{errormsg}\\n"']
         lines += [f"header = {_quoted(f'Authorization: Bearer {self._token}')}"] if self._token else []
@@ -208,6 +227,12 @@ class Web(Source):
         why = ""
         for line in _curl("\n".join(lines), seconds, self._token).splitlines():
             code, status, path, reason = (*line.split("\t"), "", "", "", "")[:4]
+            if status == _BEYOND:
+                # To curl, which goes on at the end of what is there, that is no failure.
+                raise ChangedError(
+                    f"{self.called(str(Path(path).relative_to(folder)))} is smaller than when its delivery began: it was changed "
+                    "meanwhile; see that it is the right one, then repeat: the files are fetched from their beginning"
+                )
             if code == _NO_RANGES:
                 # From the beginning, then.
                 with contextlib.suppress(FileNotFoundError):
@@ -219,14 +244,19 @@ class Web(Source):
                 why = reason
             elif code != "0":
                 name = str(Path(path).relative_to(folder)) if path else names[0]
-                raise self._refused(name, status, reason)
+                why = self._refused(name, status, reason)
         return why
 
-    def _refused(self, name: str, status: str, reason: str) -> StoreError:
+    def _refused(self, name: str, status: str, reason: str) -> str:
+        """Why a file does not come, where the next round may bring it.
+
+        Raises:
+            StoreError: it would not.
+        """
         why = reason.replace(self._token, "[token]") if self._token else reason
-        mends = {"401": "the token", "403": "the token and who may read it", "404": "the address", "416": "the address"}
+        mends = {"401": "the token", "403": "the token and who may read it", "404": "the address"}
         mend = mends.get(status, "the address and the network")
-        return StoreError(
+        raise StoreError(
             f"{shown(self._urls[name])} does not come: {why}; look at {mend}, then repeat: what has come is kept"
         )
 
@@ -277,8 +307,15 @@ class Hub(Web):
         return f"{self._endpoint}/{self._repository}/resolve/{self._revision}/{urllib.parse.quote(name)}"
 
 
-def source(given: dict[str, Any], *, files: Files | None, token: str = "") -> Source:
-    """From what a role says: ``kind`` and what goes with it."""
+def source(
+    given: dict[str, Any],
+    *,
+    files: Files | None,
+    token: str = "",
+    signed: dict[str, str] | None = None,
+    unsigned: str = "",
+) -> Source:
+    """From what a role says: ``kind`` and what goes with it. For a bucket the `signed` addresses, or why there are none."""
     kind = given["kind"]
     if kind == "store":
         return Store(given["url"])
@@ -290,6 +327,10 @@ def source(given: dict[str, Any], *, files: Files | None, token: str = "") -> So
         return Pushed(checked(files or {}))
     if kind == "hub":
         return Hub(given["endpoint"], given["repository"], given["revision"], list(given.get("files") or ()), token)
+    if kind == "s3":
+        from .s3 import Bucket
+
+        return Bucket(given["url"], given["sha256sums"], signed or {}, unsigned)
     base, sums = given["url"].rstrip("/"), given["sha256sums"]
     return Web(
         {name: f"{base}/{urllib.parse.quote(name)}" for name in sums}, {name: {"sha256": sums[name]} for name in sums}

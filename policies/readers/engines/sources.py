@@ -35,7 +35,7 @@ class Source:
     address: str
     """`org/name`, a path, or an address; without user, password and query."""
     hub: str = ""
-    """The host of a hub of one's own, or of a provider; of a provider without an address its kind."""
+    """The host of a hub or object store of one's own, or of a provider; of a provider without an address its kind."""
 
     def __str__(self) -> str:
         if self.hub:
@@ -54,7 +54,14 @@ def source(launch: Launch) -> Source | None:
     kind = launch.get("source", "kind")
     if kind is None:
         return None
-    key = {"hub": "repository", "mirror": "url"}.get(kind, "path")
+    key = {"hub": "repository", "mirror": "url", "s3": "url"}.get(kind, "path")
+    if kind == "s3":
+        address, own = clean(str(launch.get("source", key, default=""))), launch.get("source", "endpoint")
+        return (
+            Source(kind, address.removeprefix("s3://"), urlsplit(str(own)).hostname or str(own))
+            if own
+            else Source(kind, address)
+        )
     return Source(
         "host" if kind in {"hostPath", "storePath"} else kind, clean(str(launch.get("source", key, default="")))
     )

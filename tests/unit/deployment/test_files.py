@@ -54,6 +54,23 @@ SOURCES: dict[str, tuple[dict[str, Any], str, dict[str, Any]]] = {
         HERE,
         {"kind": "mirror", "url": "http://mirror.test/m/", "sha256sums": {"config.json": "a" * 64}},
     ),
+    "a bucket": (
+        {"s3": "s3://models/m/", "region": "eu-west-1", "sha256": {"config.json": "a" * 64}},
+        HERE,
+        {"kind": "s3", "url": "s3://models/m", "sha256sums": {"config.json": "a" * 64}, "region": "eu-west-1"},
+    ),
+    "a GGUF file in a store of objects of one's own": (
+        {"s3": "s3://models", "endpoint": "https://minio.test", "profile": "site", "sha256": {"q4/q.gguf": "a" * 64}},
+        f"{HERE}/q4/q.gguf",
+        {
+            "kind": "s3",
+            "url": "s3://models",
+            "sha256sums": {"q4/q.gguf": "a" * 64},
+            "region": "us-east-1",
+            "endpoint": "https://minio.test/",
+            "profile": "site",
+        },
+    ),
 }
 
 
@@ -64,11 +81,26 @@ def test_what_role_model_is_told(case: str) -> None:
     assert files.target == target
     assert files.source == described
     assert (files.record is None) == ("host_path" in given)
+    assert files.environment == (("AWS_*",) if "s3" in given else ())
     assert (files.token is None) == ("token" not in given)
     assert "canary" not in f"{files.source}{files.record}"
     if files.record is not None:
-        assert described.items() <= json.loads(files.record).items()
+        ways = ("region", "endpoint", "profile") if "s3" in given else ()
+        told = {key: value for key, value in described.items() if key not in ways}
+        assert told.items() <= json.loads(files.record).items()
         assert files.mark == f"{HERE}/.slipway.json"
+
+
+def test_who_signs_and_for_where_is_no_other_model() -> None:
+    """Another endpoint or profile, with the same digests: no engine is started anew."""
+    given = {"s3": "s3://models/m", "sha256": {"config.json": "a" * 64}}
+    ways = [{"region": "eu-west-1"}, {"endpoint": "https://minio.test"}, {"region": "us-west-2", "profile": "p"}]
+    assert len({model_files("m", ModelSource.model_validate(given | way)).record for way in ways}) == 1
+    other = given | {"sha256": {"config.json": "b" * 64}, "region": "eu-west-1"}
+    assert (
+        model_files("m", ModelSource.model_validate(other)).record
+        != model_files("m", ModelSource.model_validate(given | ways[0])).record
+    )
 
 
 def test_one_part_of_several_is_refused_where_only_it_would_be_copied() -> None:

@@ -65,6 +65,11 @@ def test_a_containers_source_and_revision(model: str, said: str, branch: str) ->
     [
         ({"kind": "hub", "repository": "org/m", "path": "p"}, "hub:org/m"),
         ({"kind": "mirror", "url": "https://u:p@models.example/m"}, "mirror:https://models.example/m"),
+        ({"kind": "s3", "url": "s3://models/m"}, "s3://models/m"),
+        (
+            {"kind": "s3", "url": "s3://models/m", "endpoint": "https://minio.example:9000/"},
+            "s3@minio.example:models/m",
+        ),
         ({"kind": "path", "path": "/srv/m"}, "path:/srv/m"),
         ({"kind": "hostPath", "path": "/srv/m"}, "host:/srv/m"),
         ({}, "None"),

@@ -49,6 +49,8 @@ def problems(plain: dict[str, Any]) -> list[tuple[str, str]]:
         given(host={"address": None, "connection": "local", "become": False}),
         given(playbooks="other", timeout=0.5, variables={}, removal={}, triggers=[1, "a"]),
         given(variables={"nginx_port": 443, "nginx_names": ["a"], "nginx_map": {"any key": 1}}),
+        given(environment=["AWS_*", "NETRC"]),
+        given(environment=COMPUTED),
         {"host": COMPUTED, "role": "nginx"},
         {"host": wrap({"name": "lab-1"}), "role": COMPUTED}
         | {"host": PropertyValue({"name": wrap("a"), "address": COMPUTED})},
@@ -77,6 +79,9 @@ def test_accepted(accepted: dict[str, Any]) -> None:
         (given(host={"keyFile": "open-key"}), "host.keyFile", "run: chmod 600"),
         (given(host={"hostKey": "AAAA"}), "host.hostKey", "must be a public host key"),
         (given(host={"connection": "winrm"}), "host.connection", "must be 'ssh' or 'local'"),
+        (given(environment="AWS_*"), "environment", "must be a list of variables' names"),
+        (given(environment=["*"]), "environment", "must be a list of variables' names"),
+        (given(environment=["A=b"]), "environment", "such as AWS_*"),
         (given(host={"become": "yes"}), "host.become", "must be true or false"),
         (given(host={"adress": "x"}), "host.adress", "is no part of a host; those are name, address"),
         ({"host": {"name": "a", "address": "b"}}, "role", "is missing"),

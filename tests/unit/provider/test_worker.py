@@ -98,6 +98,16 @@ def test_settings_hold_no_secret_and_use_the_playbooks_own(tmp_path: Path) -> No
     assert "ANSIBLE_FILTER_PLUGINS" not in settings
 
 
+def test_a_run_sees_of_the_engines_environment_what_it_asks_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        worker, "_set_aside", {"AWS_PROFILE": "p", "AWS_SECRET_ACCESS_KEY": "s", "PULUMI_X": "x", "NETRC": "n"}
+    )
+    assert worker.asked_for(()) == {}
+    assert worker.asked_for(("AWS_*",)) == {"AWS_PROFILE": "p", "AWS_SECRET_ACCESS_KEY": "s"}
+    assert worker.asked_for(("NETRC", "AWS_P*")) == {"AWS_PROFILE": "p", "NETRC": "n"}
+    assert worker.asked_for(("AWS_PRO",)) == {}
+
+
 def test_the_log_holds_one_line_per_run_and_no_message(tmp_path: Path) -> None:
     file = tmp_path / "deep" / "playbook.log"
     task = Task(name="Site", role="nginx", result="failed", seconds=1.234, detail="canary-5dd1")

@@ -13,6 +13,8 @@ from tests.unit.settings.documents import GOOD_KEY, OTHER_KEY, REMOVED, changed,
 
 SOURCE = "stacks/Pulumi.test.yaml"
 GGUF = {"path": "~/models/m.gguf"}
+BUCKET = {"s3": "s3://models/m", "region": "eu-west-1", "sha256": {"config.json": "0" * 64}}
+ON_SITE = {"s3": "s3://models/m", "endpoint": "https://minio.example:9000", "sha256": {"config.json": "0" * 64}}
 OLLAMA = {"name": "ollama", "program": {"path": "~/ollama"}}
 EMBEDDER = {"task": "embedding", "source": {"host_path": "/srv/models/e"}}
 
@@ -45,6 +47,12 @@ PASS: dict[str, dict[str, Any]] = {
     "a mirror": changed(
         good(), "models.m.source", {"mirror": "http://mirror.example/m/", "sha256": {"config.json": "0" * 64}}
     ),
+    "a bucket": changed(good(), "models.m.source", BUCKET),
+    "a whole bucket, with a dot in its name": changed(
+        good(), "models.m.source", {**BUCKET, "s3": "s3://models.example/"}
+    ),
+    "a store of objects of one's own": changed(good(), "models.m.source", ON_SITE),
+    "such a store on this host": changed(good(), "models.m.source", {**ON_SITE, "endpoint": "http://127.0.0.1:9000"}),
     "a hub": changed(good(), "models.m.source", {"hub": "org/m", "revision": "0" * 40}),
     "a port": changed(good(), "front.port", 8443),
     "networks": changed(good(), "front.allowed_networks", ["10.0.0.0/8"]),
@@ -198,12 +206,12 @@ SECTIONS: list[tuple[Any, str]] = [
     ),
     (
         changed(good(), "models.m.source", {}),
-        "models.m.source: give exactly one of path, host_path, store_path, mirror and hub (none of them given); "
+        "models.m.source: give exactly one of path, host_path, store_path, mirror, s3 and hub (none of them given); "
         "the engine would not know which files to load",
     ),
     (
         changed(good(), "models.m.source", {"path": "/a", "hub": "o/m"}),
-        "models.m.source: give exactly one of path, host_path, store_path, mirror and hub (path and hub given); "
+        "models.m.source: give exactly one of path, host_path, store_path, mirror, s3 and hub (path and hub given); "
         "the engine would not know which files to load",
     ),
     (
@@ -213,6 +221,66 @@ SECTIONS: list[tuple[Any, str]] = [
     (
         changed(good(), "models.m.source", {"mirror": "http://mirror.example/m/"}),
         "models.m.source: mirror and sha256 go together; files could not be checked: list every file's digest",
+    ),
+    (
+        changed(good(), "models.m.source", {key: BUCKET[key] for key in ("s3", "region")}),
+        "models.m.source: s3 and sha256 go together; files could not be checked: list every file's digest",
+    ),
+    (
+        changed(good(), "models.m.source", {key: BUCKET[key] for key in ("s3", "sha256")}),
+        "models.m.source: region is missing; S3 refuses what is signed for another one than the bucket's: give it, or the "
+        "endpoint of a store of your own",
+    ),
+    (
+        changed(good(), "models.m.source", {"path": "/a", "region": "eu-west-1"}),
+        "models.m.source: region and profile belong to s3; they would have no effect: remove them",
+    ),
+    (
+        changed(good(), "models.m.source", {**BUCKET, "token": "hf-canary"}),
+        "models.m.source: endpoint and token belong to hub; they would have no effect: remove them",
+    ),
+    (
+        changed(good(), "models.m.source", {**ON_SITE, "endpoint": "http://minio.example:9000"}),
+        "models.m.source: endpoint: http:// would show the signed addresses, by which anybody can read the model, to whoever "
+        "listens: use https://",
+    ),
+    (
+        changed(good(), "models.m.source", {**ON_SITE, "endpoint": "https://me:canary@minio.example"}),
+        "models.m.source: endpoint: has a login in its address, which would stand in states, logs and messages: use an address "
+        "without one that only the hosts may reach, or bring the files with path or store_path",
+    ),
+    (
+        changed(good(), "models.m.source", {**ON_SITE, "endpoint": "https://minio.example/?X-Amz-Signature=canary"}),
+        "models.m.source: endpoint: has more than a server and a path; nothing could be signed for it: remove the rest",
+    ),
+    (
+        changed(good(), "models.m.source", {**BUCKET, "s3": "s3://AKIA:canary@models/m"}),
+        "models.m.source.s3: has a login in its address, which would stand in states, logs and messages: give s3://bucket/prefix "
+        "alone, and the keys to the machine that runs the deployment, as its AWS credentials",
+    ),
+    *(
+        (
+            changed(good(), "models.m.source", {**BUCKET, "s3": address}),
+            "models.m.source.s3: is no address of a bucket; nothing could be fetched from it: write it like "
+            "s3://bucket/models/m, the bucket with 3 to 63 of a-z, 0-9, hyphens and dots",
+        )
+        for address in (
+            "https://canary.example/m",
+            "s3://",
+            "s3://ab",
+            "s3://Models/m",
+            "s3://a..b",
+            "s3://10.0.0.1/m",
+            "s3://-ab/m",
+        )
+    ),
+    *(
+        (
+            changed(good(), "models.m.source", {**BUCKET, "s3": f"s3://models/{prefix}"}),
+            "models.m.source.s3: has a prefix with an empty part, . or .., or with ? or #; no file would be found by it: "
+            "write what the model's keys begin with, and nothing of a signed address",
+        )
+        for prefix in ("a//b", "../a", "a/./b", "a?X-Amz-Signature=canary", "a#b", "/a")
     ),
     (
         changed(good(), "models.m.source.token", "hf-canary"),
