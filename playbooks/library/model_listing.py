@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.model_store.sources import counted
+from ansible.module_utils.model_store.folders import counted
 
 DOCUMENTATION = r"""
 module: model_listing

@@ -27,10 +27,12 @@ from tests.unit.roles.loading import PLAYBOOKS
 sys.path.append(str(PLAYBOOKS / "module_utils"))
 
 from model_store import delivery as deliveries
-from model_store import sources
+from model_store import web as servers
+from model_store.base import Source
 from model_store.delivery import Delivery, Round, incoming_of
+from model_store.folders import counted
 from model_store.manifest import MANIFEST, MARK, StoreError, checked, read
-from model_store.sources import Source, counted, source
+from model_store.sources import source
 from model_store.survey import survey
 
 MIB = 1 << 20
@@ -521,7 +523,7 @@ def test_what_is_no_http_is_said(tmp_path: Path) -> None:
 )
 def test_a_token_follows_to_the_same_server_alone(to: str, kept: bool) -> None:
     asked = urllib.request.Request("https://hub.example/x", headers={"Authorization": f"Bearer {TOKEN}"})
-    new = sources._NotElsewhere().redirect_request(asked, None, 302, "Found", {}, to)
+    new = servers._NotElsewhere().redirect_request(asked, None, 302, "Found", {}, to)
     assert ("Authorization" in new.headers) == kept
 
 

@@ -21,9 +21,10 @@ from tests.unit.roles.loading import PLAYBOOKS, load
 
 sys.path.append(str(PLAYBOOKS / "module_utils"))
 
+from model_store.base import ChangedError, Source
 from model_store.delivery import PLAN, Delivery, Round, incoming_of
 from model_store.manifest import MANIFEST, MARK, StoreError
-from model_store.sources import ChangedError, Source, source
+from model_store.sources import source
 
 MIB = 1 << 20
 RECORD = '{"kind": "s3"}\n'

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from . import manifest
+from .base import ChangedError, FullError, Source
 from .manifest import INCOMPLETE, MANIFEST, MARK, Files, StoreError, checked, size_of
-from .sources import ChangedError, FullError, Source
 from .space import amount, expect, filled, free
 
 PLAN = ".slipway-plan.json"

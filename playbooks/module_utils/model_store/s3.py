@@ -17,8 +17,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from .base import PATIENCE_S
 from .manifest import Files, StoreError
-from .sources import PATIENCE_S, Web
+from .web import Web
 
 _ASKED_AT_ONCE = 8
 _TRIES = 3
