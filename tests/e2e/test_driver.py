@@ -22,6 +22,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import LISTING
+from tests.e2e.doubles.gpu import FAKE, device, plug_in, put, with_drivers
 from tests.e2e.roles import RoleHost, Variables
 from tests.e2e.stack import KEY_FILE, ssh, wait_for
 from tests.integration.pulumi_project import PulumiProject
@@ -31,29 +32,6 @@ pytestmark = [pytest.mark.rare, pytest.mark.timeout(2400)]
 
 SPEC = HostSpec("e2e-driver", "10.213.77.171")
 BRANCH = "535"
-FAKE = "/opt/fake-gpu"
-PLUG = f"""#!/bin/sh
-# The double of a GPU and of a kernel that loads its module, made by a test.
-set -eu
-mountpoint -q /sys/bus/pci || mount --bind {FAKE}/pci /sys/bus/pci
-kernel=$(cat {FAKE}/kernel)
-version=$(modinfo -k "$kernel" -F version nvidia-current 2>/dev/null) || exit 0
-mkdir -p {FAKE}/driver/nvidia
-echo "NVRM version: NVIDIA UNIX x86_64 Kernel Module  $version  (a double)" >{FAKE}/driver/nvidia/version
-mountpoint -q /proc/driver || mount --bind {FAKE}/driver /proc/driver
-"""
-UNIT = f"""[Unit]
-Description=The double of a GPU
-DefaultDependencies=no
-After=local-fs.target
-Before=sysinit.target
-[Service]
-Type=oneshot
-RemainAfterExit=yes
-ExecStart={FAKE}/plug
-[Install]
-WantedBy=sysinit.target
-"""
 ENGINE = """[Unit]
 Description=The double of an engine
 [Service]
@@ -113,30 +91,13 @@ def kill(begun: subprocess.Popen[str]) -> None:
     begun.communicate()
 
 
-def put(path: str, text: str, mode: str = "644") -> str:
-    return f"sudo install -D -m {mode} /dev/stdin {path} <<'TEXT'\n{text}TEXT\n"
-
-
-def device(place: str, kind: str, number: str) -> str:
-    folder = f"{FAKE}/pci/devices/{place}"
-    return "".join(
-        put(f"{folder}/{name}", f"{text}\n")
-        for name, text in (("class", kind), ("vendor", "0x10de"), ("device", number))
-    )
-
-
 @pytest.fixture(scope="module")
 def bare() -> Iterator[HostSpec]:
     lab = Lab()
     lab.down([SPEC.name])
     try:
         lab.up([SPEC], print)
-        # Where Debian keeps the driver.
-        ssh(
-            SPEC.address,
-            "sudo sed -i 's/^Components: main$/Components: main contrib non-free non-free-firmware/' "
-            "/etc/apt/sources.list.d/slipway-lab.sources && sudo apt-get update -q",
-        )
+        with_drivers(SPEC)
         yield SPEC
     finally:
         lab.down([SPEC.name])
@@ -152,13 +113,7 @@ def kernel(bare: HostSpec) -> str:
 @pytest.fixture(scope="module")
 def host(bare: HostSpec, kernel: str, root: Path, tmp_path_factory: pytest.TempPathFactory) -> RoleHost:
     made = RoleHost(bare.name, bare.address, root, tmp_path_factory.mktemp("driver"), timeout_s=1800)
-    made.ssh(
-        put(f"{FAKE}/plug", PLUG, "755")
-        + put(f"{FAKE}/kernel", f"{kernel}\n")
-        + put("/etc/systemd/system/fake-gpu.service", UNIT)
-        + device("0000:17:00.0", "0x030200", "0x20b5")
-        + "sudo systemctl enable --now fake-gpu.service"
-    )
+    plug_in(made, kernel)
     made.run(("base", {}))
     return made
 
