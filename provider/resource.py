@@ -107,7 +107,8 @@ class Playbook(pulumi.CustomResource):
                 reached, or with `refused` that fails the role, nothing is applied, and the command goes on; the state says
                 why, and the next command applies it. `others` are hosts without which there is nothing to apply.
             environment: names, or beginnings as `AWS_*`, of variables of the engine's environment that plugins of the role on
-                this machine are to see. Values are in no state; no other variable that may be a secret reaches a run.
+                this machine find in the variable `playbook_environment`. Values are in no state and no file; no other
+                variable that may be a secret reaches a run.
             opts: the usual options.
         """
         properties: dict[str, Any] = {

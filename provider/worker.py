@@ -62,6 +62,9 @@ _KEPT = re.compile(
 )
 """Variables of the engine's environment that every run keeps."""
 
+ENVIRONMENT = "playbook_environment"
+"""The variable of a run that has what it asked for of the engine's environment, for plugins of the role."""
+
 _SECRET = re.compile(r"SECRET|TOKEN|PASSWORD|CREDENTIAL|KEY")
 """In the name of a variable whose value is shown nowhere."""
 
@@ -105,6 +108,8 @@ def run(request: Request) -> Outcome:
     import ansible_runner  # type: ignore[import-untyped]
 
     own = asked_for(request.environment)
+    # Not as the run's environment: ansible-runner writes that to a file, and every child of Ansible has it.
+    told = {**request.variables, ENVIRONMENT: own} if own else request.variables
     scrub = Scrubber([*request.secrets, *(value for name, value in own.items() if _SECRET.search(name))])
     recorder = events.Recorder(request, scrub)
     began = time.monotonic()
@@ -124,7 +129,7 @@ def run(request: Request) -> Outcome:
         (folder / "project" / "main.json").write_text(json.dumps(play(request)))
         (folder / "hosts.json").write_text(json.dumps(inventory(request.host, folder, control)))
         with (
-            _fifo(folder / "variables", variables_document(request.variables)) as variables,
+            _fifo(folder / "variables", variables_document(told)) as variables,
             _deadline(request.timeout) as deadline,
         ):
             ran = ansible_runner.run(
@@ -134,7 +139,7 @@ def run(request: Request) -> Outcome:
                 cmdline=shlex.join(
                     ["-e", f"@{variables}", *(["--check", "--diff"] if request.mode == "check" else [])]
                 ),
-                envvars={**own, **environment(request, folder)},
+                envvars=environment(request, folder),
                 event_handler=take,
                 cancel_callback=bool,  # keeps ansible-runner from taking the signals over
                 fact_cache_type="",

@@ -1,12 +1,13 @@
 """Ansible action: module stored_files, for models in S3 with addresses that this machine has just signed.
 
-It runs where the `up` runs, with that machine's AWS credentials, and asks nobody: hosts ask the store. A round has addresses of
-its own, so a transfer may take longer than one lives. Where nothing can be signed the module is told why, and says it only if
-there is something to fetch.
+It runs where the `up` runs, with that machine's AWS credentials, and does not ask the store: hosts do. Only credentials that have
+to be fetched themselves (a role, single sign-on) are asked for. A round has addresses of its own, so a transfer may take longer
+than one lives. Where nothing can be signed the module is told why, and says it only if there is something to fetch.
 """
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from ansible.plugins.action import ActionBase
@@ -24,6 +25,7 @@ def signed(source: dict[str, Any]) -> dict[str, Any]:
     """What the module is told more: ``signed``, an address of each file, or ``unsigned``, why there are none."""
     try:
         import boto3
+        import botocore.session
         from botocore.config import Config
         from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, ProfileNotFound
     except ImportError:
@@ -33,13 +35,19 @@ def signed(source: dict[str, Any]) -> dict[str, Any]:
     config = Config(
         signature_version="s3v4",
         # A store of one's own seldom has a name for each bucket; and "auto" signs for S3 as a whole, which redirects.
-        s3={"addressing_style": "path" if endpoint else "virtual"},
-        # It is the stack that says where.
+        s3={"addressing_style": "path" if endpoint else "virtual", "use_accelerate_endpoint": False},
+        # It is the stack that says where, and not the machine's configuration.
         ignore_configured_endpoint_urls=True,
+        use_dualstack_endpoint=False,
+        use_fips_endpoint=False,
     )
     try:
-        session = boto3.Session(profile_name=source.get("profile"), region_name=source["region"])
-        client = session.client("s3", endpoint_url=endpoint, config=config)
+        core = botocore.session.Session(profile=source.get("profile"))
+        # It would ask at the terminal, and wait for somebody who does not know of it. There is no public way to say no.
+        core.get_component("credential_provider").get_provider("assume-role")._prompter = _nobody  # noqa: SLF001
+        client = boto3.Session(botocore_session=core, region_name=source["region"]).client(
+            "s3", endpoint_url=endpoint, config=config
+        )
         return {
             "signed": {
                 name: client.generate_presigned_url(
@@ -50,6 +58,12 @@ def signed(source: dict[str, Any]) -> dict[str, Any]:
                 for name in source["sha256sums"]
             }
         }
+    except _MfaError:
+        return _unsigned(
+            source,
+            "its AWS profile asks for the code of an MFA device",
+            "log in first, and pass the session by AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, then repeat",
+        )
     except NoCredentialsError:
         return _unsigned(source, "it has no AWS credentials", _HOW)
     except ProfileNotFound:
@@ -58,6 +72,14 @@ def signed(source: dict[str, Any]) -> dict[str, Any]:
         )
     except (BotoCoreError, ClientError, ValueError) as error:
         return _unsigned(source, str(error).strip().splitlines()[0].rstrip("."), _HOW)
+
+
+class _MfaError(Exception):
+    """A code is asked for, and nobody is there."""
+
+
+def _nobody(_: str) -> str:
+    raise _MfaError
 
 
 def _unsigned(source: dict[str, Any], why: str, mend: str) -> dict[str, Any]:
@@ -69,6 +91,11 @@ def _unsigned(source: dict[str, Any], why: str, mend: str) -> dict[str, Any]:
     }
 
 
+def _given(task_vars: dict[str, Any] | None) -> dict[str, Any]:
+    found: dict[str, Any] = (task_vars or {}).get("playbook_environment") or {}
+    return found
+
+
 class ActionModule(ActionBase):
     """One round."""
 
@@ -76,6 +103,8 @@ class ActionModule(ActionBase):
         """Signs, where there is something to sign, and has the module do its work on the host."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         arguments = dict(self._task.args)
+        # This process is the task's own. The plugin of Pulumi hands over what boto3 looks for in it.
+        os.environ.update({str(name): str(value) for name, value in _given(task_vars).items()})
         source = arguments.get("source")
         if isinstance(source, dict) and source.get("kind") == "s3" and not self._task.check_mode:
             arguments |= signed(source)

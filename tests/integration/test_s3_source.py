@@ -427,6 +427,33 @@ def test_the_signed_region_and_server_are_the_stacks(bucket: Bucket, monkeypatch
     )
 
 
+def test_the_machines_configuration_moves_no_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "config").write_text(
+        "[default]\nuse_dualstack_endpoint = true\nuse_fips_endpoint = true\ns3 =\n  use_accelerate_endpoint = true\n"
+    )
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    for name, value in READER.items():
+        monkeypatch.setenv(name, value)
+    given = {"kind": "s3", "url": "s3://models/m", "sha256sums": {"config.json": "0" * 64}, "region": REGION}
+    address = ACTION.signed(given)["signed"]["config.json"]
+    assert address.startswith(f"https://models.s3.{REGION}.amazonaws.com/m/config.json?")
+
+
+def test_a_profile_that_asks_for_a_code_is_refused_and_asks_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "config").write_text(
+        "[profile coded]\nrole_arn = arn:aws:iam::123456789012:role/models\nsource_profile = keys\n"
+        "mfa_serial = arn:aws:iam::123456789012:mfa/me\nregion = eu-central-1\n"
+    )
+    (tmp_path / "credentials").write_text("[keys]\naws_access_key_id = AKIAEXAMPLE\naws_secret_access_key = s\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    given = {"kind": "s3", "url": "s3://models/m", "sha256sums": {"config.json": "0" * 64}, "region": REGION}
+    said = ACTION.signed({**given, "profile": "coded"})["unsigned"]
+    assert "its AWS profile asks for the code of an MFA device; log in first" in said
+
+
 def test_a_profile_signs(bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     given = bucket.filled({"config.json": b"{}"}, "profile")
     refuse({**given, "profile": "nobody"}, r"its AWS configuration has no profile nobody; log in")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from ansible._internal._datatag._tags import TrustedAsTemplate  # type: ignore[import-untyped]
 from ansible.parsing.dataloader import DataLoader  # type: ignore[import-untyped]
 from ansible.template import Templar  # type: ignore[import-untyped]
@@ -106,6 +107,30 @@ def test_a_run_sees_of_the_engines_environment_what_it_asks_for(monkeypatch: pyt
     assert worker.asked_for(("AWS_*",)) == {"AWS_PROFILE": "p", "AWS_SECRET_ACCESS_KEY": "s"}
     assert worker.asked_for(("NETRC", "AWS_P*")) == {"AWS_PROFILE": "p", "NETRC": "n"}
     assert worker.asked_for(("AWS_PRO",)) == {}
+
+
+def test_what_it_asks_for_is_among_its_variables_and_in_no_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ansible-runner writes a run's environment to a file, and all that Ansible starts has it."""
+    monkeypatch.setattr(worker, "_set_aside", {"AWS_SECRET_ACCESS_KEY": "canary-aws"})
+    seen: dict[str, str] = {}
+
+    class CapturedError(Exception):
+        pass
+
+    def capture(*, cmdline: str, envvars: dict[str, str], **_: object) -> None:
+        seen["environment"] = repr({**os.environ, **envvars})
+        seen["variables"] = Path(cmdline.partition("@")[2].split()[0]).read_text()
+        raise CapturedError
+
+    monkeypatch.setattr("ansible_runner.run", capture)
+    with pytest.raises(CapturedError):
+        worker.run(request_for(tmp_path, scratch=str(tmp_path), environment=("AWS_*",)))
+    assert "canary-aws" not in seen["environment"]
+    assert yaml.safe_load(seen["variables"].replace("!unsafe ", ""))["playbook_environment"] == {
+        "AWS_SECRET_ACCESS_KEY": "canary-aws"
+    }
 
 
 def test_the_log_holds_one_line_per_run_and_no_message(tmp_path: Path) -> None:
