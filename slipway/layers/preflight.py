@@ -29,7 +29,7 @@ def steps(deployment: Deployment) -> list[Step]:
                 "preflight_min_memory_gib": machine.min_memory_gib,
                 "preflight_ports": ports(deployment, machine),
                 "preflight_roles": roles(deployment, machine),
-                "preflight_gpu_order": order(deployment, machine, Moment.PREFLIGHT) if machine.gpus else {},
+                "preflight_order": order(deployment, machine, Moment.PREFLIGHT),
                 "preflight_paths": _paths(deployment, machine),
                 "preflight_hosts_setting": path(*machine.keys),
             },
