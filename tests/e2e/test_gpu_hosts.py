@@ -159,9 +159,7 @@ def test_good_gpus_are_proved_and_watched_and_a_second_run_changes_nothing(
     host.ssh(f"sudo chmod 755 {PROGRAM}/old/engine.py")
 
     order = asked(promised(CARD, 2), Moment.PREFLIGHT)
-    proved = host.run(
-        ("preflight", {"preflight_order": order}), ("gpu_watch", watch), ("service", settings(engine))
-    )
+    proved = host.run(("preflight", {"preflight_order": order}), ("gpu_watch", watch), ("service", settings(engine)))
 
     assert proved.results["url"] if "url" in proved.results else running(host)
     assert host.run(("gpu_watch", watch), ("service", settings(engine))).changed == []
