@@ -12,6 +12,7 @@ from provider.resource import Playbook
 from slipway import clients
 from slipway.deployment.actual import Comparison, compare, deviation, planned
 from slipway.deployment.types import Deployment, Instance, Machine
+from slipway.doctor.order import Moment
 from slipway.layers import LAYERS, acceptance, drivers, exchange, gpus, preflight
 from slipway.layers.step import step_key
 
@@ -121,12 +122,19 @@ class Platform(pulumi.ComponentResource):
         return pulumi.Output.all(*(reason for _, reason in found)).apply(first) if found else {}
 
     def _found(self, machine: Machine) -> pulumi.Output[Any]:
-        """What preflight warned of and could not see, when it last looked; in Pulumi's log, too."""
+        """What preflight warned of and could not see, when it last looked.
+
+        In Pulumi's log is what no proof looks at again, since that may have become better, or is told once more.
+        """
+        checks = self._deployment.catalog.checks.values() if machine.gpus else ()
+        again = {check.id for check in checks if Moment.PROOF in check.moments}
 
         def told(results: dict[str, Any] | None) -> dict[str, Any]:
             warnings = list((results or {}).get("warnings", []))
             for warning in warnings:
-                pulumi.warn(f"{machine.name}: preflight: {warning}", resource=self.layers[preflight.NAME])
+                # It begins with the check's id.
+                if warning.split()[0].rstrip(":") not in again:
+                    pulumi.warn(f"{machine.name}: preflight: {warning}", resource=self.layers[preflight.NAME])
             return {"warnings": warnings}
 
         return self.playbooks[step_key(machine, preflight.NAME)].results.apply(told)

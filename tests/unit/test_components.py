@@ -456,3 +456,22 @@ def test_what_preflight_warns_of_is_an_output_and_is_shown_of_hosts_without_gpus
         assert [f"gpu-2: preflight: {dead}"] == WARNED
 
     return pulumi.Output.all(**platform.stack_outputs()).apply(check)
+
+
+@pulumi.runtime.test
+def test_what_preflight_says_of_gpus_is_no_warning_of_the_log_since_the_proof_comes_later() -> pulumi.Output[None]:
+    from components.platform import Platform
+
+    said = [
+        "gpu.slowed: GPU 0 is slowed; it is slow: cool it",
+        "gpu.xid is unknown: nobody keeps it; it is unproven",
+        "host.dns: hub.test is not known",
+    ]
+    SAID["gpu-1/preflight"], SAID["gpu-1/gpus"] = {"warnings": said}, {"warnings": []}
+    platform = Platform("platform", deployment=deployment(stack(("pools.main.gpu", "rtx-4090"))))
+
+    def check(outputs: dict[str, Any]) -> None:
+        assert outputs["machines"]["gpu-1"]["preflight"] == {"warnings": said}
+        assert [f"gpu-1: preflight: {said[2]}"] == WARNED
+
+    return pulumi.Output.all(**platform.stack_outputs()).apply(check)
