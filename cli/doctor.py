@@ -1,11 +1,15 @@
-"""`slipway doctor`: all checks of a stack's GPU hosts, made now."""
+"""`slipway doctor`: what preflight looks at and all checks of a stack's hosts, made now.
+
+Not whether models answer: that is the acceptance's.
+"""
 
 from __future__ import annotations
 
 import json
-import sys
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,23 +22,33 @@ from slipway.deployment.resolve import deployment_of
 from slipway.deployment.types import Deployment, Machine
 from slipway.doctor.order import meeting_orders, order
 from slipway.doctor.report import HostReport, State, lines, read
+from slipway.layers.preflight import survey_order
 from slipway.paths import ROOT
 
 _AT_ONCE = 16
 """Hosts that are asked at the same time."""
 _TIMEOUT_S = 300
+_BESIDE_SURVEY = ("slipway_firewall", "slipway_system_checks", "slipway_systems")
+_NOT_CHECKED = "Not checked here: whether the models answer; each `up` asks them at its end (acceptance)."
 
 
 def examine_stack(
-    stack: str, *, hosts: Sequence[str], as_json: bool, between_hosts: bool = False, root: Path = ROOT
+    stack: str,
+    *,
+    hosts: Sequence[str],
+    as_json: bool,
+    between_hosts: bool = False,
+    strict: bool = False,
+    root: Path = ROOT,
 ) -> bool:
-    """Examine the GPU hosts of `stack` and print what was found.
+    """Examine the hosts of `stack` and print what was found.
 
     Args:
         stack: its name.
         hosts: of these alone; all where it is empty.
         as_json: print one object instead of tables.
         between_hosts: have the hosts of each replica that hosts share exchange, instead of the checks of each by itself.
+        strict: a check that could see nothing counts as one that failed.
         root: the project's folder.
 
     Returns:
@@ -45,31 +59,63 @@ def examine_stack(
         UserError: no such host, or no replica that hosts share.
     """
     deployment = deployment_of(stack, root)
-    reports: list[HostReport] = []
     if between_hosts:
         if hosts:
             raise UserError("--host and --between-hosts exclude one another: all hosts of a replica are needed at once")
-        rounds = [orders for head in deployment.heads if (orders := meeting_orders(deployment, head))]
-        if not rounds:
-            raise UserError(
-                f"stack {stack} has no replica that hosts share by NCCL, so there is nothing between hosts to check"
-            )
+        reports = _met(deployment, stack, root)
     else:
-        machines = _chosen(deployment, stack, hosts)
-        rounds = [{machine.name: own_order(deployment, machine, root) for machine in machines}]
-    for orders in rounds:
-        # Those of one replica wait for one another.
-        with ThreadPoolExecutor(max(len(orders), 1) if between_hosts else _AT_ONCE) as pool:
-            reports += pool.map(
-                lambda name, orders=orders: examined(deployment, deployment.machines[name], orders[name], root),
-                orders,
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            reports = list(
+                pool.map(lambda machine: _looked_over(deployment, machine, root), _chosen(deployment, stack, hosts))
             )
     well = all(report.well and (not between_hosts or _exchanged(report)) for report in reports)
     if as_json:
         print(json.dumps({"stack": stack, "well": well, "hosts": [report.data() for report in reports]}, indent=2))
     else:
         print("\n\n".join("\n".join(lines(report)) for report in reports))
-    return well
+        if not between_hosts:
+            print(f"\n{_NOT_CHECKED}")
+    return well and not (strict and any(report.unknown for report in reports))
+
+
+def _met(deployment: Deployment, stack: str, root: Path) -> list[HostReport]:
+    """What the hosts of each shared replica say of one another."""
+    rounds = [orders for head in deployment.heads if (orders := meeting_orders(deployment, head))]
+    if not rounds:
+        raise UserError(
+            f"stack {stack} has no replica that hosts share by NCCL, so there is nothing between hosts to check"
+        )
+    reports: list[HostReport] = []
+    for orders in rounds:
+        # Those of one replica wait for one another.
+        with ThreadPoolExecutor(len(orders)) as pool:
+            reports += pool.map(
+                lambda name, orders=orders: examined(deployment, deployment.machines[name], orders[name], root),
+                orders,
+            )
+    return reports
+
+
+def _looked_over(deployment: Deployment, machine: Machine, root: Path) -> HostReport:
+    """What preflight would say of one host, and its own checks."""
+    order = {**survey_order(deployment, machine), "time": time.time()}
+    call = "host_survey.survey.survey"
+    try:
+        survey = answered(
+            deployment,
+            machine,
+            root,
+            call,
+            deployment.known(order),
+            timeout_s=_TIMEOUT_S,
+            beside=_BESIDE_SURVEY,
+        )
+    except RemoteError as error:
+        return _unasked(machine, error)
+    asked = own_order(deployment, machine, root)
+    if not asked:
+        return HostReport(host=machine.name, survey=survey)
+    return replace(examined(deployment, machine, asked, root), survey=survey)
 
 
 def _exchanged(report: HostReport) -> bool:
@@ -83,17 +129,21 @@ def examined(deployment: Deployment, machine: Machine, asked: dict[str, Any], ro
         found = answered(
             deployment, machine, root, "gpu_host.examine.examine", deployment.known(asked), timeout_s=_TIMEOUT_S
         )
-    except UnreadableError as error:
-        return HostReport(host=machine.name, error=str(error))
     except RemoteError as error:
-        allowance = setting(machine.pool) if machine.may_be_missing else None
-        return HostReport(host=machine.name, error=str(error), allowance=allowance)
-    return read(machine.name, found)
+        return _unasked(machine, error)
+    return read(machine.name, found, checks=deployment.catalog.checks, promised=machine.gpus)
+
+
+def _unasked(machine: Machine, error: RemoteError) -> HostReport:
+    """Why a host answered nothing, and whether an `up` goes on without it."""
+    allowed = machine.may_be_missing and not isinstance(error, UnreadableError)
+    return HostReport(host=machine.name, error=str(error), allowance=setting(machine.pool) if allowed else None)
 
 
 def own_order(deployment: Deployment, machine: Machine, root: Path) -> dict[str, Any]:
-    """All checks that one host makes by itself, with the kernel of the proof."""
-    return {**order(deployment, machine, None), "ptx": ptx(root)}
+    """All checks that one host makes by itself, with the kernel of the proof; empty where there are none."""
+    asked = order(deployment, machine, None)
+    return {**asked, "ptx": ptx(root)} if asked else {}
 
 
 def ptx(root: Path) -> str:
@@ -102,12 +152,8 @@ def ptx(root: Path) -> str:
 
 
 def _chosen(deployment: Deployment, stack: str, names: Sequence[str]) -> list[Machine]:
-    """The machines with GPUs, or those of the names."""
+    """All machines, or those of the names."""
     unknown = next((name for name in names if name not in deployment.machines), None)
     if unknown is not None:
         raise UserError(f"stack {stack} has no host {unknown!r}; its hosts: {', '.join(deployment.machines)}")
-    asked = [machine for name, machine in deployment.machines.items() if not names or name in names]
-    for machine in asked:
-        if not machine.gpus:
-            print(f"{machine.name}: no GPUs are promised, so there is nothing to check", file=sys.stderr)
-    return [machine for machine in asked if machine.gpus]
+    return [machine for name, machine in deployment.machines.items() if not names or name in names]

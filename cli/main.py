@@ -87,12 +87,21 @@ def doctor(
             "--between-hosts", help="Have the hosts of each shared replica exchange; its engine must not run."
         ),
     ] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Status 1 also where a check could see nothing (unknown).")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Examine a stack's GPU hosts: driver, GPUs, a kernel on each. Status 1 where one can't serve what the stack asks."""
+    """Check a stack's hosts now: what preflight looks at, names, GPUs. Status 1 where one can't serve what the stack asks.
+
+    Checked on every host: system, disk, memory, ports, clock, as preflight does, and the names that it fetches from. On hosts
+    with GPUs also: driver, GPUs, a kernel on each.
+
+    Not checked: whether the models answer; each `up` asks them at its end (acceptance).
+    """
     from cli.doctor import examine_stack
 
-    if not examine_stack(stack, hosts=host or (), as_json=as_json, between_hosts=between_hosts):
+    if not examine_stack(stack, hosts=host or (), as_json=as_json, between_hosts=between_hosts, strict=strict):
         raise typer.Exit(1)
 
 

@@ -82,7 +82,10 @@ def upgrade_stack(stack: str, options: Options, root: Path = ROOT) -> None:
     pulumi = PulumiStack(stack)
     with _alone(stack):
         if not pulumi.exists():
-            raise UserError(f"stack {stack} was never up, so there is nothing to change in turn: `slipway up {stack}`")
+            raise UserError(
+                f"stack {stack} was never up, so there is nothing to change in turn: take it up first, by `pulumi up --stack "
+                f"{stack}` as its file says, or by `slipway up {stack}`, which does not ask"
+            )
         pulumi.select()
         _Upgrade(stack, options, pulumi, root).run()
 

@@ -12,7 +12,8 @@ from provider.resource import Playbook
 from slipway import clients
 from slipway.deployment.actual import Comparison, compare, deviation, planned
 from slipway.deployment.types import Deployment, Instance, Machine
-from slipway.layers import LAYERS, acceptance, drivers, exchange, gpus
+from slipway.doctor.order import Moment
+from slipway.layers import LAYERS, acceptance, drivers, exchange, gpus, preflight
 from slipway.layers.step import step_key
 
 
@@ -96,6 +97,7 @@ class Platform(pulumi.ComponentResource):
                 machine.name: {
                     "address": inputs(self._public(machine.name)),
                     "runs": deployment.runs(machine),
+                    "preflight": self._found(machine),
                     **({} if machine.driver is None else {"driver": self._driver(machine)}),
                     **({"gpus": self._proved(machine)} if machine.gpus else {}),
                 }
@@ -118,6 +120,24 @@ class Platform(pulumi.ComponentResource):
             return dict(reversed(said))
 
         return pulumi.Output.all(*(reason for _, reason in found)).apply(first) if found else {}
+
+    def _found(self, machine: Machine) -> pulumi.Output[Any]:
+        """What preflight warned of and could not see, when it last looked.
+
+        In Pulumi's log is what no proof looks at again, since that may have become better, or is told once more.
+        """
+        checks = self._deployment.catalog.checks.values() if machine.gpus else ()
+        again = {check.id for check in checks if Moment.PROOF in check.moments}
+
+        def told(results: dict[str, Any] | None) -> dict[str, Any]:
+            warnings = list((results or {}).get("warnings", []))
+            for warning in warnings:
+                # It begins with the check's id.
+                if warning.split()[0].rstrip(":") not in again:
+                    pulumi.warn(f"{machine.name}: preflight: {warning}", resource=self.layers[preflight.NAME])
+            return {"warnings": warnings}
+
+        return self.playbooks[step_key(machine, preflight.NAME)].results.apply(told)
 
     def _proved(self, machine: Machine) -> pulumi.Output[Any]:
         """What was proved: driver, CUDA, each GPU with its bandwidths, their exchange. A warning is in Pulumi's log, too."""

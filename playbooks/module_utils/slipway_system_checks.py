@@ -1,6 +1,6 @@
 """What preflight asks of a host's system: the distribution, the roles that it can run, its Python. Each problem is one line.
 
-Nothing is changed, and nothing of the hardware is looked at: that is the survey's (library/host_survey.py).
+Nothing is changed, and nothing of the hardware is looked at: that is the survey's (host_survey).
 """
 
 from __future__ import annotations

@@ -292,8 +292,10 @@ class Check(Entry, frozen=True, kw_only=True):
     """A figure of the GPU in the catalogue, or of the network between hosts, of which `limit` is a share."""
     of_gpus: PositiveInt | None = None
     """GPUs of a host that the limits are of; of other hosts none is known."""
+    every_host: bool = False
+    """Whether hosts without GPUs are asked too."""
 
-    words = Entry.words | {"what", "severity", "moments", "consequence", "mend", "unit", "share_of"}
+    words = Entry.words | {"what", "severity", "moments", "consequence", "mend", "unit", "share_of", "every_host"}
 
     def check(self) -> None:
         """Limits have a unit.

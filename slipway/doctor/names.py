@@ -1,4 +1,4 @@
-"""The names that a stack makes a machine ask for: hubs and mirrors of models, mirrors of Python and of the driver.
+"""The names that a stack makes a machine ask for: hubs, mirrors and buckets of models, mirrors of Python and of the driver.
 
 Left out is what the machine's own configuration names, such as its package sources and its index of Python packages.
 """
@@ -15,6 +15,16 @@ HUB = "https://huggingface.co"
 """Where models of a hub come from, unless they say otherwise."""
 VENDOR = "https://developer.download.nvidia.com"
 """Where the vendor has the driver."""
+_AWS = "amazonaws.com"
+_AWS_ELSEWHERE = {
+    "cn-": "amazonaws.com.cn",
+    "eusc-": "amazonaws.eu",
+    "us-iso-": "c2s.ic.gov",
+    "us-isob-": "sc2s.sgov.gov",
+    "us-isof-": "csp.hci.ic.gov",
+    "eu-isoe-": "cloud.adc-e.uk",
+}
+"""Where AWS has the regions that begin so, if not at `_AWS`; as the signed addresses have them (botocore's table)."""
 
 
 def names(deployment: Deployment, machine: Machine) -> list[str]:
@@ -30,6 +40,8 @@ def _addresses(deployment: Deployment, machine: Machine) -> Iterator[str]:
             yield source["url"]
         elif source["kind"] == "hub":
             yield source.get("endpoint", HUB)
+        elif source["kind"] == "s3":
+            yield source.get("endpoint") or _bucket(source["url"], source["region"])
     mirror = deployment.settings.pools[machine.pool].python_mirror
     if mirror is not None:
         yield str(mirror)
@@ -39,6 +51,15 @@ def _addresses(deployment: Deployment, machine: Machine) -> Iterator[str]:
     # Where the source is automatic, the host's system decides, which is not known here.
     elif driver is not None and driver.source == "vendor":
         yield VENDOR
+
+
+def _bucket(address: str, region: str) -> str:
+    """Where AWS has a bucket. One with a dot is no name of a certificate's, and is the first part of the paths instead."""
+    bucket = urlsplit(address).hostname or ""
+    suffix = next((each for begin, each in _AWS_ELSEWHERE.items() if region.startswith(begin)), _AWS)
+    # The first region is at the address that S3 had before there were others.
+    where = f"s3.{suffix}" if region == "us-east-1" else f"s3.{region}.{suffix}"
+    return f"https://{where}" if "." in bucket else f"https://{bucket}.{where}"
 
 
 def _fetched(deployment: Deployment, machine: Machine) -> list[Served]:

@@ -1,4 +1,7 @@
-"""What a GPU host is asked: the stack's promise, and the checks of a moment with the limits for its kind of GPU."""
+"""What a host is asked: the stack's promise, and the checks of a moment with the limits for its kind of GPU.
+
+A host without GPUs is asked what is asked of every host, and nothing where that has nothing to ask there.
+"""
 
 from enum import StrEnum
 from typing import Any
@@ -40,16 +43,21 @@ def order(deployment: Deployment, machine: Machine, moment: Moment | None) -> di
 
     Args:
         deployment: the stack's.
-        machine: one with GPUs.
+        machine: any of its machines.
         moment: whose checks; None for those of all moments that a host can be asked by itself.
+
+    Returns:
+        The order; empty for a machine without GPUs that has no name to ask for.
     """
     # What exchanges is asked at few moments: elsewhere a new engine would change the order.
-    exchanges = moment in {None, Moment.EXCHANGE}
+    exchanges = machine.gpus > 0 and moment in {None, Moment.EXCHANGE}
     resolves = moment in {None, Moment.PREFLIGHT}
+    if machine.gpus == 0 and not (resolves and names(deployment, machine)):
+        return {}
     return {
         "promise": promise(machine),
         "checks": _checks(deployment.catalog, machine, moment),
-        "driver_due": moment is not Moment.PREFLIGHT,
+        "driver_due": machine.gpus > 0 and moment is not Moment.PREFLIGHT,
         **({"nccl": _nccl(exchanging(deployment, machine), due=moment is Moment.EXCHANGE)} if exchanges else {}),
         **({"names": names(deployment, machine)} if resolves else {}),
     }
@@ -161,5 +169,6 @@ def _checks(catalog: Catalog, machine: Machine, moment: Moment | None) -> list[d
             "codes": list(check.codes),
         }
         for check in catalog.checks.values()
-        if (moment in check.moments if moment is not None else list(check.moments) != [Moment.HOSTS])
+        if (machine.gpus > 0 or check.every_host)
+        and (moment in check.moments if moment is not None else list(check.moments) != [Moment.HOSTS])
     ]

@@ -7,6 +7,13 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
+import msgspec
+
+from slipway.catalog.types import Check
+
+SURVEYED = "system, roles, Python, disk, memory, ports, firewall, clock and paths"
+"""What the host survey looks at."""
+
 
 class State(StrEnum):
     """How a check ended."""
@@ -31,6 +38,11 @@ class Result:
     gpus: tuple[int, ...]
     consequence: str
     mend: str
+    limit: float | None = None
+    """The one that it was held against, for the host's kind of GPU; None where there is none."""
+    unit: str | None = None
+    sources: tuple[Mapping[str, Any], ...] = ()
+    """As the catalogue has them: figures, source, date."""
 
     @property
     def weighs(self) -> bool:
@@ -52,6 +64,10 @@ class HostReport:
     cuda: str = ""
     watch: Mapping[str, Any] = field(default_factory=dict)
     """What the host's own watch last found: since when and why engines are out of service."""
+    promised: int = 0
+    """GPUs that the stack promises."""
+    survey: Mapping[str, Any] = field(default_factory=dict)
+    """Where the host survey was made, which preflight makes: problems (lines), host (what it is)."""
     error: str | None = None
     """Why it answered nothing."""
     allowance: str | None = None
@@ -60,17 +76,30 @@ class HostReport:
     @property
     def well(self) -> bool:
         """Whether it can serve what the stack asks of it."""
-        return self.error is None and not any(result.weighs for result in self.results) and not self.watch.get("out")
+        return (
+            self.error is None
+            and not self.survey.get("problems")
+            and not any(result.weighs for result in self.results)
+            and not self.watch.get("out")
+        )
+
+    @property
+    def unknown(self) -> bool:
+        """Whether something could not be seen."""
+        return any(result.state is State.UNKNOWN for result in self.results)
 
     def data(self) -> dict[str, Any]:
         """For JSON."""
         return {**asdict(self), "well": self.well}
 
 
-def read(host: str, answer: Mapping[str, Any]) -> HostReport:
-    """From what `gpu_host.examine` returned."""
+def read(
+    host: str, answer: Mapping[str, Any], *, checks: Mapping[str, Check] | None = None, promised: int = 0
+) -> HostReport:
+    """From what `gpu_host.examine` returned; sources come from the catalogue's `checks`."""
     return HostReport(
         host=host,
+        promised=promised,
         results=tuple(
             Result(
                 id=each["id"],
@@ -81,6 +110,9 @@ def read(host: str, answer: Mapping[str, Any]) -> HostReport:
                 gpus=tuple(each["gpus"]),
                 consequence=each["consequence"],
                 mend=each["mend"],
+                limit=each.get("limit"),
+                unit=each.get("unit"),
+                sources=_sources((checks or {}).get(each["id"])),
             )
             for each in answer["results"]
         ),
@@ -96,11 +128,19 @@ def lines(report: HostReport) -> Iterator[str]:
     """For people: what the host is, each check in one line, and of each that did not pass what follows and what to do."""
     if report.error is not None:
         goes_on = "" if report.allowance is None else f"; {report.allowance} lets `pulumi up` go on without it"
-        yield f"{report.host}: missing: {report.error}{goes_on}"
+        yield f"{report.host}: not asked: {report.error}{goes_on}"
         return
     driver = f"driver {report.driver}, CUDA up to {report.cuda}" if report.driver else "no driver"
-    yield f"{report.host}: {_kinds(report)}; {driver}{_corrected(report)}"
-    width = max((len(result.id) for result in report.results), default=0)
+    if report.promised or report.gpus or not report.survey:
+        yield f"{report.host}: {_kinds(report)}; {driver}{_corrected(report)}"
+    else:
+        yield f"{report.host}: the stack promises no GPUs here, so none is checked"
+    width = max(len(name) for name in ("preflight", *(result.id for result in report.results)))
+    if report.survey:
+        if not report.survey["problems"]:
+            yield f"  passed  {'preflight':{width}}  {SURVEYED} are as the stack needs them"
+        for problem in report.survey["problems"]:
+            yield f"  FAILED  {'preflight':{width}}  {problem}"
     for result in report.results:
         mark = result.state.value
         if result.state is State.FAILED:
@@ -111,6 +151,10 @@ def lines(report: HostReport) -> Iterator[str]:
             yield f"  {'':8}{'':{width}}  {result.consequence}: {result.mend}"
     for instance, why in report.watch.get("out", {}).items():
         yield f"  out of service: {instance} since {why['since']}: {why['reason']}"
+
+
+def _sources(check: Check | None) -> tuple[Mapping[str, Any], ...]:
+    return () if check is None else tuple(msgspec.to_builtins(check.sources))
 
 
 def _corrected(report: HostReport) -> str:

@@ -1,5 +1,7 @@
 """Preflight: what each machine must offer before anything on it is changed."""
 
+from typing import Any
+
 from slipway.deployment.names import COUNTERS, STORE, UNIT
 from slipway.deployment.references import LOOPBACK
 from slipway.deployment.types import Deployment, Machine
@@ -25,18 +27,25 @@ def steps(deployment: Deployment) -> list[Step]:
             instance=NAME,
             role="preflight",
             variables={
-                "preflight_min_disk_gib": disk_gib(deployment, machine),
-                "preflight_min_memory_gib": machine.min_memory_gib,
-                "preflight_ports": ports(deployment, machine),
-                "preflight_roles": roles(deployment, machine),
-                "preflight_gpu_order": order(deployment, machine, Moment.PREFLIGHT) if machine.gpus else {},
-                "preflight_paths": _paths(deployment, machine),
-                "preflight_hosts_setting": path(*machine.keys),
+                **{f"preflight_{name}": value for name, value in survey_order(deployment, machine).items()},
+                "preflight_order": order(deployment, machine, Moment.PREFLIGHT),
             },
             timeout_s=180,
         )
         for machine in deployment.machines.values()
     ]
+
+
+def survey_order(deployment: Deployment, machine: Machine) -> dict[str, Any]:
+    """What module `host_survey` looks for on `machine`; without the time, which is of the moment."""
+    return {
+        "min_disk_gib": disk_gib(deployment, machine),
+        "min_memory_gib": machine.min_memory_gib,
+        "ports": ports(deployment, machine),
+        "roles": roles(deployment, machine),
+        "paths": _paths(deployment, machine),
+        "hosts_setting": path(*machine.keys),
+    }
 
 
 def _paths(deployment: Deployment, machine: Machine) -> list[dict[str, object]]:

@@ -228,7 +228,11 @@ def test_outputs_say_how_to_use_it(lab: Stack, bare_host: HostSpec) -> None:
         ],
     }
     assert outputs["machines"] == {
-        bare_host.name: {"address": bare_host.address, "runs": ["tiny-llama", "litellm", "nginx"]}
+        bare_host.name: {
+            "address": bare_host.address,
+            "runs": ["tiny-llama", "litellm", "nginx"],
+            "preflight": {"warnings": []},
+        }
     }
     figures = outputs["acceptance"]["tiny-llama"]
     assert figures["task"] == "chat"

@@ -128,7 +128,7 @@ def running(host: RoleHost) -> bool:
 def test_a_host_without_gpus_is_refused_before_anything_is_changed(host: RoleHost) -> None:
     order = asked(promised(CARD, 2), Moment.PREFLIGHT)
 
-    said = host.run(("preflight", {"preflight_gpu_order": order}), fails=True).output
+    said = host.run(("preflight", {"preflight_order": order}), fails=True).output
 
     assert "gpu.on-bus: no NVIDIA GPUs on the PCI bus, 2 promised; the engines" in said
     assert host.run(("preflight", {}), check=True).status == 0
@@ -159,9 +159,7 @@ def test_good_gpus_are_proved_and_watched_and_a_second_run_changes_nothing(
     host.ssh(f"sudo chmod 755 {PROGRAM}/old/engine.py")
 
     order = asked(promised(CARD, 2), Moment.PREFLIGHT)
-    proved = host.run(
-        ("preflight", {"preflight_gpu_order": order}), ("gpu_watch", watch), ("service", settings(engine))
-    )
+    proved = host.run(("preflight", {"preflight_order": order}), ("gpu_watch", watch), ("service", settings(engine)))
 
     assert proved.results["url"] if "url" in proved.results else running(host)
     assert host.run(("gpu_watch", watch), ("service", settings(engine))).changed == []

@@ -24,7 +24,7 @@ WARNED: list[str] = []
 MISSING: dict[str, str] = {}
 """Why nothing was applied, by the playbook."""
 SAID: dict[str, Any] = {}
-"""What the engines' logs say, as role service hands it on."""
+"""What the engines' logs say, as role service hands it on; under a playbook's name what that alone says."""
 
 
 class Recorder(pulumi.runtime.Mocks):
@@ -32,7 +32,8 @@ class Recorder(pulumi.runtime.Mocks):
 
     def new_resource(self, args: pulumi.runtime.MockResourceArgs) -> tuple[str, dict[str, Any]]:
         CREATED.append(args)
-        results = {"ca_certificate": "PEM", "models": {"m": {"ttft_ms": 12.5}}, **SAID}
+        said = {key: value for key, value in SAID.items() if "/" not in key}
+        results = {"ca_certificate": "PEM", "models": {"m": {"ttft_ms": 12.5}}, **said, **SAID.get(args.name, {})}
         return f"{args.name}-id", {
             **args.inputs,
             "generation": 0,
@@ -122,7 +123,7 @@ def test_platform_registers_one_playbook_per_step() -> pulumi.Output[None]:
         assert outputs["ca_certificate"] == "PEM"
         assert outputs["acceptance"]["m"]["ttft_ms"] == 12.5
         assert outputs["clients"]["a"]["base_url"] == "https://10.0.0.11/v1"
-        assert outputs["machines"]["gpu-2"] == {"address": "10.0.0.12", "runs": ["m"]}
+        assert outputs["machines"]["gpu-2"] == {"address": "10.0.0.12", "runs": ["m"], "preflight": {"warnings": []}}
         assert set(outputs["models"]["m"]["instances"]) == {"gpu-1/m", "gpu-2/m"}
 
     return pulumi.Output.all(**platform.stack_outputs()).apply(check)
@@ -430,12 +431,47 @@ def test_what_was_proved_of_the_gpus_is_an_output_and_a_warning_is_shown() -> pu
     from components.platform import Platform
 
     proved = {"driver": "580.173.02", "cuda": "13.0", "gpus": [{"name": "NVIDIA GeForce RTX 4090"}]}
-    SAID.update({**proved, "warnings": ["gpu.slowed: GPU 0 is slowed"]})
+    SAID["gpu-1/gpus"] = {**proved, "warnings": ["gpu.slowed: GPU 0 is slowed"]}
     platform = Platform("platform", deployment=deployment(stack(("pools.main.gpu", "rtx-4090"))))
 
     def check(outputs: dict[str, Any]) -> None:
         shown = outputs["machines"]["gpu-1"]["gpus"]
         assert {key: shown[key] for key in proved} == proved
         assert WARNED == ["gpu-1: gpu.slowed: GPU 0 is slowed"]
+
+    return pulumi.Output.all(**platform.stack_outputs()).apply(check)
+
+
+@pulumi.runtime.test
+def test_what_preflight_warns_of_is_an_output_and_is_shown_of_hosts_without_gpus_too() -> pulumi.Output[None]:
+    from components.platform import Platform
+
+    dead = "host.dns: hub.test is not known to the host's name servers"
+    SAID["gpu-2/preflight"] = {"system": "Debian", "warnings": [dead]}
+    platform = Platform("platform", deployment=deployment(pair()))
+
+    def check(outputs: dict[str, Any]) -> None:
+        found = {name: machine["preflight"] for name, machine in outputs["machines"].items()}
+        assert found == {"gpu-1": {"warnings": []}, "gpu-2": {"warnings": [dead]}}
+        assert [f"gpu-2: preflight: {dead}"] == WARNED
+
+    return pulumi.Output.all(**platform.stack_outputs()).apply(check)
+
+
+@pulumi.runtime.test
+def test_what_preflight_says_of_gpus_is_no_warning_of_the_log_since_the_proof_comes_later() -> pulumi.Output[None]:
+    from components.platform import Platform
+
+    said = [
+        "gpu.slowed: GPU 0 is slowed; it is slow: cool it",
+        "gpu.xid is unknown: nobody keeps it; it is unproven",
+        "host.dns: hub.test is not known",
+    ]
+    SAID["gpu-1/preflight"], SAID["gpu-1/gpus"] = {"warnings": said}, {"warnings": []}
+    platform = Platform("platform", deployment=deployment(stack(("pools.main.gpu", "rtx-4090"))))
+
+    def check(outputs: dict[str, Any]) -> None:
+        assert outputs["machines"]["gpu-1"]["preflight"] == {"warnings": said}
+        assert [f"gpu-1: preflight: {said[2]}"] == WARNED
 
     return pulumi.Output.all(**platform.stack_outputs()).apply(check)

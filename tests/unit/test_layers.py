@@ -88,7 +88,7 @@ REACHES: list[tuple[Any, Any, set[str]]] = [
     ("front.server_name", "llm.example.com", {"front", "acceptance"}),
     ("pools.main.min_disk_gib", 50, {"preflight"}),
     ("pools.main.min_memory_gib", 50, {"preflight"}),
-    ("pools.main.python_mirror", "https://mirror.example/python", {"base"}),
+    ("pools.main.python_mirror", "https://mirror.example/python", {"preflight", "base"}),
     ("purpose", "production", set()),
     ("providers.openai", {"key": "k"}, {"gateway", "front"}),
 ]
@@ -335,8 +335,8 @@ def test_preflight_demands_what_will_be_there() -> None:
         "slipway-llama-3-3-70b.service",
         "slipway-qwen-1-5b.service",
     }
-    assert here["preflight_gpu_order"]["promise"]["gpus"] == 8
-    assert found["edge-1/preflight"]["preflight_gpu_order"] == {}
+    assert here["preflight_order"]["promise"]["gpus"] == 8
+    assert found["edge-1/preflight"]["preflight_order"] == {}
     assert here["preflight_min_memory_gib"] == of.machines["gpu-2"].min_memory_gib
     assert here["preflight_paths"] == [
         {

@@ -41,7 +41,8 @@ def examine(order: dict[str, Any], root: Path = Path("/")) -> dict[str, Any]:
         names=order.get("names", ()),
     )
     results = [_result(check, view) for check in wanted]
-    driver = view.driver if view.module or view.driver_due else None
+    # Of a host without GPUs nobody asks its driver, should it have one.
+    driver = view.driver if order["promise"]["gpus"] and (view.module or view.driver_due) else None
     proof = view.__dict__.get("proof") or {"gpus": []}
     measured = {each["bus_id"][:10]: each for each in proof["gpus"]}
     return {

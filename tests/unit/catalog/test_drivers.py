@@ -1,6 +1,8 @@
 """The branches of NVIDIA's driver against the catalogue's GPUs, and what an entry can't say."""
 
 import datetime as dt
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -72,3 +74,53 @@ def test_a_version_of_another_branch_is_refused(field: str) -> None:
     wrong: DriverBranch = structs.replace(BRANCHES["580"], **{field: "595.91.07"})
     with pytest.raises(ValueError, match=f"{field}: 595.91.07 is no version of branch 580"):
         wrong.check()
+
+
+ORDER = ["volta", "turing", "ampere", "ada", "hopper", "blackwell"]
+SUPPORT = {"lts": "long"}
+
+
+def drives(architectures: list[Any]) -> str:
+    """The architectures as the page writes them: all from one to another."""
+    if not architectures:
+        return "none"
+    first, last = (ORDER.index(end) for end in (architectures[0], architectures[-1]))
+    assert architectures == ORDER[first : last + 1]
+    return f"{ORDER[first].title()} to {ORDER[last].title()}"
+
+
+def test_the_page_has_every_branch(root: Path) -> None:
+    text = (root / "docs/gpu-hosts.md").read_text()
+    rows = re.findall(r"^\| ([\d, ]+)( \(default\))? \|(.*)\|$", text, re.MULTILINE)
+    told = {
+        id_: (bool(default), *(cell.strip() for cell in cells.split("|")))
+        for ids, default, cells in rows
+        for id_ in ids.strip().split(", ")
+    }
+    assert told == {
+        id_: (
+            bool(each.default),
+            SUPPORT.get(each.support, each.support),
+            each.ends or "",
+            str(each.cuda_major),
+            drives(each.modules.open),
+            drives(each.modules.proprietary),
+        )
+        for id_, each in BRANCHES.items()
+    }
+
+
+def test_the_page_has_every_kernel_for_which_modules_do_not_build(root: Path) -> None:
+    (sentence,) = re.findall(
+        r"Known so far, of open modules with Debian's kernels: (.*?\));\n\n?-",
+        (root / "docs/gpu-hosts.md").read_text(),
+        re.DOTALL,
+    )
+    told = set()
+    for part in re.sub(r"\s+", " ", sentence).split("; "):
+        head, *spans = part.partition(" with those ")[::2]
+        for first, below in re.findall(r"from ([\d.-]+\d) on below ([\d.]+\d)", spans[0]):
+            told |= {(id_, first, below) for id_ in head.split(" and ")}
+    known = {(id_, each) for id_, branch in BRANCHES.items() for each in branch.broken_kernels}
+    assert told == {(id_, each.first, each.below) for id_, each in known}
+    assert {(each.modules, each.system) for _, each in known} == {("open", "debian")}

@@ -361,3 +361,14 @@ def test_the_commands_options_reach_it(monkeypatch: pytest.MonkeyPatch) -> None:
             upgrade.Options(hosts=["a", "b"], preview=True, allow_outage=True, take_over=True, as_json=True),
         )
     ]
+
+
+def test_a_stack_that_was_never_up_is_told_how(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    class Empty(Double):
+        def exists(self) -> bool:
+            return False
+
+    monkeypatch.setattr(upgrade, "PulumiStack", lambda _: Empty())
+    said = "take it up first, by `pulumi up --stack s` as its file says, or by `slipway up s`, which does not ask$"
+    with pytest.raises(UserError, match=said):
+        upgrade.upgrade_stack("s", upgrade.Options(), tmp_path)

@@ -577,7 +577,7 @@ FIGURES: dict[str, Reader | str] = {
     "pools[].tier": NOT_TOLD,
     "pools[].gpu": NOT_TOLD,
     "pools[].gpus": lambda told, node: (
-        told.on(machine, "preflight")["preflight_gpu_order"].get("promise", {"gpus": 0})["gpus"]
+        told.on(machine, "preflight")["preflight_order"].get("promise", {"gpus": 0})["gpus"]
         for machine in node[-1]["machines"]
     ),
     "pools[].driver": lambda told, node: (

@@ -82,7 +82,11 @@ def test_an_up_puts_in_the_address_of_the_right_side(found: dict[str, Any]) -> N
     assert [route["url"].split(":")[1] for route in routes] == ["//127.0.0.1", "//gpu-2-private.test"]
     assert up["playbooks"]["gpu-1/nginx"]["variables"]["nginx_server_name"] == "gpu-1-public.test"
     assert up["outputs"]["endpoint"] == up["outputs"]["clients"]["a"]["base_url"] == "https://gpu-1-public.test/v1"
-    assert up["outputs"]["machines"]["gpu-2"] == {"address": "gpu-2-public.test", "runs": ["m"]}
+    assert up["outputs"]["machines"]["gpu-2"] == {
+        "address": "gpu-2-public.test",
+        "runs": ["m"],
+        "preflight": {"warnings": []},
+    }
     assert [(each["address"], each["privateAddress"]) for each in up["platform"]["machines"]] == [
         ("gpu-1-public.test", "gpu-1-private.test"),
         ("gpu-2-public.test", "gpu-2-private.test"),
