@@ -12,11 +12,12 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from cli import upgrade
+from cli import doctor, upgrade
 from cli.errors import UserError
 from cli.main import app
 from cli.remote import RemoteError
 from slipway.deployment.types import Deployment, Machine
+from slipway.doctor.report import HostReport, Result, State
 from tests.unit.settings.documents import OTHER_KEY, changed, good
 from tests.unit.upgrade.stacks import hosts, urn
 
@@ -247,6 +248,112 @@ def test_nothing_is_drained_while_nobody_stands_in(double: Double, tmp_path: Pat
     with pytest.raises(UserError, match="m would have no replica"):
         run(tmp_path, allow_outage=True)
     assert double.told == []
+
+
+def examined_as(
+    double: Double, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answers: dict[str, HostReport]
+) -> None:
+    """The hosts have a GPU each, and what `slipway doctor` asks of them is answered so."""
+    file = tmp_path / "stacks/Pulumi.s.yaml"
+    document = yaml.safe_load(file.read_text())
+    platform = document["config"]["slipway:platform"]
+    platform["pools"]["main"].update(gpu="rtx-4090", gpus=1)
+    platform["models"]["m"].update(gpus=1)
+    file.write_text(yaml.safe_dump(document))
+
+    def examined(of: Deployment, machine: Machine, asked: dict[str, Any], root: Path) -> HostReport:
+        # All that a host can be asked by itself, with the kernel of the proof.
+        assert asked == doctor.own_order(of, of.machines[machine.name], root)
+        assert {"gpu.xid", "cuda.kernel"} <= {check["id"] for check in asked["checks"]}
+        assert asked["ptx"]
+        double.told.append(f"examine {machine.name}")
+        return answers.get(machine.name, HostReport(host=machine.name))
+
+    monkeypatch.setattr(upgrade, "examined", examined)
+
+
+def result(check: str, evidence: str, severity: str = "critical") -> Result:
+    return Result(
+        id=check,
+        what="w",
+        severity=severity,
+        state=State.FAILED,
+        evidence=(evidence,),
+        gpus=(0,),
+        consequence="c",
+        mend=f"mend {check}",
+    )
+
+
+EXAMINED_B_THEN_A = [
+    *("drain b", "up b/m b/vacate a/acceptance", "start b", "examine b", "end b"),
+    *("drain a", "up a/m a/vacate a/acceptance", "start a", "examine a", "end a"),
+]
+
+
+def test_each_gpu_host_is_examined_once_it_answers_and_before_it_is_put_back(
+    double: Double, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warned = HostReport(host="b", results=(result("gpu.slowed", "heat", "warning"),))
+    examined_as(double, tmp_path, monkeypatch, {"b": warned})
+
+    run(tmp_path)
+
+    assert double.told == [*EXAMINED_B_THEN_A, "up all"]
+    assert (double.marks, double.out) == ({}, set())
+
+
+def test_hosts_without_gpus_are_not_examined(double: Double, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upgrade, "examined", None)
+    run(tmp_path)
+    assert double.told == [*B_THEN_A, "up all"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (
+            HostReport(
+                host="b",
+                results=(
+                    result("gpu.xid", "Xid 79 of the GPU at 0000:17:00.0"),
+                    result("gpu.slowed", "heat", "warning"),
+                    result("cuda.kernel", "computed 5 numbers wrong"),
+                ),
+            ),
+            "gpu.xid: Xid 79 of the GPU at 0000:17:00.0: mend gpu.xid; "
+            "cuda.kernel: computed 5 numbers wrong: mend cuda.kernel",
+        ),
+        (HostReport(host="b", error="b (10.0.0.12) did not answer within 300 s"), "b (10.0.0.12) did not answer"),
+        (
+            HostReport(host="b", watch={"out": {"m": {"since": "s", "reason": "r", "passes": 0}}}),
+            "`slipway doctor s --host b` says why",
+        ),
+    ],
+)
+def test_a_gpu_host_that_is_not_well_is_drained_again_and_the_others_stay(
+    double: Double, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: HostReport, why: str
+) -> None:
+    examined_as(double, tmp_path, monkeypatch, {"b": answer})
+
+    with pytest.raises(UserError) as stopped:
+        run(tmp_path)
+
+    assert stopped.value.status == 1
+    assert f"b: its checks failed: {why}" in str(stopped.value)
+    assert "slowed" not in str(stopped.value)
+    assert "as they were: a" in str(stopped.value)
+    assert "b stays out of service" in str(stopped.value)
+    assert double.told == [*EXAMINED_B_THEN_A[:4], "drain b"]
+    assert (double.marks.keys(), double.out) == ({"b"}, {"b"})
+    assert double.marks["b"]["units"] == ["slipway-m.service"]
+
+    # Mended, it goes on there.
+    examined_as(double, tmp_path, monkeypatch, {})
+    double.told = []
+    run(tmp_path)
+    assert [each for each in double.told if each.startswith("e")] == ["examine b", "end b", "examine a", "end a"]
+    assert (double.marks, double.out) == ({}, set())
 
 
 def test_a_replica_that_the_front_does_not_see_again_stops_it(double: Double, tmp_path: Path) -> None:

@@ -4,13 +4,17 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from slipway.catalog import load
 from slipway.doctor.order import OUT, Moment
-from tests.fixtures.gpu_simulator.asking import MODULES, PTX
+from slipway.doctor.report import lines, read
+from tests.fixtures.gpu_simulator.asking import MODULES, PTX, examine
 from tests.fixtures.gpu_simulator.simulator import GpuHost
 from tests.unit.doctor.hosts import SERVER, asked, promised, server
 
@@ -29,7 +33,7 @@ class Watched:
 
     def __init__(self, folder: Path) -> None:
         self.host = server(folder / "host", 2)
-        self.home, self.told = folder / "home", folder / "told"
+        self.home, self.told = self.host.root / Path(OUT).parent.relative_to("/"), folder / "told"
         tools = folder / "tools"
         tools.mkdir()
         systemctl = tools / "systemctl"
@@ -77,6 +81,10 @@ class Watched:
         out: dict[str, Any] = state["out"]
         return out
 
+    def told_by_doctor(self) -> str:
+        """What `slipway doctor` says of the host."""
+        return "\n".join(lines(read("gpu-1", examine(self.host, {**self.order, "checks": []}))))
+
     def orders(self) -> list[str]:
         """What systemctl was told since the last call."""
         found = self.told.read_text().splitlines() if self.told.exists() else []
@@ -112,6 +120,100 @@ def test_a_fault_of_the_host_takes_out_all(watched: Watched) -> None:
     watched.host.take("/dev/nvidia-uvm")
 
     assert set(watched.round()) == {LEFT, RIGHT}
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What a GPU or a host is taken out for, words of the reason, whose engines go, and how it is mended."""
+
+    make: Callable[[GpuHost], None]
+    words: str
+    mend: Callable[[GpuHost], None]
+    out: tuple[str, ...] = (RIGHT,)
+
+
+def boots(host: GpuHost) -> None:
+    """The host boots anew: what the kernel said before is not said of this boot."""
+    host.put("/proc/stat", "btime 4200000000\n")
+    host.log("Linux version 6.1.0", when="2104-01-01T00:00:00+00:00")
+
+
+def leaves_the_bus(host: GpuHost) -> None:
+    host.take(f"/sys/bus/pci/devices/{host.bus(1)}")
+
+
+CONDITIONS = {
+    f"Xid {code}": Condition(
+        lambda host, code=code: host.xid(1, code, "pid=7"),  # type: ignore[misc]
+        f"gpu.xid: Xid {code} of the GPU at 0000:18:00.0: pid=7",
+        boots,
+    )
+    for code in (48, 63, 64, 74, 79, 94, 95)
+} | {
+    "rows pending": Condition(
+        lambda host: host.say_of(1, rows_pending=1),
+        "gpu.memory-pending: GPU 1: rows wait for a reset to be remapped",
+        lambda host: host.say_of(1, rows_pending=0),
+    ),
+    "pages pending": Condition(
+        lambda host: host.say_of(1, rows_pending=None, pages_pending=1),
+        "gpu.memory-pending: GPU 1: pages wait for a reboot to be retired",
+        lambda host: host.say_of(1, rows_pending=0, pages_pending=0),
+    ),
+    "row not remapped": Condition(
+        lambda host: host.say_of(1, rows_failed=1),
+        "gpu.memory-unmended: GPU 1: a row could not be remapped",
+        lambda host: host.say_of(1, rows_failed=0),
+    ),
+    # A GPU less than promised is the host's fault: at their next start engines would find the others by other numbers.
+    "fallen off the bus": Condition(
+        lambda host: host.say_of(1, error=15),
+        "gpu.lost: GPU 1 has fallen off the bus",
+        lambda host: host.say_of(1, error=None),
+        (LEFT, RIGHT),
+    ),
+    "not on the bus": Condition(
+        leaves_the_bus, "gpu.on-bus: 1 NVIDIA GPU on the PCI bus, 2 promised", lambda host: host.plug(1), (LEFT, RIGHT)
+    ),
+    "one too few": Condition(
+        lambda host: host.say(count=1),
+        "gpu.count: the driver has 1 NVIDIA GPU in working order, 2 promised",
+        lambda host: host.say(count=2),
+        (LEFT, RIGHT),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CONDITIONS)
+def test_each_condition_takes_its_engines_out_until_the_checks_pass(name: str, watched: Watched) -> None:
+    condition = CONDITIONS[name]
+    condition.make(watched.host)
+
+    # However often: it does not get used to it.
+    for _ in range(watched.order["passes"] + 1):
+        out = watched.round()
+        assert tuple(out) == condition.out
+        assert watched.orders() == [f"stop --no-block slipway-{each}.service" for each in condition.out]
+    told = watched.told_by_doctor()
+    for each in condition.out:
+        (line,) = [line for line in told.splitlines() if f"out of service: {each} since " in line]
+        if each == RIGHT:
+            assert condition.words in line
+        else:
+            assert "2 promised" in line
+
+    condition.mend(watched.host)
+    for _ in range(watched.order["passes"] - 1):
+        assert tuple(watched.round()) == condition.out
+        assert not any(order.startswith("start") for order in watched.orders())
+    assert watched.round() == {}
+    assert watched.orders() == [f"start --no-block slipway-{each}.service" for each in condition.out]
+    assert "out of service" not in watched.told_by_doctor()
+
+
+def test_the_conditions_have_every_xid_that_the_catalogue_calls_critical() -> None:
+    codes = load().checks["gpu.xid"].codes
+    assert {name for name in CONDITIONS if name.startswith("Xid ")} == {f"Xid {code}" for code in codes}
 
 
 def test_a_warning_takes_out_nobody(watched: Watched) -> None:
