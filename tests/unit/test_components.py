@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pulumi
@@ -17,6 +18,7 @@ from slipway.deployment.types import Deployment
 from slipway.settings.load import parse
 from slipway.settings.types import Secret
 from tests.unit.deployment.stacks import LLAMA_70B, QWEN_1B, deployment, roles, stack, steps
+from tests.unit.doctor.hosts import promised
 from tests.unit.settings.documents import GOOD_KEY, changed, good, many, pair
 
 CREATED: list[pulumi.runtime.MockResourceArgs] = []
@@ -475,3 +477,26 @@ def test_what_preflight_says_of_gpus_is_no_warning_of_the_log_since_the_proof_co
         assert [f"gpu-1: preflight: {said[2]}"] == WARNED
 
     return pulumi.Output.all(**platform.stack_outputs()).apply(check)
+
+
+def test_pulumi_20891_a_preview_names_each_step_on_a_gpu_host(root: Path) -> None:
+    """Ansible in Pulumi: what would run on a host is a resource of a preview, named by host and step, with its role."""
+    of = promised("h100-sxm-80gb", 8)
+    pulumi.runtime.set_mocks(Recorder(), preview=True)
+
+    @pulumi.runtime.test
+    def preview() -> None:
+        from components.platform import Platform
+
+        Platform("platform", deployment=of)
+
+    preview()
+
+    found = playbooks()
+    assert {"gpu-1/preflight", "gpu-1/driver", "gpu-1/gpus", "gpu-1/exchange", "gpu-1/m"} <= set(found)
+    assert {name: inputs["role"] for name, inputs in found.items()} == {
+        key: step.role for key, step in steps(of).items()
+    }
+    for name, inputs in found.items():
+        assert (root / "playbooks/roles" / inputs["role"] / "tasks/main.yml").is_file(), name
+    assert found["gpu-1/driver"]["variables"]["nvidia_driver_branch"] == "580"

@@ -22,7 +22,10 @@ _SSH = """\
 # The command runs here; what it carries looks below another folder than /.
 export {environment}
 command="${{@: -1}}"
-sed 's|^    from gpu_host.examine import examine$|&; import functools, pathlib; examine = functools.partial(examine, root=pathlib.Path("{root}"))|' |
+looks='import functools, pathlib; examine = functools.partial(examine, root=pathlib.Path("{root}"))'
+# The host survey would look at this very machine.
+well='survey = lambda order: {{"problems": [], "host": {{}}}}'
+sed -e "s|^    from gpu_host.examine import examine$|&; $looks|" -e "s|^    from host_survey.survey import survey$|&; $well|" |
     bash -c "${{command#sudo -n }}"
 """
 _HUB = {"hub": "o/n", "revision": "a" * 40, "endpoint": "https://hub.test/"}
@@ -163,7 +166,10 @@ def test_no_secret_is_in_a_report(
         ("models.m", {"catalog": "Qwen/Qwen2.5-1.5B-Instruct", "max_model_len": 2048, "source": _HUB}),
         ("providers.openai", {}),
         ("providers.bedrock", {"region": "eu-central-1", "access_key_id": "AKIAIOSFODNN7EXAMPLE"}),
-        *((path, {"env": variable(path)} if kept == "in the environment" else value) for path, value in secrets.items()),
+        *(
+            (path, {"env": variable(path)} if kept == "in the environment" else value)
+            for path, value in secrets.items()
+        ),
     )
     # A new place for a secret gets a canary here.
     assert {place for place in places() if not any(values_at(document, place))} == set()

@@ -9,7 +9,10 @@ from tests.fixtures.gpu_simulator.simulator import LIBRARIES
 
 SHIPPED = ("slipway", "cli", "components", "provider", "playbooks", "policies", "stacks", "tools")
 """What is packaged or run for a stack. Ours is below `tests`."""
-NAMED = re.compile(r"gpu[_-]simulator|simulated[_-]gpus|GpuHost|\btests[./]fixtures|^\s*(?:from|import) tests\b", re.I | re.M)
+NAMED = re.compile(
+    r"gpu[_-]simulator|simulated[_-]gpus|GpuHost|\btests[./]fixtures|^\s*(?:from|import) tests\b",
+    re.IGNORECASE | re.MULTILINE,
+)
 
 
 def shipped(root: Path) -> list[Path]:
