@@ -24,7 +24,7 @@ from cli.remote import RemoteError, on_machine
 from components.state import drivers_in, held_in
 from slipway.deployment.resolve import catalog_of, resolve
 from slipway.deployment.types import Deployment, Machine
-from slipway.layers import acceptance, vacate
+from slipway.layers import acceptance, drivers, vacate
 from slipway.paths import ROOT, STATE
 from slipway.settings.load import read_public, stack_file
 from slipway.upgrade.changes import applied, beside_of, changes_of
@@ -108,7 +108,8 @@ class _Upgrade:
         self._present = {f"{machine}/{instance}": urn for machine, instance, urn in applied(resources)}
         self._drivers = drivers_in(resources)
         self._noted: set[str] = set()
-        self._packages = Packages(self._deployment, root)
+        with_driver = {key.partition("/")[0] for key in self._present if key.endswith(f"/{drivers.NAME}")}
+        self._packages = Packages(self._deployment, root, with_driver)
         self._program = (root / "playbooks/module_utils/slipway_drain.py").read_text(encoding="utf-8")
 
     def run(self) -> None:

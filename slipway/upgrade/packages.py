@@ -120,13 +120,19 @@ class Brought:
         }
 
 
-def order(machine: Machine, *, fresh: bool) -> dict[str, Any]:
-    """What a host is told (`system_packages.turn`); with `fresh` it fetches its lists first."""
-    driver = None
-    if machine.driver is not None:
+def order(machine: Machine, *, fresh: bool, driver: bool) -> dict[str, Any]:
+    """What a host is told (`system_packages.turn`).
+
+    Args:
+        machine: which.
+        fresh: whether it fetches its lists first.
+        driver: whether Slipway has put a driver there; one that the stack alone has is still to come.
+    """
+    known = None
+    if machine.driver is not None and driver:
         told = drivers.variables(machine.driver, machine.pool)
-        driver = {
+        known = {
             "broken_kernels": told["nvidia_driver_broken_kernels"],
             "setting": told["nvidia_driver_setting"],
         }
-    return {"driver": driver, "fresh": fresh, "wait_s": WAIT_S}
+    return {"driver": known, "fresh": fresh, "wait_s": WAIT_S}

@@ -13,9 +13,10 @@ from cli.errors import UserError
 from cli.packages import Packages
 from cli.remote import RemoteError
 from slipway.deployment.types import Deployment, Machine
+from slipway.upgrade.plan import plan
 from tests.unit.cli.test_upgrade import B_THEN_A, double, run  # noqa: F401 -- a fixture
 from tests.unit.cli.test_upgrade import Double as Stack
-from tests.unit.upgrade.stacks import on_gpus, urn
+from tests.unit.upgrade.stacks import on_gpus, seen, urn
 
 NOTHING: dict[str, Any] = {
     "upgraded": [], "new": [], "removed": [], "kernels": [], "unfinished": False, "reboot": "", "age_s": 5,
@@ -262,18 +263,42 @@ def test_the_drivers_role_runs_again_after_a_new_kernel(hosts: Hosts, root: Path
             assert to_stderr
             ran.append((list(targets), refresh))
 
-    from slipway.upgrade.plan import plan
-    from tests.unit.upgrade.stacks import seen
-
     for new, expected in (["2"], [([urn("a/driver")], True)]), ([], []):
         hosts.due["a"], hosts.kernels["a"], hosts.runs = ["linux-image-amd64"], new, "2"
-        carried = Packages(stack, root)
+        carried = Packages(stack, root, ["a"])
         pending = carried.pending([stack.machines["a"]], fresh=True)
         (group,) = plan(stack, [], seen(stack, packages=pending)).groups
         brought = dict(carried.turn(group, Pulumi(), allow_outage=False, to_stderr=True))  # type: ignore[arg-type]
         assert brought["a"].rebooted == bool(new)
         assert ran == expected
         ran.clear()
+
+
+def test_a_driver_that_is_still_to_come_is_none_of_the_hosts_and_brings_no_up_of_the_whole(
+    hosts: Hosts, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stack = on_gpus()
+    given: list[Any] = []
+
+    class Pulumi:
+        def resources(self) -> dict[str, Any]:
+            return {urn("a/m"): {}}
+
+        def up(self, **_: Any) -> None:
+            raise AssertionError("an `up` without a target is one of the whole stack")
+
+    def asked(*told: Any, **more: Any) -> dict[str, Any]:
+        given.append(told[4]["driver"])
+        return hosts.asked(*told, **more)
+
+    monkeypatch.setattr(packages, "asked", asked)
+    hosts.due["a"], hosts.kernels["a"], hosts.runs = ["linux-image-amd64"], ["2"], "2"
+    carried = Packages(stack, root, [])
+    pending = carried.pending([stack.machines["a"]], fresh=True)
+    (group,) = plan(stack, [], seen(stack, packages=pending)).groups
+    brought = dict(carried.turn(group, Pulumi(), allow_outage=False, to_stderr=True))  # type: ignore[arg-type]
+    assert brought["a"].rebooted
+    assert set(given) == {None}
 
 
 def test_the_replicas_only_host_needs_leave(hosts: Hosts, tmp_path: Path) -> None:

@@ -101,10 +101,12 @@ def test_nothing_is_pending_on_a_host_that_must_not_reboot_and_only_waits_for_it
 
 def test_a_host_is_told_of_the_driver_only_where_that_is_slipways() -> None:
     of = on_gpus()
-    told = order(of.machines["a"], fresh=True)
+    told = order(of.machines["a"], fresh=True, driver=True)
     assert told["driver"]["setting"] == "pools.main.driver"
     assert told["fresh"]
-    assert order(of.machines["e"], fresh=False)["driver"] is None
+    assert order(of.machines["e"], fresh=False, driver=True)["driver"] is None
+    # The stack has one, and it is still to come.
+    assert order(of.machines["a"], fresh=True, driver=False)["driver"] is None
 
 
 def test_json_and_the_end_say_what_became_of_it() -> None:
