@@ -6,6 +6,7 @@ What apt says is as Debian 12's says it; what dnf says is written after its docu
 import importlib
 import json
 import multiprocessing
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from tests.unit.roles import loading  # noqa: F401 -- puts the packages where An
 debian = importlib.import_module("ansible.module_utils.system_packages.debian")
 redhat = importlib.import_module("ansible.module_utils.system_packages.redhat")
 kernels = importlib.import_module("ansible.module_utils.system_packages.kernels")
+slipway_dnf = importlib.import_module("ansible.module_utils.slipway_dnf")
 turn = importlib.import_module("ansible.module_utils.system_packages.turn")
 Pending = importlib.import_module("ansible.module_utils.system_packages.pending").Pending
 PackageError = importlib.import_module("ansible.module_utils.slipway_packages").PackageError
@@ -39,16 +41,36 @@ Inst linux-image-amd64 [6.1.140-1] (6.1.162-1 Debian:12.13/oldstable [amd64])
 Conf openssl (3.0.17-1~deb12u3 Debian-Security:12/oldstable-security [amd64])
 Conf linux-image-{NEW} (6.1.162-1 Debian:12.13/oldstable [amd64])
 """
-CHECK_UPDATE = """\
+ASSUMED_NO = """\
+Last metadata expiration check: 0:00:17 ago on Mon Nov 30 11:14:15 2026.
+Dependencies resolved.
+================================================================================
+ Package             Architecture Version                    Repository    Size
+================================================================================
+Installing:
+ kernel              x86_64       5.14.0-611.9.1.el9_7       baseos       1.2 M
+ kernel-core         x86_64       5.14.0-611.9.1.el9_7       baseos        17 M
+Upgrading:
+ openssl             x86_64       1:3.5.1-4.el9_7            baseos       1.4 M
+ python3-a-name-that-is-too-long-for-its-column
+                     noarch       1-2.el9                    baseos       6.4 k
+     replacing  python3-old.noarch 1-1.el9
+Installing dependencies:
+ libnew              x86_64       1-1.el9                    baseos        10 k
+Removing:
+ kernel-core         x86_64       5.14.0-427.el9             @baseos       60 M
+Skipping packages with conflicts:
+(add '--best --allowerasing' to command line to force their upgrade):
+ other               x86_64       2-1.el9                    baseos        10 k
 
-kernel.x86_64                    5.14.0-611.9.1.el9_7       baseos
-kernel-core.x86_64               5.14.0-611.9.1.el9_7       baseos
-openssl.x86_64                   1:3.5.1-4.el9_7            baseos
-kmod-nvidia-open-dkms.noarch     3:580.173.02-1.el9         slipway-nvidia
-Obsoleting Packages
-kernel-headers.x86_64            5.14.0-611.9.1.el9_7       baseos
-    kernel-headers.x86_64        5.14.0-503.el9             @baseos
+Transaction Summary
+================================================================================
+Install  3 Packages
+
+Operation aborted.
 """
+KERNEL_LOCK = "kernel-core-0:5.14.0-503.el9.*"
+LOCKS = [KERNEL_LOCK, "mine-1:2-3.el9.*", "!kernel-core-0:5.14.0-570.el9.*"]
 
 
 def test_what_apt_would_do() -> None:
@@ -84,28 +106,76 @@ def test_holds_are_lifted_in_a_copy_of_dpkgs_status_alone() -> None:
     assert found == status.replace("linux-image-amd64\nStatus: hold ok", "linux-image-amd64\nStatus: install ok")
 
 
-def test_what_dnf_would_bring(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = []
+class Dnf:
+    """What dnf and rpm are told, with a driver of Slipway's on the host, and what they say."""
 
-    class Done:
-        returncode, stdout, stderr = 100, CHECK_UPDATE, ""
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, driver: Path) -> None:
+        self.told: list[tuple[str, ...]] = []
+        self.code, self.said, self.error = 1, ASSUMED_NO, "Operation aborted."
+        self.rpms = (
+            "kernel-core-0:5.14.0-503.el9.*\nkernel-core-0:5.14.0-611.9.1.el9_7.*\npackage kernel is not installed\n"
+        )
+        driver.touch()
+        monkeypatch.setattr(redhat, "DRIVER", driver)
+        monkeypatch.setattr(slipway_dnf, "run", self.run)
+        monkeypatch.setattr(redhat, "run", self.run)
 
-    def run(*command: str, **_: Any) -> Done:
-        asked.append(command)
-        return Done()
+    def run(self, *command: str, **_: Any) -> Any:
+        if command[:3] == ("dnf", "versionlock", "list"):
+            return subprocess.CompletedProcess(command, 0, "\n".join(LOCKS), "")
+        self.told.append(command)
+        if command[0] == "rpm":
+            return subprocess.CompletedProcess(command, 1, self.rpms, "")
+        return subprocess.CompletedProcess(command, self.code, self.said, self.error)
 
-    monkeypatch.setattr(redhat, "run", run)
-    host = redhat.RedHat()
-    monkeypatch.setattr(host._dnf, "marked", lambda _: {"kernel", "kernel-core", "kmod-nvidia-open-dkms"})
-    # The driver's lock stays; without those of the kernel the kernel comes.
-    found = host.pending({"kernel", "kernel-core"})
-    assert found.upgraded == ["kernel", "kernel-core", "openssl"]
+
+@pytest.fixture
+def dnf(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Dnf:
+    return Dnf(monkeypatch, tmp_path / "rpms")
+
+
+def test_what_dnf_would_bring_is_what_it_says_before_it_asks(dnf: Dnf) -> None:
+    found = redhat.RedHat().pending({"kernel", "kernel-core"})
+    assert found.upgraded == ["openssl", "python3-a-name-that-is-too-long-for-its-column"]
+    assert (found.new, found.removed) == (["kernel", "kernel-core", "libnew"], ["kernel-core"])
     assert found.kernels == ["5.14.0-611.9.1.el9_7.x86_64"]
-    assert asked == [("dnf", "check-update", "--quiet", "--disableplugin=versionlock")]
-    assert host.pending(set()).upgraded == ["openssl"]
-    Done.returncode, Done.stderr = 1, "Error: Failed to download metadata for repo 'baseos'\n"
-    with pytest.raises(PackageError, match="dnf check-update failed: Error: Failed to download metadata"):
-        host.pending(set())
+    dnf.code, dnf.said, dnf.error = 0, "Dependencies resolved.\nNothing to do.\nComplete!\n", ""
+    assert not redhat.RedHat().pending(set())
+    dnf.code, dnf.said, dnf.error = 1, "", "Error: Cache-only enabled but no cache for 'baseos'\n"
+    with pytest.raises(PackageError, match="dnf upgrade failed: Error: Cache-only enabled but no cache for 'baseos'"):
+        redhat.RedHat().pending(set())
+
+
+def test_dnf_leaves_the_driver_and_what_others_locked_in_the_look_as_in_the_upgrade(dnf: Dnf) -> None:
+    driver = "--exclude=*nvidia*,nvlsm,cuda-drivers*"
+    host = redhat.RedHat()
+    host.pending(set())
+    host.upgrade()
+    assert dnf.told == [("dnf", "upgrade", "--cacheonly", driver, "--assumeno"), ("dnf", "upgrade", "-y", driver)]
+    dnf.told.clear()
+    # Without the kernel's locks: the plugin is off, and what else it has is named.
+    host.pending({"kernel", "kernel-core"})
+    others = f"{driver},mine,kernel-core-0:5.14.0-570.el9.*"
+    assert dnf.told == [("dnf", "upgrade", "--cacheonly", others, "--disableplugin=versionlock", "--assumeno")]
+    dnf.told.clear()
+    redhat.DRIVER.unlink()
+    host.upgrade()
+    assert dnf.told == [("dnf", "upgrade", "-y")]
+
+
+def test_a_lock_ends_and_comes_again_without_what_an_administrator_excluded(dnf: Dnf) -> None:
+    """By the name of a package `versionlock delete` takes its excludes too, and `versionlock add` refuses it for them."""
+    dnf.code = 0
+    redhat.RedHat().release({"kernel", "kernel-core"})
+    redhat.RedHat().keep({"kernel", "kernel-core"}, Path("/"))
+    kept = [command for command in dnf.told if command[0] == "dnf"]
+    assert kept == [
+        ("dnf", "versionlock", "delete", "--disablerepo=*", "--quiet", KERNEL_LOCK),
+        (
+            *("dnf", "versionlock", "add", "--raw", "--disablerepo=*", "--quiet"),
+            *(KERNEL_LOCK, "kernel-core-0:5.14.0-611.9.1.el9_7.*"),
+        ),
+    ]
 
 
 def test_dnfs_own_word_for_a_reboot(monkeypatch: pytest.MonkeyPatch) -> None:
