@@ -60,8 +60,11 @@ class RedHat:
 
     def keep(self, names: set[str], folder: Path) -> None:  # noqa: ARG002 -- as with apt
         """A lock is of the versions that are installed, so it is made anew; in full words, as one is ended."""
+        if not DRIVER.exists():
+            return
+        names = names | set(_KERNELS)
         form = "%{NAME}-%|EPOCH?{%{EPOCH}}:{0}|:%{VERSION}-%{RELEASE}.*\n"
-        said = run("rpm", "-q", "--queryformat", form, *sorted(names), check=False).stdout if names else ""
+        said = run("rpm", "-q", "--queryformat", form, *sorted(names), check=False).stdout
         specs = {line for line in said.splitlines() if name_of(line) in names}
         if specs:
             dnf("versionlock", "add", "--raw", "--disablerepo=*", "--quiet", *sorted(specs))
@@ -81,13 +84,26 @@ class RedHat:
         """Headers where DKMS has a driver."""
         return [f"kernel-devel-{kernel}"] if sources() else []
 
+    def plan(self, names: list[str]) -> list[str]:
+        """As dnf says before it asks; by name and version, of which there may be several."""
+        there = _builds()
+        missing = [name for name in names if name not in there]
+        if not missing:
+            return []
+        options = ("--setopt=install_weak_deps=False", *self._options(set(_KERNELS)))
+        said = entries(simulate("install", *options, *missing), COMES)
+        return sorted({*missing, *(f"{words[0]}-{words[2].rpartition(':')[2]}.{words[1]}" for words in said)})
+
     def install(self, names: list[str], folder: Path) -> list[str]:  # noqa: ARG002 -- as with apt
         """A transaction is made as a whole, or not at all."""
-        before = self.versions()
+        before = _builds()
         dnf("install", "-y", "--setopt=install_weak_deps=False", *self._options(set(_KERNELS)), *names)
-        return names if self.versions() != before else []
+        there = set(before.values())
+        return sorted(
+            build for build, name in _builds().items() if build not in before and (build in names or name not in there)
+        )
 
-    def remove(self, names: list[str]) -> None:
+    def remove(self, names: list[str], folder: Path) -> None:  # noqa: ARG002 -- as with apt
         """Of several versions the very one; dnf takes no notice of one that is not there."""
         dnf("remove", "-y", "--noautoremove", *names)
 
@@ -100,7 +116,7 @@ class RedHat:
         dnf("upgrade", "-y", *self._options(set()))
 
     def _options(self, released: set[str]) -> list[str]:
-        """Of dnf, where the driver stays, and these packages are not locked: what else is locked is named in the plugin's place."""
+        """Of dnf, for which the driver stays and these packages are not locked; what else is locked is named in their stead."""
         excluded = list(_OF_DRIVER) if DRIVER.exists() else []
         if released:
             for spec in self._dnf.locks():
@@ -113,3 +129,9 @@ class RedHat:
         done = run("dnf", "needs-restarting", "--reboothint", check=False)
         said = re.findall(r"^\s*\* (\S+)$", done.stdout, re.MULTILINE)
         return f"dnf needs-restarting asks for it, for {', '.join(said[:5])}" if done.returncode == 1 and said else ""
+
+
+def _builds() -> dict[str, str]:
+    """By `NAME-VERSION-RELEASE.ARCH` the name of each installed package."""
+    listing = run("rpm", "-qa", "--queryformat", "%{NAME}-%{VERSION}-%{RELEASE}.%{ARCH}\t%{NAME}\n").stdout
+    return dict(line.split("\t") for line in listing.splitlines())
