@@ -24,6 +24,15 @@ _EVERY_S = 2.0
 _BESIDE = ("slipway_apt", "slipway_dnf", "slipway_modules", "slipway_packages")
 
 
+class RebootError(UserError):
+    """A host has been rebooted, and is not as it should be then."""
+
+    def __init__(self, machine: Machine, why: str) -> None:
+        """Of this machine."""
+        super().__init__(f"{machine.name} {why}")
+        self.name = machine.name
+
+
 class Packages:
     """Those of a stack's hosts."""
 
@@ -71,11 +80,14 @@ class Packages:
                 unforeseen = not host.reboots and bool(away_at_reboot(self._deployment, group))
                 return pending.may_reboot and (allow_outage or not unforeseen)
 
-            yield host.name, self.bring(host.machine, may_reboot)
+            brought = self.bring(host.machine, may_reboot)
+            yield host.name, brought
             # Without a target an `up` would be one of the whole stack.
-            urns = [urn for urn in pulumi.resources() if urn.endswith(f"::{step_key(host.machine, drivers.NAME)}")]
-            if pending.kernels and urns:
+            key = f"::{step_key(host.machine, drivers.NAME)}"
+            urns = [urn for urn in pulumi.resources() if urn.endswith(key)] if brought.role_due else []
+            if urns:
                 pulumi.up(to_stderr=to_stderr, targets=urns, refresh=True)
+                self._asked(host.machine, "role_ran", self._order(host.machine, fresh=False), timeout_s=_LOOK_S)
 
     def bring(self, machine: Machine, may_reboot: Callable[[], bool]) -> Brought:
         """Brings a host's packages, and reboots it where that is due.
@@ -98,6 +110,7 @@ class Packages:
             rebooted=rebooted,
             reboot_due=reason,
             seconds=round(time.monotonic() - begun, 1),
+            role_due=found["role_due"],
         )
 
     def _reboot(self, machine: Machine, told: Mapping[str, Any], kernel: str) -> str:
@@ -113,11 +126,12 @@ class Packages:
             if now["boot_id"] != before:
                 break
             if time.monotonic() > ends:
-                raise UserError(f"{machine.name} did not come back from its reboot within {REBOOT_S // 60} min")
+                raise RebootError(machine, f"did not come back from its reboot within {REBOOT_S // 60} min")
         if kernel and now["kernel"] != kernel:
-            raise UserError(
-                f"{machine.name} was rebooted for kernel {kernel}, and runs {now['kernel']}: see what its boot loader takes "
-                "(GRUB_DEFAULT, grubby --default-kernel)"
+            raise RebootError(
+                machine,
+                f"was rebooted for kernel {kernel}, and runs {now['kernel']}: see what its boot loader takes "
+                "(GRUB_DEFAULT, grubby --default-kernel)",
             )
         return str(now["reboot"])
 

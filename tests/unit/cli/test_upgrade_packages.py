@@ -1,5 +1,6 @@
 """`slipway upgrade --packages` with doubles of Pulumi's engine and of the hosts: when packages come, and where it stops."""
 
+import contextlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +20,7 @@ from tests.unit.cli.test_upgrade import Double as Stack
 from tests.unit.upgrade.stacks import on_gpus, seen, urn
 
 NOTHING: dict[str, Any] = {
-    "upgraded": [], "new": [], "removed": [], "kernels": [], "unfinished": False, "reboot": "", "age_s": 5,
+    "upgraded": [], "new": [], "removed": [], "kernels": [], "unfinished": False, "role_due": False, "reboot": "", "age_s": 5,
 }  # fmt: skip
 
 
@@ -36,6 +37,9 @@ class Hosts:
         self.silent = 0
         """How often a host does not answer after a reboot."""
         self.boots: dict[str, int] = {}
+        self.driver: set[str] = set()
+        """Hosts with a driver of Slipway's, whose role a new kernel needs."""
+        self.role_due: set[str] = set()
         self.runs = "1"
 
     def asked(
@@ -63,6 +67,7 @@ class Hosts:
                 "upgraded": due,
                 "kernels": new,
                 "reboot": reboot,
+                "role_due": name in self.role_due,
                 "age_s": 5 if order["fresh"] else 90000,
             }
         if what == "running":
@@ -70,6 +75,9 @@ class Hosts:
                 self.silent -= 1
                 raise RemoteError("no answer")
             return {"boot_id": self.boots.get(name, 0), "kernel": self.runs, "reboot": ""}
+        if what == "role_ran":
+            self.role_due.discard(name)
+            return {}
         self.stack._note(f"{what} {name}")
         if what == "reboot":
             self.boots[name] = self.boots.get(name, 0) + 1
@@ -80,10 +88,12 @@ class Hosts:
         if name in self.fails:
             return {"error": "apt-get dist-upgrade failed: E: …"}
         changed = self.due.pop(name, [])
-        kernel = next(iter(self.kernels.get(name, [])), "")
+        kernel = next(iter(self.kernels.get(name, [])), "") if changed else ""
+        self.role_due |= {name} & self.driver if kernel else set()
         return {
             "changed": changed,
             "kernel": kernel,
+            "role_due": name in self.role_due,
             "reboot": "due" if kernel or name in self.wants_reboot else "",
             "seconds": 1,
         }
@@ -264,7 +274,7 @@ def test_the_drivers_role_runs_again_after_a_new_kernel(hosts: Hosts, root: Path
             ran.append((list(targets), refresh))
 
     for new, expected in (["2"], [([urn("a/driver")], True)]), ([], []):
-        hosts.due["a"], hosts.kernels["a"], hosts.runs = ["linux-image-amd64"], new, "2"
+        hosts.due["a"], hosts.kernels["a"], hosts.runs, hosts.driver = ["linux-image-amd64"], new, "2", {"a"}
         carried = Packages(stack, root, ["a"])
         pending = carried.pending([stack.machines["a"]], fresh=True)
         (group,) = plan(stack, [], seen(stack, packages=pending)).groups
@@ -272,6 +282,31 @@ def test_the_drivers_role_runs_again_after_a_new_kernel(hosts: Hosts, root: Path
         assert brought["a"].rebooted == bool(new)
         assert ran == expected
         ran.clear()
+
+
+def test_the_drivers_role_runs_also_where_the_kernel_came_in_a_run_that_was_killed(hosts: Hosts, root: Path) -> None:
+    stack = on_gpus()
+    ran: list[Sequence[str]] = []
+
+    class Pulumi:
+        def resources(self) -> dict[str, Any]:
+            return {urn(key): {} for key in ("a/driver", "a/m")}
+
+        def up(self, *, targets: Sequence[str], **_: Any) -> None:
+            ran.append(targets)
+            if len(ran) == 1:
+                raise UserError("the role failed")
+
+    hosts.due, hosts.role_due = {}, {"a"}
+    carried = Packages(stack, root, ["a"])
+    for runs in (1, 2):
+        pending = carried.pending([stack.machines["a"]], fresh=True)
+        assert pending["a"].kernels == ()
+        (group,) = plan(stack, [], seen(stack, packages=pending)).groups
+        with contextlib.suppress(UserError):
+            dict(carried.turn(group, Pulumi(), allow_outage=False, to_stderr=True))  # type: ignore[arg-type]
+        assert ran == [[urn("a/driver")]] * runs
+    assert carried.pending([stack.machines["a"]], fresh=True) == {}
 
 
 def test_a_driver_that_is_still_to_come_is_none_of_the_hosts_and_brings_no_up_of_the_whole(

@@ -524,6 +524,20 @@ def test_what_came_along_goes_again_and_what_was_there_stays(double: Double) -> 
     assert "linux-kbuild" not in double.packages
 
 
+def test_what_came_along_goes_again_where_the_install_ends_half_way(
+    double: Double, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    double.along, before, install = ["linux-kbuild"], double.versions(), double.install
+
+    def half_way(names: list[str], folder: Path) -> None:
+        install(names, folder)
+        raise PackageError("dpkg ended with an error")
+
+    monkeypatch.setattr(double, "install", half_way)
+    assert "dpkg ended with an error" in turn.bring(order())["error"]
+    assert double.versions() == before
+
+
 def test_modules_of_another_version_than_the_drivers_are_none(double: Double) -> None:
     double.version = "580.2"
     found = turn.bring(order())

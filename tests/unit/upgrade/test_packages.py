@@ -13,7 +13,16 @@ from tests.unit.upgrade.stacks import change, on_gpus, seen, three, two_fronts
 
 SOME = Pending(upgraded=("openssl", "libc6"))
 KERNEL = Pending(upgraded=("linux-image-amd64",), new=("linux-image-2",), kernels=("2",))
-ANSWER = {"upgraded": [], "new": [], "removed": [], "kernels": [], "unfinished": False, "reboot": "", "age_s": None}
+ANSWER = {
+    "upgraded": [],
+    "new": [],
+    "removed": [],
+    "kernels": [],
+    "unfinished": False,
+    "role_due": False,
+    "reboot": "",
+    "age_s": None,
+}
 
 
 def planned(of: Any, packages: dict[str, Pending], *changes: Any, only: tuple[str, ...] = (), **more: Any) -> Plan:
@@ -76,6 +85,7 @@ def test_how_it_reads() -> None:
         ({"upgraded": ["a"]}, "packages: 1 package"),
         ({"upgraded": ["a"], "removed": ["b"]}, "packages: 2 packages; removes b"),
         ({"unfinished": True}, "packages: what was cut off is completed"),
+        ({"role_due": True}, "packages: the driver's role is to note the kernel"),
         (
             {"reboot": "kernel 2 is installed, and 1 runs"},
             "packages: a reboot is due: kernel 2 is installed, and 1 runs",
