@@ -214,8 +214,57 @@ def test_back_is_a_run_without_packages(hosts: Hosts, tmp_path: Path) -> None:
 
 def test_a_host_that_boots_its_old_kernel_again_is_told(hosts: Hosts, tmp_path: Path) -> None:
     hosts.kernels["b"], hosts.runs = ["2"], "1"
-    with pytest.raises(UserError, match=r"b was rebooted for kernel 2, and runs 1: see what its boot loader takes"):
+    with pytest.raises(
+        UserError, match=r"b was rebooted for kernel 2, and runs 1: see what its boot loader takes"
+    ) as stopped:
         run(tmp_path, packages=True)
+    # Mark and timer are gone with the boot.
+    assert str(stopped.value).startswith("b: the reboot failed: ")
+    assert "stays out of service" not in str(stopped.value)
+    assert "what b has runs as after each boot" in str(stopped.value)
+
+
+def test_a_host_that_is_drained_again_after_its_reboot_stays_out_where_its_change_fails(
+    hosts: Hosts, tmp_path: Path
+) -> None:
+    hosts.kernels["b"], hosts.runs, hosts.stack.fails = ["2"], "2", {"b/m"}
+    with pytest.raises(UserError, match="b stays out of service"):
+        run(tmp_path, packages=True)
+
+
+def test_hosts_that_were_not_asked_for_are_not_asked(
+    hosts: Hosts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def asked(*given: Any, **more: Any) -> dict[str, Any]:
+        return {"error": "known not to build"} if given[1].name == "a" else hosts.asked(*given, **more)
+
+    monkeypatch.setattr(packages, "asked", asked)
+    run(tmp_path, packages=True, hosts=["b"])
+    assert told(hosts)[:2] == ["drain b", "bring b"]
+
+
+def test_a_reboot_that_was_put_off_stops_no_later_run(
+    hosts: Hosts, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hosts.stack.due, hosts.wants_reboot, hosts.kernels = set(), {"a"}, {"a": ["2"]}
+    hosts.due.pop("a")
+    run(tmp_path, packages=True)
+    assert "put off: a is to be rebooted (kernel 2 waits)" in capsys.readouterr().out
+    assert told(hosts)[:2] == ["drain b", "bring b"]
+    assert "reboot a" not in told(hosts)
+
+
+def test_an_interrupted_run_says_how_it_goes_on(
+    hosts: Hosts, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(what: str) -> None:
+        if what == "bring b":
+            raise KeyboardInterrupt
+
+    hosts.stack.breaks = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, packages=True)
+    assert "`slipway upgrade s --packages` goes on with it" in capsys.readouterr().out
 
 
 def test_a_host_that_does_not_come_back_is_told(hosts: Hosts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
