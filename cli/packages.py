@@ -21,7 +21,7 @@ from slipway.upgrade.plan import Group, Host, away_at_reboot
 _AT_ONCE = 16
 _LOOK_S = 600 + WAIT_S
 _EVERY_S = 2.0
-_BESIDE = ("slipway_apt", "slipway_dnf", "slipway_modules", "slipway_packages")
+_BESIDE = ("slipway_apt", "slipway_dnf", "slipway_kernels", "slipway_modules", "slipway_packages")
 
 
 class RebootError(UserError):

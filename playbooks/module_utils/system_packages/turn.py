@@ -18,6 +18,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from ansible.module_utils.slipway_kernels import broken_from
 from ansible.module_utils.slipway_modules import compiler_said, module_of
 from ansible.module_utils.slipway_packages import PackageError
 
@@ -35,6 +36,7 @@ TRIED = "tried"
 ROLE_DUE = "role-due"
 """The kernels for which the driver's role is still to run, from before they come until it has."""
 RELEASE = Path("/etc/os-release")
+_REDHAT = re.compile(r"^ID(_LIKE)?=.*\b(rhel|fedora)\b", re.MULTILINE)
 
 Order = dict[str, Any]
 Answer = dict[str, Any]
@@ -149,7 +151,7 @@ def running(order: Order) -> Answer:  # noqa: ARG001 -- as the others
 def this_system() -> System:
     """By its os-release."""
     release = RELEASE.read_text(encoding="utf-8")
-    return RedHat() if re.search(r"^ID(_LIKE)?=.*\b(rhel|fedora)\b", release, re.MULTILINE) else Debian()
+    return RedHat() if _REDHAT.search(release) else Debian()
 
 
 def _make_modules(system: System, kernel: str, setting: str) -> None:
@@ -214,18 +216,19 @@ def _refuse_kernels(order: Order, pending: Pending) -> None:
     driver = order["driver"] or {"broken_kernels": (), "setting": ""}
     here = _identity()
     for kernel in pending.kernels:
-        for each in driver["broken_kernels"]:
-            first, below = kernels.numbers(each["first"]), kernels.numbers(each["below"])
-            if here.startswith(each["system"]) and first <= kernels.numbers(kernel) < below:
-                raise PackageError(
-                    f"the driver's modules are known not to build for kernel {kernel} (from {each['first']} on), so no package "
-                    f"was brought: bring another {driver['setting']}.branch first, by a run without --packages"
-                )
+        first = broken_from(kernel, here, driver["broken_kernels"])
+        if first:
+            raise PackageError(
+                f"the driver's modules are known not to build for kernel {kernel} (from {first} on), so no package "
+                f"was brought: bring another {driver['setting']}.branch first, by a run without --packages"
+            )
 
 
 def _identity() -> str:
-    """Such as ``debian-12``."""
+    """Such as ``debian-12``; what is rebuilt from RHEL is ``redhat``, as the catalogue has it."""
     text = RELEASE.read_text(encoding="utf-8")
+    if _REDHAT.search(text):
+        return "redhat"
     found = [re.search(rf"^{key}=\"?([\w.]+)", text, re.MULTILINE) for key in ("ID", "VERSION_ID")]
     return "-".join(match[1] for match in found if match is not None)
 

@@ -421,6 +421,14 @@ def test_a_kernel_that_is_known_not_to_build_is_refused_untouched(double: Double
         assert "error" not in turn.look(told)
 
 
+@pytest.mark.parametrize("release", ['ID="rhel"\nVERSION_ID="9.7"\n', 'ID="rocky"\nID_LIKE="rhel centos fedora"\n'])
+def test_kernels_are_refused_on_what_is_rebuilt_from_rhel_too(double: Double, release: str) -> None:
+    turn.RELEASE.write_text(release)
+    known = {"system": "redhat", "first": "6.1.0-53", "below": "6.2"}
+    told = order(driver={"broken_kernels": [known], "setting": "pools.gpu.driver"})
+    assert "known not to build" in turn.look(told)["error"]
+
+
 def test_an_upgrade_that_fails_leaves_the_holds_and_no_word_of_a_reboot(double: Double) -> None:
     double.fails = "upgrade"
     assert turn.bring(order()) == {"error": "upgrade failed"}

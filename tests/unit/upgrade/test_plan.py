@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from provider import changes as plugin
 from slipway.deployment.types import Deployment
 from slipway.layers import LAYERS, drivers, vacate
+from slipway.upgrade import changes as own
 from slipway.upgrade.changes import Change, applied, changes_of
 from slipway.upgrade.errors import UpgradeError
 from slipway.upgrade.plan import Plan, plan, targets
@@ -235,3 +237,7 @@ def test_changes_are_read_from_the_engines_preview() -> None:
     assert [(each.key, each.kind) for each in found] == [("a/m", "update"), ("b/m", "replace"), ("c/m", "delete")]
     assert found[0].needs == (urn("a/vacate"),)
     assert list(applied([urn("a/m"), "urn:pulumi:s::slipway::pulumi:pulumi:Stack::s"])) == [("a", "m", urn("a/m"))]
+
+
+def test_what_the_plugin_notes_without_a_run_is_quiet_here_too() -> None:
+    assert own._WITHOUT_RUN == plugin._WITHOUT_RUN
