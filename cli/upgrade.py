@@ -18,19 +18,31 @@ from typing import Any
 
 from cli.doctor import examined, own_order
 from cli.errors import UserError
-from cli.packages import Packages
+from cli.packages import Packages, RebootError
 from cli.pulumi import PulumiStack
 from cli.remote import RemoteError, on_machine
 from components.state import drivers_in, held_in
 from slipway.deployment.resolve import catalog_of, resolve
 from slipway.deployment.types import Deployment, Machine
-from slipway.layers import acceptance, vacate
+from slipway.layers import acceptance, drivers, vacate
 from slipway.paths import ROOT, STATE
 from slipway.settings.load import read_public, stack_file
 from slipway.upgrade.changes import applied, beside_of, changes_of
 from slipway.upgrade.packages import Pending
-from slipway.upgrade.plan import Group, Host, Mark, Plan, Seen, made_beside, pending, plan, proofs_wait, targets
-from slipway.upgrade.words import PACKAGES, Report, ended, lines, no_stand_in, refusal, stopped, taken
+from slipway.upgrade.plan import (
+    Group,
+    Host,
+    Mark,
+    Plan,
+    Seen,
+    made_beside,
+    pending,
+    plan,
+    proofs_wait,
+    targets,
+    with_partners,
+)
+from slipway.upgrade.words import PACKAGES, REBOOT, Report, ended, lines, no_stand_in, refusal, stopped, taken
 
 _AT_ONCE = 16
 _ASK_S = 60
@@ -111,18 +123,24 @@ class _Upgrade:
         self._present = {f"{machine}/{instance}": urn for machine, instance, urn in applied(resources)}
         self._drivers = drivers_in(resources)
         self._noted: set[str] = set()
-        self._packages = Packages(self._deployment, root)
+        with_driver = {key.partition("/")[0] for key in self._present if key.endswith(f"/{drivers.NAME}")}
+        self._packages = Packages(self._deployment, root, with_driver)
         self._program = (root / "playbooks/module_utils/slipway_drain.py").read_text(encoding="utf-8")
 
     def run(self) -> None:
         preview = self._pulumi.preview()
         found = plan(
-            self._deployment, changes_of(preview), self._seen(), self._options.hosts, beside=beside_of(preview)
+            self._deployment,
+            changes_of(preview),
+            self._seen(),
+            self._options.hosts,
+            beside=beside_of(preview),
+            allow_outage=self._options.allow_outage,
         )
-        report = Report(self._stack, found, packages=self._options.packages)
+        report = Report(self._stack, found, packages=self._options.packages, hosts=self._options.hosts)
         self._say("\n".join(lines(report.plan)))
         if not self._options.preview:
-            self._refuse(report.plan)
+            self._refuse(report)
             try:
                 self._change(report)
             finally:
@@ -140,14 +158,14 @@ class _Upgrade:
                 names = ", ".join(host.name for host in group.hosts)
                 self._say(
                     f"interrupted in the turn of {names}: what is stopped there is started by its timer at the latest; "
-                    f"`slipway upgrade {self._stack}` goes on with it"
+                    f"`{report.command}` goes on with it"
                 )
                 raise
             except _FailedError as error:
                 progress.state, progress.failure, progress.after = "failed", str(error), error.step
                 if self._options.as_json:
                     print(json.dumps(report.data(), indent=2))
-                raise UserError(stopped(report, group, self._stack), status=1) from None
+                raise UserError(stopped(report, group), status=1) from None
             progress.state = "changed"
         if (report.plan.rest or report.plan.beside) and not self._options.hosts and not report.plan.left_out:
             self._say("what belongs to no host in turn")
@@ -189,6 +207,8 @@ class _Upgrade:
             self._asked(host.machine, "the start", {"action": "start"}, timeout_s=_STOPPING_S + group.start_s)
         self._wait_until_back(group)
         progress.out_s = round(time.monotonic() - begun, 1)
+        # A host that fails its checks is drained once more.
+        progress.booted.clear()
         self._verify(group, urns, waits=proofs_wait(report.plan, waiting))
         self._say(f"{group.name}: put back")
         for host in group.hosts:
@@ -201,13 +221,20 @@ class _Upgrade:
         self._say(f"{group.name}: packages")
         progress = report.of(group)
         options = {"allow_outage": self._options.allow_outage, "to_stderr": self._options.as_json}
-        with _failing(PACKAGES):
-            progress.packages |= self._packages.turn(group, self._pulumi, **options)
+        try:
+            with _failing(PACKAGES):
+                for name, brought in self._packages.turn(group, self._pulumi, **options):
+                    progress.packages[name] = brought
+                    progress.booted |= {name} if brought.rebooted else set()
+        except RebootError as error:
+            progress.booted.add(error.name)
+            raise _FailedError(REBOOT, str(error)) from None
         for name, brought in progress.packages.items():
             if brought.reboot_due:
                 self._note(f"{name} is still to be rebooted: {brought.reboot_due}")
-        if group.urns and any(brought.rebooted for brought in progress.packages.values()):
+        if group.urns and progress.booted:
             self._drain(group)
+            progress.booted.clear()
 
     def _drain(self, group: Group) -> None:
         """All hosts of the group; where one fails, all are put back: nothing has changed there yet."""
@@ -344,6 +371,7 @@ class _Upgrade:
         order = {"action": "look", "address": None if floating is None else floating.address}
         known = {key.partition("/")[0] for key in self._present}
         here = [machine for name, machine in self._deployment.machines.items() if name in known]
+        asked_for = with_partners(self._deployment, self._options.hosts)
 
         def look(machine: Machine) -> Mapping[str, Any] | str:
             try:
@@ -372,7 +400,8 @@ class _Upgrade:
             marks=marks,
             holder=holder,
             listed=frozenset(self._serving(None)),
-            packages=self._pending([machine for machine in here if machine.name in said]),
+            packages=self._pending([each for each in here if each.name in said and each.name in asked_for]),
+            unasked=[each.name for each in here if self._options.packages and each.name not in asked_for],
         )
 
     def _pending(self, machines: Sequence[Machine]) -> Mapping[str, Pending]:
@@ -383,20 +412,20 @@ class _Upgrade:
         except UserError as error:
             raise UserError(f"nothing was touched: {error}") from None
 
-    def _refuse(self, found: Plan) -> None:
+    def _refuse(self, report: Report) -> None:
         """Before anything happens.
 
         Raises:
             UserError: somebody else is at work, or something would be away without leave.
         """
-        for group in found.groups:
+        for group in report.plan.groups:
             for host in group.hosts:
                 mark = host.drained
                 foreign = mark is not None and mark.host != socket.gethostname() and not mark.over
                 if mark is not None and foreign and not self._options.take_over:
-                    raise UserError(taken(host.name, mark, self._stack))
-        if found.away and not self._options.allow_outage:
-            raise UserError(refusal(found, self._stack))
+                    raise UserError(taken(host.name, mark, report.command))
+        if report.plan.away and not self._options.allow_outage:
+            raise UserError(refusal(report))
 
     def _asked(
         self, machine: Machine, step: str, order: Mapping[str, Any], *, timeout_s: float = _ASK_S
@@ -436,6 +465,8 @@ class _Upgrade:
 def _failing(step: str) -> Iterator[None]:
     try:
         yield
+    except RebootError:
+        raise
     except UserError as error:
         raise _FailedError(step, str(error)) from None
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.gpu_host.machine import AMD, Machine
+from ansible.module_utils.slipway_kernels import broken_from, next_boot
 from ansible.module_utils.slipway_systems import read_release
 
 DOCUMENTATION = r"""
@@ -188,14 +189,7 @@ class Host(Machine):
 
     def next_boot(self) -> str:
         """The release of the kernel that the next boot takes; empty where that is not known."""
-        status, said = self.run("grubby", "--default-kernel")
-        if status == 0 and "vmlinuz-" in said:
-            return said.strip().partition("vmlinuz-")[2]
-        for link in ("/vmlinuz", "/boot/vmlinuz"):
-            if self.path(link).is_symlink():
-                return self.path(link).readlink().name.partition("vmlinuz-")[2]
-        images = [image.name.partition("vmlinuz-")[2] for image in self.glob("/boot/vmlinuz-*")]
-        return max(images, key=numbers, default="")
+        return next_boot(self.root, self.run)
 
     def kernels(self, given: list[str]) -> list[str]:
         """Kernels that need modules, each once."""
@@ -253,11 +247,6 @@ class Host(Machine):
         return sorted(claimed & listening)
 
 
-def numbers(version: str) -> list[int]:
-    """The numbers of a kernel's or package's version, of which the later one is the larger list."""
-    return [int(number) for number in re.findall(r"\d+", version)]
-
-
 def check_system(system: str, setting: str) -> Iterator[str]:
     """The system is one whose packages are known."""
     if not system:
@@ -312,14 +301,12 @@ def check_kernels(
 ) -> Iterator[str]:
     """The modules build: where they don't, dpkg is left half configured, and every later run of apt tries again."""
     for kernel in kernels:
-        for each in broken:
-            within = numbers(each["first"]) <= numbers(kernel) and numbers(kernel) < numbers(each["below"])
-            if system.startswith(each["system"]) and within:
-                yield (
-                    f"the modules of branch {branch} do not build for kernel {kernel} (known from {each['first']} on), and the "
-                    f"package manager would be left half way: set {setting}.branch to a newer one, or keep an older kernel"
-                )
-                break
+        first = broken_from(kernel, system, broken)
+        if first:
+            yield (
+                f"the modules of branch {branch} do not build for kernel {kernel} (known from {first} on), and the "
+                f"package manager would be left half way: set {setting}.branch to a newer one, or keep an older kernel"
+            )
 
 
 def check_secure_boot(host: Host, *, signed: bool, setting: str) -> Iterator[str]:

@@ -60,18 +60,12 @@ class Apt:
         return not times or time.time() - max(times + stamps) > LISTS_MAX_AGE
 
     def refresh(self) -> None:
-        """Refresh apt's lists, waiting for another apt that holds them."""
-        end = time.monotonic() + LOCK_WAIT
-        while True:
-            try:
-                apt("update")
-            except PackageError as error:
-                # DPkg::Lock::Timeout does not cover the lock of the lists.
-                if "lock" not in str(error) or time.monotonic() > end:
-                    raise
-                time.sleep(2)
-            else:
-                return
+        """Refresh apt's lists; DPkg::Lock::Timeout does not cover the lock of those."""
+        _waiting(lambda: apt("update"))
+
+    def purge(self, names: set[str]) -> None:
+        """Purge just these packages, also half-way ones where dpkg was cut off: apt refuses to work then."""
+        _waiting(lambda: run("dpkg", "--purge", "--force-remove-reinstreq", *sorted(names)))
 
     def versions(self, names: set[str]) -> dict[str, str]:
         """The installed versions of packages; without the epoch, which nobody means."""
@@ -156,6 +150,20 @@ def apt(*arguments: str) -> str:
         "Dpkg::Options::=--force-confold",
         errors=_ERRORS,
     ).stdout
+
+
+def _waiting(work: Callable[[], object]) -> None:
+    """Does it, as soon as another one lets go of its lock."""
+    end = time.monotonic() + LOCK_WAIT
+    while True:
+        try:
+            work()
+        except PackageError as error:
+            if "lock" not in str(error) or time.monotonic() > end:
+                raise
+            time.sleep(2)
+        else:
+            return
 
 
 def simulate(*arguments: str) -> str:

@@ -16,8 +16,9 @@ _ERRORS = "Error"
 _NO_WEAK = "--setopt=install_weak_deps=False"
 _NO_REPOSITORIES = ("--disablerepo=*", "--quiet")
 _INSTALLING, _REMOVING = ("Installing", "Installing dependencies"), ("Removing", "Removing dependent packages")
+COMES, GOES = (*_INSTALLING, "Installing weak dependencies"), (*_REMOVING, "Removing unused dependencies")
+"""All headings of what an upgrade brings anew, and of what it takes away; what it changes is under `Upgrading`."""
 _HEADING = re.compile(r"([A-Z][a-z]+[a-z ]*):\s*")
-_ENTRY = re.compile(r" (\S+)(?:\s+(\S+))?.*")
 _LOCK = re.compile(r"!?(.+)-\d+:[^-]+-[^-]+")
 _ARCHITECTURES = ("noarch", "(none)")
 
@@ -46,8 +47,11 @@ class Dnf:
         if kind == "manual":
             listing = dnf("repoquery", *_NO_REPOSITORIES, "--userinstalled", "--queryformat", "%{name}")
             return set(listing.split())
-        locks = dnf("versionlock", "list", *_NO_REPOSITORIES, check=False).split()
-        return {match.group(1) for lock in locks if not lock.startswith("!") and (match := _LOCK.fullmatch(lock))}
+        return {locked for spec in self.locks() if not spec.startswith("!") and (locked := name_of(spec))}
+
+    def locks(self) -> list[str]:
+        """All rules of the plugin versionlock, as it lists them; those with `!` exclude a version."""
+        return dnf("versionlock", "list", *_NO_REPOSITORIES, check=False).split()
 
     def mark(self, kind: str, names: set[str]) -> None:
         """Set a mark: manual or auto by dnf itself, hold or unhold by its plugin versionlock."""
@@ -142,14 +146,31 @@ def raise_error(arguments: Sequence[str], said: str) -> None:
     raise PackageError(f"dnf {arguments[0]} failed: {' / '.join(told[-4:])}")
 
 
+def name_of(spec: str) -> str:
+    """The package of a rule of versionlock's; empty where it is not as the plugin writes them."""
+    match = _LOCK.fullmatch(spec)
+    return "" if match is None else match.group(1)
+
+
 def transaction(table: str, headings: tuple[str, ...]) -> set[str]:
-    """Names under some headings of the table that dnf shows; a name too long for its column stands on a line of its own."""
-    found, within = set(), False
+    """Names under some headings of the table that dnf shows."""
+    return {words[0] for words in entries(table, headings)}
+
+
+def entries(table: str, headings: tuple[str, ...]) -> list[list[str]]:
+    """Name, architecture, version and what else stands there, of each package under some headings of the table that dnf shows.
+
+    What is too long for its column is followed by a line that goes on with the next one.
+    """
+    found: list[list[str]] = []
+    within = False
     for line in table.splitlines():
         if match := _HEADING.fullmatch(line):
             within = match.group(1) in headings
         elif not line.strip() or line.startswith(("Transaction Summary", "=")):
             within = False
-        elif within and (entry := _ENTRY.fullmatch(line)) and not line.startswith("  "):
-            found.add(entry.group(1))
+        elif within and line.startswith("  ") and found:
+            found[-1] += line.split()
+        elif within and line.startswith(" "):
+            found.append(line.split())
     return found

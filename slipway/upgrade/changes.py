@@ -19,7 +19,7 @@ _KINDS = {
 }
 """By the engine's word; a replacement is three steps on one resource."""
 _PLAYBOOK, _QUORUM = "playbook:index:Playbook", "playbook:index:Quorum"
-_WITHOUT_RUN = frozenset({"absence", "deep", "playbooks", "removal", "rolling", "timeout"})
+_WITHOUT_RUN = frozenset({"absence", "deep", "environment", "playbooks", "removal", "rolling", "timeout"})
 """Inputs of a `Playbook` whose change the state has to learn, but no host (provider/changes.py)."""
 
 

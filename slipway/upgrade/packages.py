@@ -31,6 +31,8 @@ class Pending:
     """Releases of those that come."""
     unfinished: bool = False
     """Whether an earlier run was cut off."""
+    role_due: bool = False
+    """Whether the driver's role is still to run for a kernel that an earlier run brought."""
     reboot: str = ""
     """Why a reboot is due already; empty where none is."""
     age_s: int | None = None
@@ -46,6 +48,7 @@ class Pending:
         return cls(
             **names,
             unfinished=answer["unfinished"],
+            role_due=answer["role_due"],
             reboot=answer["reboot"],
             age_s=answer["age_s"],
             may_reboot=may_reboot,
@@ -54,7 +57,12 @@ class Pending:
     @property
     def due(self) -> bool:
         """Whether the host has a turn for it."""
-        return bool(self.count or self.unfinished or (self.reboot and self.may_reboot))
+        return self.brings or (bool(self.reboot) and self.may_reboot)
+
+    @property
+    def brings(self) -> bool:
+        """Whether there is more to do than a reboot."""
+        return bool(self.count or self.unfinished or self.role_due)
 
     @property
     def count(self) -> int:
@@ -72,6 +80,7 @@ class Pending:
         told = [
             *([f"{self.count} package{'' if self.count == 1 else 's'}"] if self.count else []),
             *(["what was cut off is completed"] if self.unfinished else []),
+            *(["the driver's role is to note the kernel"] if self.role_due else []),
             *(f"kernel {kernel}" for kernel in self.kernels),
             *([f"removes {', '.join(self.removed[:_SHOWN])}"] if self.removed else []),
             *([f"a reboot is due: {self.reboot}"] if self.reboot else []),
@@ -102,6 +111,8 @@ class Brought:
     """Why the host is still to be rebooted; empty where it isn't."""
     seconds: float
     """Of bringing and reboot together."""
+    role_due: bool = False
+    """Whether the driver's role is to run."""
 
     @property
     def words(self) -> str:
@@ -120,13 +131,19 @@ class Brought:
         }
 
 
-def order(machine: Machine, *, fresh: bool) -> dict[str, Any]:
-    """What a host is told (`system_packages.turn`); with `fresh` it fetches its lists first."""
-    driver = None
-    if machine.driver is not None:
+def order(machine: Machine, *, fresh: bool, driver: bool) -> dict[str, Any]:
+    """What a host is told (`system_packages.turn`).
+
+    Args:
+        machine: which.
+        fresh: whether it fetches its lists first.
+        driver: whether Slipway has put a driver there; one that the stack alone has is still to come.
+    """
+    known = None
+    if machine.driver is not None and driver:
         told = drivers.variables(machine.driver, machine.pool)
-        driver = {
+        known = {
             "broken_kernels": told["nvidia_driver_broken_kernels"],
             "setting": told["nvidia_driver_setting"],
         }
-    return {"driver": driver, "fresh": fresh, "wait_s": WAIT_S}
+    return {"driver": known, "fresh": fresh, "wait_s": WAIT_S}

@@ -64,6 +64,8 @@ class Seen:
     """The replicas that a front knows; empty where none answers."""
     packages: Mapping[str, Pending] = field(default_factory=dict)
     """What is pending of the hosts' own packages, where those are brought too; without hosts that have nothing."""
+    unasked: Collection[str] = ()
+    """Hosts that were not asked for it, since the run is limited to others."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,6 +159,8 @@ class Plan:
     """What changes before the first host is drained, and drains none: what has the models for all hosts."""
     beside: tuple[Beside, ...] = ()
     """What has no host and is made along with the hosts that need it."""
+    put_off: tuple[tuple[str, str], ...] = ()
+    """Hosts of whose packages only a reboot is due, which nobody stands in for and which has no leave; and why it is due."""
 
     @property
     def away(self) -> tuple[tuple[Group, Away], ...]:
@@ -170,6 +174,8 @@ def plan(
     seen: Seen,
     only: Collection[str] = (),
     beside: Sequence[Beside] = (),
+    *,
+    allow_outage: bool = False,
 ) -> Plan:
     """What is to be done, in its order.
 
@@ -179,6 +185,7 @@ def plan(
         seen: what hosts and state say.
         only: hosts to which it is limited; all where empty. Hosts of one replica stay together.
         beside: what the engine would make that has no host.
+        allow_outage: whether there is leave to reboot a host for which nobody stands in, where no more than that is due.
 
     Raises:
         UpgradeError: no such host, new parts of hosts that wait for one another, or a model that moves as a whole.
@@ -197,14 +204,24 @@ def plan(
         else:
             rest.append(change)
     bounds = {step.key: step.timeout_s for layer in LAYERS for step in layer.steps(deployment)}
-    due, done, left_out = [], [], []
+    due, done, left_out, put_off = [], [], [], []
     for names in _together(deployment):
-        if not any(name in by_machine or name in seen.marks or name in seen.packages for name in names):
-            done += names
-        elif only and not set(names) & set(only):
-            left_out += names
+        if only and not set(names) & set(only):
+            unknown_or_due = {*by_machine, *seen.marks, *seen.packages, *seen.unasked} & set(names)
+            (left_out if unknown_or_due else done).extend(names)
+            continue
+        group = _group(deployment, names, by_machine, seen, bounds)
+        waits = {name for name in names if name in seen.packages and not seen.packages[name].brings}
+        if group.away and waits and not allow_outage:
+            less = replace(seen, packages={name: each for name, each in seen.packages.items() if name not in waits})
+            without = _group(deployment, names, by_machine, less, bounds)
+            if without.away != group.away:
+                group = without
+                put_off += [(name, seen.packages[name].reboot) for name in names if name in waits]
+        if any(host.changes or host.drained or host.packages for host in group.hosts):
+            due.append(group)
         else:
-            due.append(_group(deployment, names, by_machine, seen, bounds))
+            done += [name for name in names if name not in dict(put_off)]
     _refuse_moves(deployment, due, changes)
     return Plan(
         groups=_ordered(deployment, due),
@@ -213,7 +230,13 @@ def plan(
         rest=tuple(rest),
         first=first,
         beside=tuple(beside),
+        put_off=tuple(put_off),
     )
+
+
+def with_partners(deployment: Deployment, only: Collection[str]) -> set[str]:
+    """These hosts, with those that share a replica with one of them; all where none is named."""
+    return {name for names in _together(deployment) if not only or set(names) & set(only) for name in names}
 
 
 def backend(route: str, instance: Instance) -> str:
@@ -379,7 +402,8 @@ def _host(
         + STOPPING_S
         + sum(starts)
         + _applying_s(bounds, machine, changes)
-        + (0 if packages is None else LONGEST_S),
+        # They are brought one after the other.
+        + LONGEST_S * sum(name in seen.packages for name in group),
         drained=seen.marks.get(machine.name),
         packages=packages,
     )

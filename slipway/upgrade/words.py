@@ -11,6 +11,8 @@ from slipway.upgrade.plan import Group, Host, Mark, Plan
 
 PACKAGES = "the packages"
 """The step in which they are brought."""
+REBOOT = "the reboot"
+"""That for packages: what was stopped runs again after it, as after each boot."""
 _LEAVES_OUT = (PACKAGES, "the change", "the start", "its checks")
 """Steps after whose failure a host serves nothing; after the others what was stopped runs."""
 
@@ -30,6 +32,8 @@ class Progress:
     """What had been begun when it failed."""
     packages: dict[str, Brought] = field(default_factory=dict)
     """By host what became of its system's own."""
+    booted: set[str] = field(default_factory=set)
+    """Hosts that were rebooted since they were drained: mark and timer are gone, and what was stopped runs."""
 
 
 @dataclass
@@ -42,11 +46,18 @@ class Report:
     """By the group's name."""
     packages: bool = False
     """Whether the systems' own are brought too."""
+    hosts: Sequence[str] = ()
+    """To which the run is limited; all where empty."""
 
     @property
     def command(self) -> str:
         """What is repeated to go on."""
-        return f"slipway upgrade {self.stack}{' --packages' if self.packages else ''}"
+        return f"{self.back}{' --packages' if self.packages else ''}"
+
+    @property
+    def back(self) -> str:
+        """The same without packages."""
+        return " ".join([f"slipway upgrade {self.stack}", *(f"--host {name}" for name in self.hosts)])
 
     def of(self, group: Group) -> Progress:
         """Of one group."""
@@ -59,6 +70,7 @@ class Report:
             "order": [self._group(group) for group in self.plan.groups],
             "done": list(self.plan.done),
             "left_out": list(self.plan.left_out),
+            "put_off": [{"host": name, "reboot_due": why} for name, why in self.plan.put_off],
             "away": [
                 {"hosts": [host.name for host in group.hosts], "what": each.what, "name": each.name, "why": each.why}
                 for group, each in self.plan.away
@@ -90,7 +102,7 @@ class Report:
 
 def lines(plan: Plan) -> Iterator[str]:
     """What would be done, in its order."""
-    if not plan.groups:
+    if not plan.groups and not plan.put_off:
         yield (
             "every host is as the stack says"
             if not plan.left_out
@@ -108,24 +120,26 @@ def lines(plan: Plan) -> Iterator[str]:
             yield f"   AWAY meanwhile: {each.what} {each.name}: {each.why}"
     if plan.done and plan.groups:
         yield f"done: {', '.join(plan.done)}"
+    for name, why in plan.put_off:
+        yield f"put off: {name} is to be rebooted ({why}), and nobody stands in for what it has: --allow-outage reboots it"
     if plan.left_out:
         yield f"left out: {', '.join(plan.left_out)}"
 
 
-def refusal(plan: Plan, stack: str) -> str:
+def refusal(report: Report) -> str:
     """Why it does not begin without leave."""
+    plan = report.plan
     what = "; ".join(f"{each.what} {each.name} while {group.name} changes ({each.why})" for group, each in plan.away)
     return (
-        f"nothing was touched: nobody would answer for {what}. Add a replica, or say "
-        f"`slipway upgrade {stack} --allow-outage`"
+        f"nothing was touched: nobody would answer for {what}. Add a replica, or say `{report.command} --allow-outage`"
     )
 
 
-def taken(host: str, mark: Mark, stack: str) -> str:
+def taken(host: str, mark: Mark, command: str) -> str:
     """Somebody else may be at work."""
     return (
         f"nothing was touched: {host} is drained by {mark.owner} on {mark.host} since {mark.since}, and puts itself back at "
-        f"{mark.until}; if that run has ended, `slipway upgrade {stack} --take-over` goes on from it"
+        f"{mark.until}; if that run has ended, `{command} --take-over` goes on from it"
     )
 
 
@@ -139,7 +153,7 @@ def no_stand_in(group: Group, model: str, seen: Mapping[str, bool]) -> str:
     )
 
 
-def stopped(report: Report, group: Group, stack: str) -> str:
+def stopped(report: Report, group: Group) -> str:
     """It failed at a host: what, who serves, how to go on and how to go back."""
     progress = report.of(group)
     done = [each.name for each in report.plan.groups if report.of(each).state == "changed"]
@@ -159,19 +173,21 @@ def stopped(report: Report, group: Group, stack: str) -> str:
         )
     if group.away:
         told.append(f"not served: {', '.join(f'{each.what} {each.name}' for each in group.away)}")
-    out = any(host.stops or host.gives_address for host in group.hosts)
-    if out and progress.after in _LEAVES_OUT:
+    out = [host for host in group.hosts if host.name not in progress.booted]
+    if any(host.stops or host.gives_address for host in out) and progress.after in (*_LEAVES_OUT, REBOOT):
         told.append(
-            f"{group.name} stays out of service; without a further run it puts itself back after "
-            f"{max(host.lease_s for host in group.hosts) // 60} min"
+            f"{' and '.join(host.name for host in out)} stays out of service; without a further run it puts itself back after "
+            f"{max(host.lease_s for host in out) // 60} min"
+        )
+    if progress.booted:
+        told.append(
+            f"what {' and '.join(sorted(progress.booted))} has runs as after each boot: it was rebooted, and is not drained"
         )
     told.append(f"to go on: mend what it says, then `{report.command}` goes on at {group.name}")
-    if progress.after == PACKAGES:
-        told.append(
-            f"to go back: `slipway upgrade {stack}`, without --packages, puts it back with the packages that it has"
-        )
+    if progress.after in (PACKAGES, REBOOT):
+        told.append(f"to go back: `{report.back}`, without --packages, puts it back with the packages that it has")
     else:
-        told.append(f"to go back: put the old value into the stack's file, then `slipway upgrade {stack}`")
+        told.append(f"to go back: put the old value into the stack's file, then `{report.command}`")
     return "\n  ".join(told)
 
 

@@ -84,7 +84,7 @@ class Host:
             document["pools"]["main"] |= {"gpu": "rtx-4090", "gpus": 1, "driver": driver}
         stack = deployment(document)
         self.machine: Machine = stack.machines[SPEC.name]
-        self.packages = Packages(stack, root)
+        self.packages = Packages(stack, root, [SPEC.name])
 
     def ssh(self, command: str) -> str:
         return ssh(SPEC.address, command)

@@ -10,12 +10,14 @@ from pathlib import Path
 
 from ansible.module_utils.slipway_apt import LISTS, Apt, apt, simulate
 from ansible.module_utils.slipway_modules import build, sources
-from ansible.module_utils.slipway_packages import PackageError, Record, run, unit_files
+from ansible.module_utils.slipway_packages import Change, Record, run, unit_files
 
 from . import kernels
 from .pending import Pending
 
 STATUS = Path("/var/lib/dpkg/status")
+HEADERS = "nvidia_headers.json"
+"""The record of what the driver's modules are built with."""
 REBOOT = Path("/run/reboot-required")
 _KERNELS = ("linux-generic*", "linux-headers-*", "linux-image-*", "linux-modules-*")
 """Of role nvidia_driver's holds those that move with the kernel."""
@@ -65,13 +67,14 @@ class Debian:
 
     def keep(self, names: set[str], folder: Path) -> None:
         """In the driver's record too, so that a removal of the driver ends these holds."""
-        there = self._apt.installed()
-        wanted = _of_kernels(there) | (names & there)
         path = folder / "nvidia_driver.json"
         record = Record.load(path)
-        if record is not None:
-            record.held = sorted({*record.held, *wanted})
-            record.save(path)
+        if record is None:
+            return
+        there = self._apt.installed()
+        wanted = _of_kernels(there) | (names & there)
+        record.held = sorted({*record.held, *wanted})
+        record.save(path)
         self._apt.mark("hold", wanted)
 
     def pending(self, released: set[str]) -> Pending:
@@ -93,26 +96,33 @@ class Debian:
         }
         return sorted(served | ({f"linux-headers-{kernel}"} if sources() else set()))
 
+    def plan(self, names: list[str]) -> list[str]:
+        """As apt simulates it."""
+        there = self._apt.installed()
+        missing = [name for name in names if name not in there]
+        return sorted(self._apt.plan(Change(missing), there)) if missing else []
+
     def install(self, names: list[str], folder: Path) -> list[str]:
-        """Headers have DKMS build: where that fails dpkg is left half way, and each later run of apt would try again."""
+        """What is held stays: modules that need another version of the driver do not come, for the driver would by halves."""
         before = self._apt.installed()
-        try:
-            apt("install", "--no-install-recommends", "--allow-change-held-packages", *names)
-        except PackageError:
-            self.remove(sorted(self._apt.installed() - before))
-            raise
+        apt("install", "--no-install-recommends", *names)
         new = self._apt.installed() - before
-        path = folder / "nvidia_headers.json"
+        path = folder / HEADERS
         record = Record.load(path) or Record()
         record.packages = sorted({*record.packages, *new})
         record.save(path)
         return sorted(new)
 
-    def remove(self, names: list[str]) -> None:
-        """Purges them."""
+    def remove(self, names: list[str], folder: Path) -> None:
+        """By dpkg itself: what it was cut off in comes after, since headers half way may fail each time."""
         there = set(names) & self._apt.installed()
         if there:
-            self._apt.remove(there)
+            self._apt.purge(there)
+        path = folder / HEADERS
+        record = Record.load(path)
+        if record is not None and set(names) & set(record.packages):
+            record.packages = sorted(set(record.packages) - set(names))
+            record.save(path)
 
     def build(self, kernel: str) -> str:
         """By DKMS."""

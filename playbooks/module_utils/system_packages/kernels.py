@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from pathlib import Path
+
+from ansible.module_utils import slipway_kernels
+from ansible.module_utils.slipway_kernels import numbers
+from ansible.module_utils.slipway_modules import run
 
 
 def running(root: Path = Path("/")) -> str:
@@ -19,18 +22,7 @@ def boot_id(root: Path = Path("/")) -> str:
 
 def next_boot(root: Path = Path("/")) -> str:
     """The release of the kernel that the next boot takes; empty where the host has none of its own, as a container."""
-    try:
-        done = subprocess.run(("grubby", "--default-kernel"), capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        pass
-    else:
-        if done.returncode == 0 and "vmlinuz-" in done.stdout:
-            return done.stdout.strip().partition("vmlinuz-")[2]
-    for link in ("vmlinuz", "boot/vmlinuz"):
-        if (root / link).is_symlink():
-            return (root / link).readlink().name.partition("vmlinuz-")[2]
-    images = [image.name.partition("vmlinuz-")[2] for image in (root / "boot").glob("vmlinuz-*")]
-    return max(images, key=numbers, default="")
+    return slipway_kernels.next_boot(root, run)
 
 
 def newer(root: Path = Path("/")) -> str:
@@ -47,11 +39,6 @@ def rebuilt(installed: str, root: Path = Path("/")) -> bool:
     """Whether the running kernel is another build than the installed one of the same release, of this version of its package."""
     match = re.search(r" Debian (\S+) ", _text(root / "proc/version"))
     return match is not None and bool(installed) and match[1] != installed
-
-
-def numbers(version: str) -> list[int]:
-    """The numbers of a version, of which the later one is the larger list."""
-    return [int(number) for number in re.findall(r"\d+", version)]
 
 
 def _text(file: Path) -> str:

@@ -47,7 +47,7 @@ class System(Protocol):
         """Lets upgrades change packages that are held."""
 
     def keep(self, names: set[str], folder: Path) -> None:
-        """Holds what of `names` and of the kernels' packages is installed, and notes it as Slipway's."""
+        """Holds what is installed of `names` and of kernels, and notes it as Slipway's; nothing without its driver."""
 
     def pending(self, released: set[str]) -> Pending:
         """What an upgrade would do if these were not held."""
@@ -55,11 +55,14 @@ class System(Protocol):
     def for_kernel(self, kernel: str) -> list[str]:
         """What the driver's modules need to be there for a kernel: headers to build them with, or the modules themselves."""
 
-    def install(self, names: list[str], folder: Path) -> list[str]:
-        """Installs packages, notes them as Slipway's, and says which are new; none of them is left where it fails."""
+    def plan(self, names: list[str]) -> list[str]:
+        """What is not there yet and would come with these, they included; empty where all of them are there."""
 
-    def remove(self, names: list[str]) -> None:
-        """Takes those of them away that are there, also half way."""
+    def install(self, names: list[str], folder: Path) -> list[str]:
+        """Installs packages, notes them as Slipway's, and says what is new."""
+
+    def remove(self, names: list[str], folder: Path) -> None:
+        """Takes those of them away that are there, also half way, and out of Slipway's notes."""
 
     def build(self, kernel: str) -> str:
         """Has the driver's modules built for a kernel; why that did not go, else empty."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from ansible.module_utils.slipway_dnf import Dnf, dnf
+from ansible.module_utils.slipway_dnf import COMES, GOES, Dnf, dnf, entries, name_of, simulate
 from ansible.module_utils.slipway_modules import build, sources
-from ansible.module_utils.slipway_packages import PackageError, run
+from ansible.module_utils.slipway_packages import run
 
 from .pending import Pending
 
@@ -16,9 +16,8 @@ DRIVER = Path("/etc/slipway/nvidia/rpms")
 _KERNELS = ("kernel", "kernel-core", "kernel-modules", "kernel-modules-core", "kernel-devel")
 """What role nvidia_driver locks along with it."""
 _UNLOCKED = "--disableplugin=versionlock"
-_SOME = 100
-"""dnf's exit status where there is something to upgrade."""
-_ENTRY = re.compile(r"(\S+)\.(\w+)\s+(?:\d+:)?(\S+)\s+\S+")
+_OF_DRIVER = ("*nvidia*", "nvlsm", "cuda-drivers*")
+"""All that belongs to a driver, as NVIDIA's guide locks it: the role locks what it names, and not what comes along with that."""
 
 
 class RedHat:
@@ -56,37 +55,55 @@ class RedHat:
         return set(_KERNELS) & self._dnf.marked("hold") if DRIVER.exists() else set()
 
     def release(self, names: set[str]) -> None:
-        """By versionlock."""
-        self._dnf.mark("unhold", names)
+        """By versionlock, each lock in its own words: by a package's name the plugin would forget too what is excluded of it."""
+        self._dnf.mark("unhold", {spec for spec in self._dnf.locks() if name_of(spec) in names and spec[0] != "!"})
 
     def keep(self, names: set[str], folder: Path) -> None:  # noqa: ARG002 -- as with apt
-        """A lock is of the versions that are installed, so it is made anew."""
-        self._dnf.mark("hold", names)
+        """A lock is of the versions that are installed, so it is made anew; in full words, as one is ended."""
+        if not DRIVER.exists():
+            return
+        names = names | set(_KERNELS)
+        form = "%{NAME}-%|EPOCH?{%{EPOCH}}:{0}|:%{VERSION}-%{RELEASE}.*\n"
+        said = run("rpm", "-q", "--queryformat", form, *sorted(names), check=False).stdout
+        specs = {line for line in said.splitlines() if name_of(line) in names}
+        if specs:
+            dnf("versionlock", "add", "--raw", "--disablerepo=*", "--quiet", *sorted(specs))
 
     def pending(self, released: set[str]) -> Pending:
-        """Without the locks but those of others; dnf says neither what comes along nor what goes."""
-        locked = self._dnf.marked("hold") - released
-        done = run("dnf", "check-update", "--quiet", _UNLOCKED, check=False)
-        if done.returncode not in (0, _SOME):
-            lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-            raise PackageError(f"dnf check-update failed: {' / '.join(lines[-4:]) or done.returncode}")
-        found = [each for each in listed(done.stdout) if each[0] not in locked]
+        """The upgrade itself, up to dnf's question, by the lists that are there: dnf would fetch those that it takes for old."""
+        said = simulate("upgrade", "--cacheonly", *self._options(released))
+        new = entries(said, COMES)
         return Pending(
-            upgraded=sorted({name for name, _, _ in found}),
-            kernels=[f"{version}.{arch}" for name, arch, version in found if name == "kernel-core"],
+            upgraded=sorted({words[0] for words in entries(said, ("Upgrading",))}),
+            new=sorted({words[0] for words in new}),
+            removed=sorted({words[0] for words in entries(said, GOES)}),
+            kernels=[f"{words[2]}.{words[1]}" for words in new if words[0] == "kernel-core"],
         )
 
     def for_kernel(self, kernel: str) -> list[str]:
         """Headers where DKMS has a driver."""
         return [f"kernel-devel-{kernel}"] if sources() else []
 
+    def plan(self, names: list[str]) -> list[str]:
+        """As dnf says before it asks; by name and version, of which there may be several."""
+        there = _builds()
+        missing = [name for name in names if name not in there]
+        if not missing:
+            return []
+        options = ("--setopt=install_weak_deps=False", *self._options(set(_KERNELS)))
+        said = entries(simulate("install", *options, *missing), COMES)
+        return sorted({*missing, *(f"{words[0]}-{words[2].rpartition(':')[2]}.{words[1]}" for words in said)})
+
     def install(self, names: list[str], folder: Path) -> list[str]:  # noqa: ARG002 -- as with apt
         """A transaction is made as a whole, or not at all."""
-        before = self.versions()
-        dnf("install", "-y", _UNLOCKED, "--setopt=install_weak_deps=False", *names)
-        return names if self.versions() != before else []
+        before = _builds()
+        dnf("install", "-y", "--setopt=install_weak_deps=False", *self._options(set(_KERNELS)), *names)
+        there = set(before.values())
+        return sorted(
+            build for build, name in _builds().items() if build not in before and (build in names or name not in there)
+        )
 
-    def remove(self, names: list[str]) -> None:
+    def remove(self, names: list[str], folder: Path) -> None:  # noqa: ARG002 -- as with apt
         """Of several versions the very one; dnf takes no notice of one that is not there."""
         dnf("remove", "-y", "--noautoremove", *names)
 
@@ -96,7 +113,16 @@ class RedHat:
 
     def upgrade(self) -> None:
         """Changed files of configuration stay, with the new ones beside them (.rpmnew)."""
-        dnf("upgrade", "-y")
+        dnf("upgrade", "-y", *self._options(set()))
+
+    def _options(self, released: set[str]) -> list[str]:
+        """Of dnf, for which the driver stays and these packages are not locked; what else is locked is named in their stead."""
+        excluded = list(_OF_DRIVER) if DRIVER.exists() else []
+        if released:
+            for spec in self._dnf.locks():
+                excluded += [spec[1:]] if spec[0] == "!" else sorted({name_of(spec)} - released - {""})
+        options = [f"--exclude={','.join(dict.fromkeys(excluded))}"] if excluded else []
+        return [*options, _UNLOCKED] if released else options
 
     def reboot_asked(self) -> str:
         """As dnf's own plugin says, where it is there."""
@@ -105,7 +131,7 @@ class RedHat:
         return f"dnf needs-restarting asks for it, for {', '.join(said[:5])}" if done.returncode == 1 and said else ""
 
 
-def listed(said: str) -> list[tuple[str, str, str]]:
-    """Name, architecture and version of each line of `dnf check-update`, up to what others make obsolete."""
-    lines = said.partition("Obsoleting Packages")[0].splitlines()
-    return [(match[1], match[2], match[3]) for line in lines if (match := _ENTRY.fullmatch(line.strip()))]
+def _builds() -> dict[str, str]:
+    """By `NAME-VERSION-RELEASE.ARCH` the name of each installed package."""
+    listing = run("rpm", "-qa", "--queryformat", "%{NAME}-%{VERSION}-%{RELEASE}.%{ARCH}\t%{NAME}\n").stdout
+    return dict(line.split("\t") for line in listing.splitlines())

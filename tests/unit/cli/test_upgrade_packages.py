@@ -1,5 +1,6 @@
 """`slipway upgrade --packages` with doubles of Pulumi's engine and of the hosts: when packages come, and where it stops."""
 
+import contextlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,12 +14,13 @@ from cli.errors import UserError
 from cli.packages import Packages
 from cli.remote import RemoteError
 from slipway.deployment.types import Deployment, Machine
+from slipway.upgrade.plan import plan
 from tests.unit.cli.test_upgrade import B_THEN_A, double, run  # noqa: F401 -- a fixture
 from tests.unit.cli.test_upgrade import Double as Stack
-from tests.unit.upgrade.stacks import on_gpus, urn
+from tests.unit.upgrade.stacks import on_gpus, seen, urn
 
 NOTHING: dict[str, Any] = {
-    "upgraded": [], "new": [], "removed": [], "kernels": [], "unfinished": False, "reboot": "", "age_s": 5,
+    "upgraded": [], "new": [], "removed": [], "kernels": [], "unfinished": False, "role_due": False, "reboot": "", "age_s": 5,
 }  # fmt: skip
 
 
@@ -35,6 +37,9 @@ class Hosts:
         self.silent = 0
         """How often a host does not answer after a reboot."""
         self.boots: dict[str, int] = {}
+        self.driver: set[str] = set()
+        """Hosts with a driver of Slipway's, whose role a new kernel needs."""
+        self.role_due: set[str] = set()
         self.runs = "1"
 
     def asked(
@@ -62,6 +67,7 @@ class Hosts:
                 "upgraded": due,
                 "kernels": new,
                 "reboot": reboot,
+                "role_due": name in self.role_due,
                 "age_s": 5 if order["fresh"] else 90000,
             }
         if what == "running":
@@ -69,6 +75,9 @@ class Hosts:
                 self.silent -= 1
                 raise RemoteError("no answer")
             return {"boot_id": self.boots.get(name, 0), "kernel": self.runs, "reboot": ""}
+        if what == "role_ran":
+            self.role_due.discard(name)
+            return {}
         self.stack._note(f"{what} {name}")
         if what == "reboot":
             self.boots[name] = self.boots.get(name, 0) + 1
@@ -79,10 +88,12 @@ class Hosts:
         if name in self.fails:
             return {"error": "apt-get dist-upgrade failed: E: …"}
         changed = self.due.pop(name, [])
-        kernel = next(iter(self.kernels.get(name, [])), "")
+        kernel = next(iter(self.kernels.get(name, [])), "") if changed else ""
+        self.role_due |= {name} & self.driver if kernel else set()
         return {
             "changed": changed,
             "kernel": kernel,
+            "role_due": name in self.role_due,
             "reboot": "due" if kernel or name in self.wants_reboot else "",
             "seconds": 1,
         }
@@ -203,8 +214,57 @@ def test_back_is_a_run_without_packages(hosts: Hosts, tmp_path: Path) -> None:
 
 def test_a_host_that_boots_its_old_kernel_again_is_told(hosts: Hosts, tmp_path: Path) -> None:
     hosts.kernels["b"], hosts.runs = ["2"], "1"
-    with pytest.raises(UserError, match=r"b was rebooted for kernel 2, and runs 1: see what its boot loader takes"):
+    with pytest.raises(
+        UserError, match=r"b was rebooted for kernel 2, and runs 1: see what its boot loader takes"
+    ) as stopped:
         run(tmp_path, packages=True)
+    # Mark and timer are gone with the boot.
+    assert str(stopped.value).startswith("b: the reboot failed: ")
+    assert "stays out of service" not in str(stopped.value)
+    assert "what b has runs as after each boot" in str(stopped.value)
+
+
+def test_a_host_that_is_drained_again_after_its_reboot_stays_out_where_its_change_fails(
+    hosts: Hosts, tmp_path: Path
+) -> None:
+    hosts.kernels["b"], hosts.runs, hosts.stack.fails = ["2"], "2", {"b/m"}
+    with pytest.raises(UserError, match="b stays out of service"):
+        run(tmp_path, packages=True)
+
+
+def test_hosts_that_were_not_asked_for_are_not_asked(
+    hosts: Hosts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def asked(*given: Any, **more: Any) -> dict[str, Any]:
+        return {"error": "known not to build"} if given[1].name == "a" else hosts.asked(*given, **more)
+
+    monkeypatch.setattr(packages, "asked", asked)
+    run(tmp_path, packages=True, hosts=["b"])
+    assert told(hosts)[:2] == ["drain b", "bring b"]
+
+
+def test_a_reboot_that_was_put_off_stops_no_later_run(
+    hosts: Hosts, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hosts.stack.due, hosts.wants_reboot, hosts.kernels = set(), {"a"}, {"a": ["2"]}
+    hosts.due.pop("a")
+    run(tmp_path, packages=True)
+    assert "put off: a is to be rebooted (kernel 2 waits)" in capsys.readouterr().out
+    assert told(hosts)[:2] == ["drain b", "bring b"]
+    assert "reboot a" not in told(hosts)
+
+
+def test_an_interrupted_run_says_how_it_goes_on(
+    hosts: Hosts, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(what: str) -> None:
+        if what == "bring b":
+            raise KeyboardInterrupt
+
+    hosts.stack.breaks = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, packages=True)
+    assert "`slipway upgrade s --packages` goes on with it" in capsys.readouterr().out
 
 
 def test_a_host_that_does_not_come_back_is_told(hosts: Hosts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -262,18 +322,67 @@ def test_the_drivers_role_runs_again_after_a_new_kernel(hosts: Hosts, root: Path
             assert to_stderr
             ran.append((list(targets), refresh))
 
-    from slipway.upgrade.plan import plan
-    from tests.unit.upgrade.stacks import seen
-
     for new, expected in (["2"], [([urn("a/driver")], True)]), ([], []):
-        hosts.due["a"], hosts.kernels["a"], hosts.runs = ["linux-image-amd64"], new, "2"
-        carried = Packages(stack, root)
+        hosts.due["a"], hosts.kernels["a"], hosts.runs, hosts.driver = ["linux-image-amd64"], new, "2", {"a"}
+        carried = Packages(stack, root, ["a"])
         pending = carried.pending([stack.machines["a"]], fresh=True)
         (group,) = plan(stack, [], seen(stack, packages=pending)).groups
         brought = dict(carried.turn(group, Pulumi(), allow_outage=False, to_stderr=True))  # type: ignore[arg-type]
         assert brought["a"].rebooted == bool(new)
         assert ran == expected
         ran.clear()
+
+
+def test_the_drivers_role_runs_also_where_the_kernel_came_in_a_run_that_was_killed(hosts: Hosts, root: Path) -> None:
+    stack = on_gpus()
+    ran: list[Sequence[str]] = []
+
+    class Pulumi:
+        def resources(self) -> dict[str, Any]:
+            return {urn(key): {} for key in ("a/driver", "a/m")}
+
+        def up(self, *, targets: Sequence[str], **_: Any) -> None:
+            ran.append(targets)
+            if len(ran) == 1:
+                raise UserError("the role failed")
+
+    hosts.due, hosts.role_due = {}, {"a"}
+    carried = Packages(stack, root, ["a"])
+    for runs in (1, 2):
+        pending = carried.pending([stack.machines["a"]], fresh=True)
+        assert pending["a"].kernels == ()
+        (group,) = plan(stack, [], seen(stack, packages=pending)).groups
+        with contextlib.suppress(UserError):
+            dict(carried.turn(group, Pulumi(), allow_outage=False, to_stderr=True))  # type: ignore[arg-type]
+        assert ran == [[urn("a/driver")]] * runs
+    assert carried.pending([stack.machines["a"]], fresh=True) == {}
+
+
+def test_a_driver_that_is_still_to_come_is_none_of_the_hosts_and_brings_no_up_of_the_whole(
+    hosts: Hosts, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stack = on_gpus()
+    given: list[Any] = []
+
+    class Pulumi:
+        def resources(self) -> dict[str, Any]:
+            return {urn("a/m"): {}}
+
+        def up(self, **_: Any) -> None:
+            raise AssertionError("an `up` without a target is one of the whole stack")
+
+    def asked(*told: Any, **more: Any) -> dict[str, Any]:
+        given.append(told[4]["driver"])
+        return hosts.asked(*told, **more)
+
+    monkeypatch.setattr(packages, "asked", asked)
+    hosts.due["a"], hosts.kernels["a"], hosts.runs = ["linux-image-amd64"], ["2"], "2"
+    carried = Packages(stack, root, [])
+    pending = carried.pending([stack.machines["a"]], fresh=True)
+    (group,) = plan(stack, [], seen(stack, packages=pending)).groups
+    brought = dict(carried.turn(group, Pulumi(), allow_outage=False, to_stderr=True))  # type: ignore[arg-type]
+    assert brought["a"].rebooted
+    assert set(given) == {None}
 
 
 def test_the_replicas_only_host_needs_leave(hosts: Hosts, tmp_path: Path) -> None:

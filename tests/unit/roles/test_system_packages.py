@@ -6,6 +6,7 @@ What apt says is as Debian 12's says it; what dnf says is written after its docu
 import importlib
 import json
 import multiprocessing
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from tests.unit.roles import loading  # noqa: F401 -- puts the packages where An
 debian = importlib.import_module("ansible.module_utils.system_packages.debian")
 redhat = importlib.import_module("ansible.module_utils.system_packages.redhat")
 kernels = importlib.import_module("ansible.module_utils.system_packages.kernels")
+slipway_apt = importlib.import_module("ansible.module_utils.slipway_apt")
+slipway_dnf = importlib.import_module("ansible.module_utils.slipway_dnf")
 turn = importlib.import_module("ansible.module_utils.system_packages.turn")
 Pending = importlib.import_module("ansible.module_utils.system_packages.pending").Pending
 PackageError = importlib.import_module("ansible.module_utils.slipway_packages").PackageError
@@ -39,16 +42,36 @@ Inst linux-image-amd64 [6.1.140-1] (6.1.162-1 Debian:12.13/oldstable [amd64])
 Conf openssl (3.0.17-1~deb12u3 Debian-Security:12/oldstable-security [amd64])
 Conf linux-image-{NEW} (6.1.162-1 Debian:12.13/oldstable [amd64])
 """
-CHECK_UPDATE = """\
+ASSUMED_NO = """\
+Last metadata expiration check: 0:00:17 ago on Mon Nov 30 11:14:15 2026.
+Dependencies resolved.
+================================================================================
+ Package             Architecture Version                    Repository    Size
+================================================================================
+Installing:
+ kernel              x86_64       5.14.0-611.9.1.el9_7       baseos       1.2 M
+ kernel-core         x86_64       5.14.0-611.9.1.el9_7       baseos        17 M
+Upgrading:
+ openssl             x86_64       1:3.5.1-4.el9_7            baseos       1.4 M
+ python3-a-name-that-is-too-long-for-its-column
+                     noarch       1-2.el9                    baseos       6.4 k
+     replacing  python3-old.noarch 1-1.el9
+Installing dependencies:
+ libnew              x86_64       1-1.el9                    baseos        10 k
+Removing:
+ kernel-core         x86_64       5.14.0-427.el9             @baseos       60 M
+Skipping packages with conflicts:
+(add '--best --allowerasing' to command line to force their upgrade):
+ other               x86_64       2-1.el9                    baseos        10 k
 
-kernel.x86_64                    5.14.0-611.9.1.el9_7       baseos
-kernel-core.x86_64               5.14.0-611.9.1.el9_7       baseos
-openssl.x86_64                   1:3.5.1-4.el9_7            baseos
-kmod-nvidia-open-dkms.noarch     3:580.173.02-1.el9         slipway-nvidia
-Obsoleting Packages
-kernel-headers.x86_64            5.14.0-611.9.1.el9_7       baseos
-    kernel-headers.x86_64        5.14.0-503.el9             @baseos
+Transaction Summary
+================================================================================
+Install  3 Packages
+
+Operation aborted.
 """
+KERNEL_LOCK = "kernel-core-0:5.14.0-503.el9.*"
+LOCKS = [KERNEL_LOCK, "mine-1:2-3.el9.*", "!kernel-core-0:5.14.0-570.el9.*"]
 
 
 def test_what_apt_would_do() -> None:
@@ -84,28 +107,76 @@ def test_holds_are_lifted_in_a_copy_of_dpkgs_status_alone() -> None:
     assert found == status.replace("linux-image-amd64\nStatus: hold ok", "linux-image-amd64\nStatus: install ok")
 
 
-def test_what_dnf_would_bring(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = []
+class Dnf:
+    """What dnf and rpm are told, with a driver of Slipway's on the host, and what they say."""
 
-    class Done:
-        returncode, stdout, stderr = 100, CHECK_UPDATE, ""
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, driver: Path) -> None:
+        self.told: list[tuple[str, ...]] = []
+        self.code, self.said, self.error = 1, ASSUMED_NO, "Operation aborted."
+        self.rpms = (
+            "kernel-core-0:5.14.0-503.el9.*\nkernel-core-0:5.14.0-611.9.1.el9_7.*\npackage kernel is not installed\n"
+        )
+        driver.touch()
+        monkeypatch.setattr(redhat, "DRIVER", driver)
+        monkeypatch.setattr(slipway_dnf, "run", self.run)
+        monkeypatch.setattr(redhat, "run", self.run)
 
-    def run(*command: str, **_: Any) -> Done:
-        asked.append(command)
-        return Done()
+    def run(self, *command: str, **_: Any) -> Any:
+        if command[:3] == ("dnf", "versionlock", "list"):
+            return subprocess.CompletedProcess(command, 0, "\n".join(LOCKS), "")
+        self.told.append(command)
+        if command[0] == "rpm":
+            return subprocess.CompletedProcess(command, 1, self.rpms, "")
+        return subprocess.CompletedProcess(command, self.code, self.said, self.error)
 
-    monkeypatch.setattr(redhat, "run", run)
-    host = redhat.RedHat()
-    monkeypatch.setattr(host._dnf, "marked", lambda _: {"kernel", "kernel-core", "kmod-nvidia-open-dkms"})
-    # The driver's lock stays; without those of the kernel the kernel comes.
-    found = host.pending({"kernel", "kernel-core"})
-    assert found.upgraded == ["kernel", "kernel-core", "openssl"]
+
+@pytest.fixture
+def dnf(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Dnf:
+    return Dnf(monkeypatch, tmp_path / "rpms")
+
+
+def test_what_dnf_would_bring_is_what_it_says_before_it_asks(dnf: Dnf) -> None:
+    found = redhat.RedHat().pending({"kernel", "kernel-core"})
+    assert found.upgraded == ["openssl", "python3-a-name-that-is-too-long-for-its-column"]
+    assert (found.new, found.removed) == (["kernel", "kernel-core", "libnew"], ["kernel-core"])
     assert found.kernels == ["5.14.0-611.9.1.el9_7.x86_64"]
-    assert asked == [("dnf", "check-update", "--quiet", "--disableplugin=versionlock")]
-    assert host.pending(set()).upgraded == ["openssl"]
-    Done.returncode, Done.stderr = 1, "Error: Failed to download metadata for repo 'baseos'\n"
-    with pytest.raises(PackageError, match="dnf check-update failed: Error: Failed to download metadata"):
-        host.pending(set())
+    dnf.code, dnf.said, dnf.error = 0, "Dependencies resolved.\nNothing to do.\nComplete!\n", ""
+    assert not redhat.RedHat().pending(set())
+    dnf.code, dnf.said, dnf.error = 1, "", "Error: Cache-only enabled but no cache for 'baseos'\n"
+    with pytest.raises(PackageError, match="dnf upgrade failed: Error: Cache-only enabled but no cache for 'baseos'"):
+        redhat.RedHat().pending(set())
+
+
+def test_dnf_leaves_the_driver_and_what_others_locked_in_the_look_as_in_the_upgrade(dnf: Dnf) -> None:
+    driver = "--exclude=*nvidia*,nvlsm,cuda-drivers*"
+    host = redhat.RedHat()
+    host.pending(set())
+    host.upgrade()
+    assert dnf.told == [("dnf", "upgrade", "--cacheonly", driver, "--assumeno"), ("dnf", "upgrade", "-y", driver)]
+    dnf.told.clear()
+    # Without the kernel's locks: the plugin is off, and what else it has is named.
+    host.pending({"kernel", "kernel-core"})
+    others = f"{driver},mine,kernel-core-0:5.14.0-570.el9.*"
+    assert dnf.told == [("dnf", "upgrade", "--cacheonly", others, "--disableplugin=versionlock", "--assumeno")]
+    dnf.told.clear()
+    redhat.DRIVER.unlink()
+    host.upgrade()
+    assert dnf.told == [("dnf", "upgrade", "-y")]
+
+
+def test_a_lock_ends_and_comes_again_without_what_an_administrator_excluded(dnf: Dnf) -> None:
+    """By the name of a package `versionlock delete` takes its excludes too, and `versionlock add` refuses it for them."""
+    dnf.code = 0
+    redhat.RedHat().release({"kernel", "kernel-core"})
+    redhat.RedHat().keep({"kernel", "kernel-core"}, Path("/"))
+    kept = [command for command in dnf.told if command[0] == "dnf"]
+    assert kept == [
+        ("dnf", "versionlock", "delete", "--disablerepo=*", "--quiet", KERNEL_LOCK),
+        (
+            *("dnf", "versionlock", "add", "--raw", "--disablerepo=*", "--quiet"),
+            *(KERNEL_LOCK, "kernel-core-0:5.14.0-611.9.1.el9_7.*"),
+        ),
+    ]
 
 
 def test_dnfs_own_word_for_a_reboot(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,7 +239,11 @@ class Double:
         self.told: list[str] = []
         self.packages = {"linux-image-amd64": "1", "openssl": "1"}
         self.held = {"linux-image-amd64"}
-        self.modules = {OLD}
+        self.modules = {OLD: "580.1"}
+        self.version = "580.1"
+        """Of the modules that are built."""
+        self.along: list[str] = []
+        """What comes along with headers."""
         self.next = OLD
         self.asks = ""
         self.builds = True
@@ -222,12 +297,15 @@ class Double:
     def for_kernel(self, kernel: str) -> list[str]:
         return [f"linux-headers-{kernel}"]
 
+    def plan(self, names: list[str]) -> list[str]:
+        return [name for name in (*names, *self.along) if name not in self.packages]
+
     def install(self, names: list[str], _: Path) -> list[str]:
         self._note(f"install {' '.join(names)}")
-        self.packages |= dict.fromkeys(names, "2")
-        return names
+        self.packages |= dict.fromkeys([*names, *self.along], "2")
+        return [*names, *self.along]
 
-    def remove(self, names: list[str]) -> None:
+    def remove(self, names: list[str], _: Path) -> None:
         there = [name for name in names if self.packages.pop(name, None)]
         if there:
             self._note(f"remove {' '.join(there)}")
@@ -236,7 +314,7 @@ class Double:
         self._note(f"build {kernel}")
         if not self.builds:
             return "error: too few arguments"
-        self.modules.add(kernel)
+        self.modules[kernel] = self.version
         return ""
 
     def upgrade(self) -> None:
@@ -255,7 +333,9 @@ def double(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Double:
     made = Double()
     monkeypatch.setattr(turn, "FOLDER", tmp_path / "packages")
     monkeypatch.setattr(turn, "this_system", lambda: made)
-    monkeypatch.setattr(turn, "module_of", lambda kernel: (kernel, "580.1") if kernel in made.modules else None)
+    monkeypatch.setattr(
+        turn, "module_of", lambda kernel: (kernel, made.modules[kernel]) if kernel in made.modules else None
+    )
     monkeypatch.setattr(turn, "compiler_said", lambda: made.log)
     monkeypatch.setattr(kernels, "running", lambda: OLD)
     monkeypatch.setattr(kernels, "newer", lambda: made.next if made.next != OLD else "")
@@ -267,6 +347,10 @@ def double(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Double:
 
 def order(**more: Any) -> dict[str, Any]:
     return {"driver": {"broken_kernels": [], "setting": "pools.gpu.driver"}, "fresh": False, "wait_s": 1, **more}
+
+
+def notes() -> dict[str, Any]:
+    return {file.name: json.loads(file.read_text()) for file in turn.FOLDER.iterdir()}
 
 
 ALL = [
@@ -294,7 +378,7 @@ def test_headers_and_modules_come_before_the_kernel_and_holds_are_back_after_it(
     assert found["changed"] == [f"linux-headers-{NEW}", f"linux-image-{NEW}", "linux-image-amd64", "openssl"]
     assert found["reboot"] == f"kernel {NEW} is installed, and {OLD} runs"
     assert found["kernel"] == NEW
-    assert list(turn.FOLDER.iterdir()) == []
+    assert notes() == {turn.ROLE_DUE: [NEW]}
 
 
 def test_without_a_driver_of_slipways_holds_stay_as_they_are(double: Double) -> None:
@@ -337,6 +421,14 @@ def test_a_kernel_that_is_known_not_to_build_is_refused_untouched(double: Double
         assert "error" not in turn.look(told)
 
 
+@pytest.mark.parametrize("release", ['ID="rhel"\nVERSION_ID="9.7"\n', 'ID="rocky"\nID_LIKE="rhel centos fedora"\n'])
+def test_kernels_are_refused_on_what_is_rebuilt_from_rhel_too(double: Double, release: str) -> None:
+    turn.RELEASE.write_text(release)
+    known = {"system": "redhat", "first": "6.1.0-53", "below": "6.2"}
+    told = order(driver={"broken_kernels": [known], "setting": "pools.gpu.driver"})
+    assert "known not to build" in turn.look(told)["error"]
+
+
 def test_an_upgrade_that_fails_leaves_the_holds_and_no_word_of_a_reboot(double: Double) -> None:
     double.fails = "upgrade"
     assert turn.bring(order()) == {"error": "upgrade failed"}
@@ -350,7 +442,7 @@ def test_a_kernel_that_is_there_without_modules_is_an_error(double: Double, monk
     found = turn.bring(order(driver=None))
     assert f"kernel {NEW} is installed, and there are no modules of the driver for it" in found["error"]
     assert "was not rebooted, and must not be" in found["error"]
-    double.modules = set()
+    double.modules = {}
     assert "error" not in turn.bring(order(driver=None))
 
 
@@ -383,7 +475,90 @@ def test_killed_anywhere_the_next_run_brings_it_all_and_holds_again(double: Doub
     assert double.held == {"linux-image-amd64"}
     assert (double.packages["openssl"], double.next) == ("2", NEW)
     assert NEW in double.modules
-    assert list(turn.FOLDER.iterdir()) == []
+    # However it went, the driver's role is known to be due.
+    assert notes() == {turn.ROLE_DUE: [NEW]}
+
+
+def test_the_drivers_role_is_due_from_before_the_kernel_comes_until_it_has_run(double: Double) -> None:
+    double.fails = "upgrade"
+    assert "error" in turn.bring(order())
+    assert turn.look(order())["role_due"]
+    double.fails = ""
+    assert turn.bring(order())["role_due"]
+    # Nothing is foreseen any more, and it is still told.
+    assert (turn.look(order())["kernels"], turn.look(order())["role_due"]) == ([], True)
+    assert turn.bring(order())["role_due"]
+    assert turn.role_ran(order()) == {}
+    assert not turn.look(order())["role_due"]
+    assert not turn.bring(order())["role_due"]
+
+
+def test_what_a_driver_that_left_the_stack_has_left_is_forgotten(double: Double) -> None:
+    turn.FOLDER.mkdir()
+    for note in (turn.RELEASED, turn.ROLE_DUE):
+        (turn.FOLDER / note).write_text('["linux-image-amd64"]')
+    assert turn.look(order(driver=None))["unfinished"]
+    turn.bring(order(driver=None))
+    assert notes() == {}
+    assert not turn.look(order(driver=None))["unfinished"]
+
+
+@pytest.mark.parametrize("fails", ["refresh", "finish", "install"])
+def test_holds_that_a_killed_run_lifted_are_back_whatever_fails_then(double: Double, fails: str) -> None:
+    turn.FOLDER.mkdir()
+    (turn.FOLDER / turn.RELEASED).write_text('["linux-image-amd64"]')
+    double.held, double.fails, double.cut_off = set(), fails, fails == "finish"
+    assert "error" in turn.bring(order())
+    assert double.held == {"linux-image-amd64"}
+    assert notes() == {}
+
+
+def test_holds_that_cant_be_put_back_stay_noted(double: Double) -> None:
+    turn.FOLDER.mkdir()
+    (turn.FOLDER / turn.RELEASED).write_text('["linux-image-amd64"]')
+    double.held, double.fails = set(), "keep"
+    assert "error" in turn.bring(order())
+    assert notes() == {turn.RELEASED: ["linux-image-amd64"]}
+
+
+def test_what_came_along_goes_again_and_what_was_there_stays(double: Double) -> None:
+    double.builds, double.along = False, ["linux-kbuild"]
+    before = double.versions()
+    turn.bring(order())
+    assert double.versions() == before
+    double.packages[f"linux-headers-{NEW}"] = "1"
+    turn.bring(order())
+    assert f"linux-headers-{NEW}" in double.packages
+    assert "linux-kbuild" not in double.packages
+
+
+def test_what_came_along_goes_again_where_the_install_ends_half_way(
+    double: Double, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    double.along, before, install = ["linux-kbuild"], double.versions(), double.install
+
+    def half_way(names: list[str], folder: Path) -> None:
+        install(names, folder)
+        raise PackageError("dpkg ended with an error")
+
+    monkeypatch.setattr(double, "install", half_way)
+    assert "dpkg ended with an error" in turn.bring(order())["error"]
+    assert double.versions() == before
+
+
+def test_modules_of_another_version_than_the_drivers_are_none(double: Double) -> None:
+    double.version = "580.2"
+    found = turn.bring(order())
+    assert (
+        f"no modules of the driver for kernel {NEW} (there are some of version 580.2, and the driver is 580.1)"
+        in (found["error"])
+    )
+    assert "upgrade" not in double.told
+    # So where they come with the kernel: it is not rebooted.
+    double.held, double.next = set(), NEW
+    assert "must not be" in turn.bring(order())["error"]
+    # Another one's driver may have come anew along with its kernel.
+    assert "error" not in turn.bring(order(driver=None))
 
 
 def test_headers_of_a_killed_run_are_taken_back_before_dpkg_is_completed(double: Double) -> None:
@@ -435,8 +610,85 @@ def test_another_run_on_the_host_is_waited_for_and_then_named(double: Double) ->
     assert "error" not in turn.bring(order())
 
 
-def test_the_notes_survive_a_damaged_file(double: Double) -> None:
+def test_a_damaged_note_of_lifted_holds_has_the_kernels_held_again(double: Double) -> None:
+    """Which they were is not known then: `keep` holds the kernels' packages all the same."""
     turn.FOLDER.mkdir()
     (turn.FOLDER / turn.RELEASED).write_text("{")
-    assert "error" not in turn.bring(order())
-    assert json.dumps(sorted(double.held)) == '["linux-image-amd64"]'
+    assert "error" not in turn.bring(order(driver=None))
+    assert double.told == ["keep ", "refresh", "upgrade"]
+    assert notes() == {}
+
+
+class Apt:
+    """A host with apt and dpkg, as far as taking packages back asks them."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.told: list[tuple[str, ...]] = []
+        self.installed = {"mine"}
+        self.comes = {"headers", "kbuild"}
+        self.interrupted = False
+        for module in (slipway_apt, debian):
+            monkeypatch.setattr(module, "run", self.run)
+
+    def run(self, *command: str, **_: Any) -> Any:
+        said = ""
+        if command[0] == "dpkg-query":
+            said = "".join(f"ii \t{name}\tall\n" for name in sorted(self.installed))
+        elif "--simulate" in command:
+            said = "".join(f"Inst {name} (1 x [all])\n" for name in sorted(self.comes - self.installed))
+        elif command[:2] != ("dpkg", "--print-architecture"):
+            self.told.append(command)
+            if command[0] == "apt-get" and self.interrupted:
+                raise PackageError("E: dpkg was interrupted, you must manually run 'dpkg --configure -a'")
+            if command[:2] == ("apt-get", "install"):
+                self.installed |= self.comes
+            if command[:2] == ("dpkg", "--purge"):
+                self.installed -= set(command)
+        return subprocess.CompletedProcess(command, 0, said, "")
+
+
+@pytest.fixture
+def apt(monkeypatch: pytest.MonkeyPatch) -> Apt:
+    return Apt(monkeypatch)
+
+
+def test_apt_brings_headers_without_changing_what_is_held_and_takes_back_all_that_came(
+    apt: Apt, tmp_path: Path
+) -> None:
+    host, record = debian.Debian(), tmp_path / "nvidia_headers.json"
+    assert host.plan(["headers"]) == ["headers", "kbuild"]
+    assert host.install(["headers"], tmp_path) == ["headers", "kbuild"]
+    assert "--allow-change-held-packages" not in apt.told[0]
+    assert host.plan(["headers"]) == []
+    assert json.loads(record.read_text())["packages"] == ["headers", "kbuild"]
+    # A run that was killed within dpkg: apt does nothing until that is completed.
+    apt.interrupted = True
+    host.remove(["headers", "kbuild"], tmp_path)
+    assert apt.told[1:] == [("dpkg", "--purge", "--force-remove-reinstreq", "headers", "kbuild")]
+    assert apt.installed == {"mine"}
+    assert json.loads(record.read_text())["packages"] == []
+
+
+def test_without_a_driver_of_slipways_nothing_is_held(apt: Apt, dnf: Dnf, tmp_path: Path) -> None:
+    debian.Debian().keep({"mine"}, tmp_path)
+    redhat.DRIVER.unlink()
+    redhat.RedHat().keep({"kernel"}, tmp_path)
+    assert (apt.told, dnf.told) == ([], [])
+
+
+def test_dnf_tells_what_comes_along_with_headers_and_what_is_new(dnf: Dnf, monkeypatch: pytest.MonkeyPatch) -> None:
+    devel = "kernel-devel-5.14.0-611.9.1.el9_7.x86_64"
+    before = {"openssl-3.5.0-1.x86_64": "openssl", "kernel-devel-5.14.0-503.el9.x86_64": "kernel-devel"}
+    builds = iter(
+        [
+            before,
+            before,
+            {**before, devel: "kernel-devel", "openssl-3.5.1-4.x86_64": "openssl", "bison-1-1.x86_64": "bison"},
+        ]
+    )
+    monkeypatch.setattr(redhat, "_builds", lambda: next(builds))
+    dnf.said = ASSUMED_NO.replace("kernel-core ", "kernel-devel")
+    assert {devel, "libnew-1-1.el9.x86_64"} <= set(redhat.RedHat().plan([devel]))
+    # An upgrade that came along stays.
+    dnf.code = 0
+    assert redhat.RedHat().install([devel], Path("/")) == ["bison-1-1.x86_64", devel]

@@ -57,6 +57,22 @@ def on_gpus() -> Deployment:
     return deployment(document)
 
 
+def in_pairs() -> Deployment:
+    """Four hosts and two replicas that span two of them each."""
+    document = good()
+    document["pools"]["main"] = {"tier": "poc", "hosts": hosts("a", "b", "c", "d")}
+    document["gateway"]["engine_key"] = OTHER_KEY
+    document["models"]["m"] = {
+        "catalog": "Qwen/Qwen2.5-1.5B-Instruct",
+        "source": {"host_path": "/srv/models/m"},
+        "max_model_len": 2048,
+        "hosts": 2,
+        "gpus": 2,
+        "replicas": 2,
+    }
+    return deployment(document)
+
+
 def seen(of: Deployment, **more: Any) -> Seen:
     """All hosts are known and none is drained, unless `more` says otherwise."""
     return Seen(**{"known": set(of.machines), "drivers": {}, "marks": {}, **more})

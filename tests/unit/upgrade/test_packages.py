@@ -5,15 +5,24 @@ from typing import Any
 import pytest
 
 from slipway.upgrade.packages import LONGEST_S, Brought, Pending, order
-from slipway.upgrade.plan import Plan, away_at_reboot, plan
+from slipway.upgrade.plan import Plan, away_at_reboot, plan, with_partners
 from slipway.upgrade.words import Report, ended, lines, refusal, stopped
 from tests.unit.deployment.stacks import deployment
 from tests.unit.settings.documents import good
-from tests.unit.upgrade.stacks import change, on_gpus, seen, three, two_fronts
+from tests.unit.upgrade.stacks import change, in_pairs, on_gpus, seen, three, two_fronts
 
 SOME = Pending(upgraded=("openssl", "libc6"))
 KERNEL = Pending(upgraded=("linux-image-amd64",), new=("linux-image-2",), kernels=("2",))
-ANSWER = {"upgraded": [], "new": [], "removed": [], "kernels": [], "unfinished": False, "reboot": "", "age_s": None}
+ANSWER = {
+    "upgraded": [],
+    "new": [],
+    "removed": [],
+    "kernels": [],
+    "unfinished": False,
+    "role_due": False,
+    "reboot": "",
+    "age_s": None,
+}
 
 
 def planned(of: Any, packages: dict[str, Pending], *changes: Any, only: tuple[str, ...] = (), **more: Any) -> Plan:
@@ -34,6 +43,64 @@ def test_the_host_puts_itself_back_no_sooner_than_packages_may_take() -> None:
     assert planned(three(), {"b": SOME}, change("b/m")).groups[0].hosts[0].lease_s == without.lease_s + LONGEST_S
 
 
+def test_hosts_that_change_together_are_brought_one_after_the_other_while_all_of_them_are_drained() -> None:
+    of = in_pairs()
+    pair, other = ({part.machine.name for part in of.parts(head)} for head in of.of("m"))
+    assert with_partners(of, [min(pair)]) == pair
+    assert with_partners(of, ()) == pair | other
+    changes = [change(f"{each.machine.name}/{each.name}") for each in of.instances if each.machine.name in pair]
+    (without,) = planned(of, {}, *changes).groups
+    (group,) = planned(of, dict.fromkeys(pair, SOME), *changes).groups
+    assert [host.name for host in group.hosts] == [host.name for host in without.hosts]
+    assert [now.lease_s - then.lease_s for now, then in zip(group.hosts, without.hosts, strict=True)] == [
+        2 * LONGEST_S
+    ] * 2
+
+
+def test_a_host_that_was_not_asked_is_not_said_to_be_done() -> None:
+    found = planned(three(), {"b": SOME}, only=("b",), unasked=("a",))
+    assert (found.left_out, found.done) == (("a",), ("c",))
+
+
+def test_a_reboot_alone_that_has_no_leave_is_put_off_and_stops_no_other_host() -> None:
+    due = Pending(reboot="kernel 2 is installed, and 1 runs")
+    found = planned(three(), {"a": due, "b": SOME})
+    assert ([group.name for group in found.groups], found.away) == (["b"], ())
+    assert (found.put_off, found.done) == ((("a", due.reboot),), ("c",))
+    assert any(line.startswith("put off: a is to be rebooted (kernel 2 is installed") for line in lines(found))
+    assert Report("s", found).data()["put_off"] == [{"host": "a", "reboot_due": due.reboot}]
+    # Its own change comes all the same, without the reboot.
+    group = planned(three(), {"a": due}, change("a/m")).groups[0]
+    assert (group.name, group.hosts[0].reboots, group.hosts[0].packages) == ("a", False, None)
+    # Another host's reboot takes nothing along, and with leave it is foreseen.
+    assert planned(three(), {"b": due}).put_off == ()
+    with_leave = plan(three(), [], seen(three(), packages={"a": due}), allow_outage=True)
+    assert ([group.name for group in with_leave.groups], with_leave.put_off) == (["a"], ())
+    # What is more than a reboot is not put off.
+    assert planned(three(), {"a": KERNEL}).put_off == ()
+
+
+def test_what_is_advised_repeats_the_command() -> None:
+    report = Report("s", planned(three(), {"a": KERNEL}), packages=True, hosts=("a",))
+    assert "`slipway upgrade s --host a --packages --allow-outage`" in refusal(report)
+    its = report.of(report.plan.groups[0])
+    its.state, its.after = "failed", "the change"
+    assert stopped(report, report.plan.groups[0]).endswith("then `slipway upgrade s --host a --packages`")
+    its.after = "the packages"
+    assert "`slipway upgrade s --host a`, without --packages" in stopped(report, report.plan.groups[0])
+
+
+def test_a_host_that_has_booted_is_not_said_to_stay_out() -> None:
+    report = Report("s", planned(three(), {"b": KERNEL}), packages=True)
+    group = report.plan.groups[0]
+    its = report.of(group)
+    its.state, its.after, its.booted = "failed", "the reboot", {"b"}
+    told = stopped(report, group)
+    assert "stays out of service" not in told
+    assert "what b has runs as after each boot" in told
+    assert "to go back: `slipway upgrade s`, without --packages" in told
+
+
 def test_one_host_alone() -> None:
     found = planned(three(), {"a": SOME, "b": SOME}, only=("b",))
     assert ([group.name for group in found.groups], found.left_out) == (["b"], ("a",))
@@ -42,7 +109,7 @@ def test_one_host_alone() -> None:
 def test_a_reboot_takes_a_front_and_a_gateway_along_and_needs_leave() -> None:
     found = planned(three(), {"a": KERNEL})
     assert {each.what for _, each in found.away} == {"gateway", "front"}
-    assert "nobody would answer for" in refusal(found, "s")
+    assert "nobody would answer for" in refusal(Report("s", found))
     found = planned(three(), {"a": SOME})
     assert found.away == ()
     # One that shows only once they are installed would take the same along.
@@ -76,6 +143,7 @@ def test_how_it_reads() -> None:
         ({"upgraded": ["a"]}, "packages: 1 package"),
         ({"upgraded": ["a"], "removed": ["b"]}, "packages: 2 packages; removes b"),
         ({"unfinished": True}, "packages: what was cut off is completed"),
+        ({"role_due": True}, "packages: the driver's role is to note the kernel"),
         (
             {"reboot": "kernel 2 is installed, and 1 runs"},
             "packages: a reboot is due: kernel 2 is installed, and 1 runs",
@@ -101,10 +169,12 @@ def test_nothing_is_pending_on_a_host_that_must_not_reboot_and_only_waits_for_it
 
 def test_a_host_is_told_of_the_driver_only_where_that_is_slipways() -> None:
     of = on_gpus()
-    told = order(of.machines["a"], fresh=True)
+    told = order(of.machines["a"], fresh=True, driver=True)
     assert told["driver"]["setting"] == "pools.main.driver"
     assert told["fresh"]
-    assert order(of.machines["e"], fresh=False)["driver"] is None
+    assert order(of.machines["e"], fresh=False, driver=True)["driver"] is None
+    # The stack has one, and it is still to come.
+    assert order(of.machines["a"], fresh=True, driver=False)["driver"] is None
 
 
 def test_json_and_the_end_say_what_became_of_it() -> None:
@@ -125,7 +195,7 @@ def test_a_failure_says_how_to_go_on_and_back() -> None:
     group = report.plan.groups[0]
     its = report.of(group)
     its.state, its.failure, its.after = "failed", "b: apt-get dist-upgrade failed: E: …", "the packages"
-    told = stopped(report, group, "s").splitlines()
+    told = stopped(report, group).splitlines()
     assert told[0] == "b: the packages failed: b: apt-get dist-upgrade failed: E: …"
     assert any(
         line.startswith("  b stays out of service; without a further run it puts itself back after") for line in told

@@ -6,14 +6,16 @@ from typing import Any
 
 import pytest
 
+from provider import changes as plugin
 from slipway.deployment.types import Deployment
 from slipway.layers import LAYERS, drivers, vacate
+from slipway.upgrade import changes as own
 from slipway.upgrade.changes import Change, applied, changes_of
 from slipway.upgrade.errors import UpgradeError
 from slipway.upgrade.plan import Plan, plan, targets
 from tests.unit.deployment.stacks import deployment
 from tests.unit.settings.documents import OTHER_KEY, changed, good
-from tests.unit.upgrade.stacks import MARK, change, hosts, on_gpus, seen, three, two_fronts, urn
+from tests.unit.upgrade.stacks import MARK, change, hosts, in_pairs, on_gpus, seen, three, two_fronts, urn
 
 ENGINES = [change("a/m"), change("b/m"), change("c/m")]
 
@@ -134,18 +136,7 @@ def test_what_a_gateway_alone_can_ask_is_not_looked_for_at_the_front() -> None:
 
 
 def test_hosts_that_share_a_replica_change_together_its_head_first() -> None:
-    document = good()
-    document["pools"]["main"] = {"tier": "poc", "hosts": hosts("a", "b", "c", "d")}
-    document["gateway"]["engine_key"] = OTHER_KEY
-    document["models"]["m"] = {
-        "catalog": "Qwen/Qwen2.5-1.5B-Instruct",
-        "source": {"host_path": "/srv/models/m"},
-        "max_model_len": 2048,
-        "hosts": 2,
-        "gpus": 2,
-        "replicas": 2,
-    }
-    of = deployment(document)
+    of = in_pairs()
     pairs = [[part.machine.name for part in of.parts(head)] for head in of.of("m")]
     changes = [change(f"{each.machine.name}/{each.name}") for each in of.instances]
     found = planned(of, changes)
@@ -246,3 +237,7 @@ def test_changes_are_read_from_the_engines_preview() -> None:
     assert [(each.key, each.kind) for each in found] == [("a/m", "update"), ("b/m", "replace"), ("c/m", "delete")]
     assert found[0].needs == (urn("a/vacate"),)
     assert list(applied([urn("a/m"), "urn:pulumi:s::slipway::pulumi:pulumi:Stack::s"])) == [("a", "m", urn("a/m"))]
+
+
+def test_what_the_plugin_notes_without_a_run_is_quiet_here_too() -> None:
+    assert own._WITHOUT_RUN == plugin._WITHOUT_RUN

@@ -44,7 +44,7 @@ def test_a_host_that_was_left_drained_says_by_whom() -> None:
 def test_an_outage_is_refused_with_the_option_that_allows_it() -> None:
     of = three(replicas=1)
     host = of.of("m")[0].machine.name
-    told = refusal(plan(of, [change(f"{host}/m")], seen(of)), "s")
+    told = refusal(Report("s", plan(of, [change(f"{host}/m")], seen(of))))
     assert told.startswith(
         f"nothing was touched: nobody would answer for model m while {host} changes (its only replica is on {host})"
     )
@@ -52,7 +52,7 @@ def test_an_outage_is_refused_with_the_option_that_allows_it() -> None:
 
 
 def test_somebody_elses_drain_is_named_with_its_end() -> None:
-    told = taken("b", MARK, "s")
+    told = taken("b", MARK, "slipway upgrade s")
     assert "b is drained by ann (pid 7) on laptop since 2026-11-30T10:00:00Z" in told
     assert "puts itself back at 2026-11-30T12:00:00Z" in told
     assert "--take-over" in told
@@ -64,7 +64,7 @@ def test_a_stop_says_what_failed_who_serves_and_the_two_ways_on() -> None:
     found.of(first).state = "changed"
     its = found.of(second)
     its.state, its.failure, its.after = "failed", "no such flag", "the change"
-    told = stopped(found, second, "s")
+    told = stopped(found, second)
     assert told.splitlines() == [
         "c: the change failed: no such flag",
         "  changed: b",
@@ -86,14 +86,14 @@ def test_a_host_that_was_never_drained_does_not_say_that_it_is_out() -> None:
     assert why.startswith("b was left as it is: m would have no replica, as the front gets no answer from a/m, c/m")
     its = found.of(first)
     its.state, its.failure, its.after = "failed", why, "the look at the others"
-    assert "stays out of service" not in stopped(found, first, "s")
+    assert "stays out of service" not in stopped(found, first)
 
 
 def test_a_host_that_runs_again_does_not_say_that_it_is_out() -> None:
     found = report()
     its = found.of(found.plan.groups[0])
     its.state, its.failure, its.after = "failed", "none", "the wait for an answer"
-    assert "stays out of service" not in stopped(found, found.plan.groups[0], "s")
+    assert "stays out of service" not in stopped(found, found.plan.groups[0])
 
 
 def test_the_end_says_how_long_each_was_out() -> None:
