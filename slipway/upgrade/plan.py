@@ -204,7 +204,10 @@ def plan(
         else:
             rest.append(change)
     bounds = {step.key: step.timeout_s for layer in LAYERS for step in layer.steps(deployment)}
-    due, done, left_out, put_off = [], [], [], []
+    due: list[Group] = []
+    done: list[str] = []
+    left_out: list[str] = []
+    put_off: list[tuple[str, str]] = []
     for names in _together(deployment):
         if only and not set(names) & set(only):
             unknown_or_due = {*by_machine, *seen.marks, *seen.packages, *seen.unasked} & set(names)

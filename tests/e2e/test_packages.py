@@ -278,7 +278,13 @@ def test_a_kernel_comes_with_its_headers_and_the_drivers_modules(gpu_host: Host)
     )
     assert record.count(f"linux-image-{NEW}") == 1
     assert record.count(f"linux-headers-{NEW}") == 2
-    assert gpu_host.ssh("ls /var/lib/slipway/packages").split() == ["nvidia_driver.json", "nvidia_headers.json"]
+    # The driver's role is still to run, which this test does not have.
+    assert gpu_host.ssh("ls /var/lib/slipway/packages").split() == [
+        "nvidia_driver.json",
+        "nvidia_headers.json",
+        "role-due",
+    ]
+    assert brought.role_due
 
 
 def test_a_kernel_for_which_no_module_builds_is_not_installed(gpu_host: Host) -> None:
