@@ -8,8 +8,10 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import math
 import os
 import subprocess
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -194,15 +196,37 @@ def unit_files() -> list[str]:
 
 
 @contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """One run at a time on this host: the lock is the folder itself, so nothing is left behind."""
+def locked(folder: Path, wait_s: float = math.inf) -> Iterator[None]:
+    """One run at a time on this host, also of one whose caller was killed: the lock is the folder itself, so nothing is left.
+
+    Raises:
+        PackageError: another one has it for longer than `wait_s` seconds.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     handle = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        _lock(handle, wait_s)
         yield
     finally:
         os.close(handle)
+
+
+def _lock(handle: int, wait_s: float) -> None:
+    if wait_s == math.inf:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        return
+    ends = time.monotonic() + wait_s
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > ends:
+                raise PackageError(
+                    f"another run changes packages for more than {wait_s:g} s; repeat when it has ended"
+                ) from None
+            time.sleep(1)
+        else:
+            return
 
 
 def others(folder: Path, owner: str) -> list[Record]:

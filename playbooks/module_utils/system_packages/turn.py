@@ -8,9 +8,7 @@ on the host is waited for. What does not work is ``{"error": …}``.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
-import os
 import re
 import subprocess
 import time
@@ -20,7 +18,7 @@ from typing import Any
 
 from ansible.module_utils.slipway_kernels import broken_from
 from ansible.module_utils.slipway_modules import compiler_said, module_of
-from ansible.module_utils.slipway_packages import PackageError
+from ansible.module_utils.slipway_packages import PackageError, locked
 
 from . import kernels
 from .debian import Debian
@@ -51,7 +49,7 @@ def look(order: Order) -> Answer:
     """
     system = this_system()
     try:
-        with _alone(order["wait_s"]) if order["fresh"] else contextlib.nullcontext():
+        with locked(FOLDER, order["wait_s"]) if order["fresh"] else contextlib.nullcontext():
             if order["fresh"]:
                 system.refresh()
             held = system.kernel_holds(FOLDER) | _noted(RELEASED) if order["driver"] else set()
@@ -87,7 +85,7 @@ def bring(order: Order) -> Answer:
     """
     begun, system = time.monotonic(), this_system()
     try:
-        with _alone(order["wait_s"]):
+        with locked(FOLDER, order["wait_s"]):
             before = system.versions()
             _take_back(system)
             released = _noted(RELEASED)
@@ -124,7 +122,7 @@ def bring(order: Order) -> Answer:
 def role_ran(order: Order) -> Answer:
     """The driver's role has noted the kernels that are there."""
     try:
-        with _alone(order["wait_s"]):
+        with locked(FOLDER, order["wait_s"]):
             _forget(ROLE_DUE)
     except PackageError as error:
         return {"error": str(error)}
@@ -275,25 +273,3 @@ def _note(name: str, packages: Iterable[str]) -> None:
 def _forget(name: str) -> None:
     with contextlib.suppress(FileNotFoundError):
         (FOLDER / name).unlink()
-
-
-@contextlib.contextmanager
-def _alone(wait_s: float) -> Iterator[None]:
-    """No other run, of this program or of a role, changes packages: one whose caller was killed goes on to its end."""
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    handle = os.open(FOLDER, os.O_RDONLY)
-    ends = time.monotonic() + wait_s
-    try:
-        while True:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > ends:
-                    raise PackageError(
-                        f"another run changes packages for more than {wait_s:g} s; repeat when it has ended"
-                    ) from None
-                time.sleep(1)
-        yield
-    finally:
-        os.close(handle)

@@ -591,7 +591,7 @@ def test_a_second_run_changes_nothing(double: Double) -> None:
 
 def _hold_lock(folder: str, taken: Any) -> None:
     turn.FOLDER = Path(folder)
-    with turn._alone(1):
+    with turn.locked(turn.FOLDER, 1):
         taken.set()
         multiprocessing.Event().wait(30)
 
