@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 import subprocess
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
@@ -25,7 +25,9 @@ description:
   - Stops a unit that forms one with units on other hosts, where any of those is about to change.
 options:
   replicas:
-    description: By the name of such an instance, the digest that its unit is to have; a unit with another one is stopped.
+    description:
+      - By the name of such an instance, the digests that its unit is to have, as a list; a unit with others is stopped.
+      - Where fewer are given than the unit has, the first of its own are compared, and it is never started.
     type: dict
     default: {}
   instances:
@@ -81,20 +83,27 @@ def claims_of(folder: Path) -> dict[str, Claims]:
     return found
 
 
-def replicas_of(folder: Path) -> dict[str, str]:
+def replicas_of(folder: Path) -> dict[str, list[str]]:
     """The digests of the units that form one with others elsewhere, by name."""
-    found: dict[str, str] = {}
+    found: dict[str, list[str]] = {}
     for file in sorted(folder.glob("slipway-*.service")):
         name = _UNIT.fullmatch(file.name)
         line = _REPLICA.search(file.read_text(encoding="utf-8", errors="replace"))
         if name and line:
-            found[name[1]] = line[1].strip()
+            found[name[1]] = line[1].split()
     return found
 
 
-def changing(here: Mapping[str, str], wanted: Mapping[str, str]) -> set[str]:
+def changing(here: Mapping[str, Sequence[str]], wanted: Mapping[str, Sequence[str]]) -> set[str]:
     """Who belongs to something that is about to change elsewhere: its answers in flight would be cut off there."""
-    return {name for name, digest in here.items() if wanted.get(name, digest) != digest}
+    return {
+        name for name, has in here.items() if name in wanted and list(wanted[name]) != list(has)[: len(wanted[name])]
+    }
+
+
+def same(here: Mapping[str, Sequence[str]], wanted: Mapping[str, Sequence[str]]) -> set[str]:
+    """Who belongs to something of which nothing changes elsewhere."""
+    return {name for name, has in here.items() if list(wanted.get(name, ())) == list(has)}
 
 
 def leaving(
@@ -176,11 +185,16 @@ def main() -> None:
     here = claims_of(UNITS)
     running = {name for name in here if runs(unit_of(name))}
     outdated = {name for name in running if is_outdated(name)}
-    changes = changing(replicas_of(UNITS), module.params["replicas"])
+    replicas = replicas_of(UNITS)
+    changes = changing(replicas, module.params["replicas"])
     leavers = [*leaving(here, wanted, running=running, outdated=outdated), *(changes & here.keys())]
     leavers = list(dict.fromkeys(leavers))
     stopped = [unit_of(name) for name in leavers if name in running or not is_disabled(unit_of(name))]
-    stays = [name for name in staying(here, wanted) if name not in changes]
+    # Who forms one with others elsewhere is started again by who knows that those are as they were.
+    stays = [
+        *(name for name in staying(here, wanted) if name not in replicas),
+        *sorted(same(replicas, module.params["replicas"]) & here.keys()),
+    ]
     started = [unit_of(name) for name in stays if is_disabled(unit_of(name))]
     # All at once: each may have answers to finish.
     for action, units in (("disable", stopped), ("enable", started)):

@@ -16,7 +16,7 @@ MAX_SLUG = 21
 """Of what a model's name becomes, which leaves room for `-` and the number of a further replica."""
 MAX_REPLICAS = 9
 """Of one model on one machine, so that the number is one digit."""
-PROGRAM_PREFIX, MODEL_PREFIX, STORED_PREFIX = "program-", "model-", "stored-"
+PROGRAM_PREFIX, MODEL_PREFIX, STORED_PREFIX, DRAIN_PREFIX = "program-", "model-", "stored-", "drain-"
 STORE = "store"
 """What has the models for all hosts."""
 COUNTERS, KEEPALIVED = "counters", "keepalived"
@@ -55,7 +55,7 @@ def reserved() -> frozenset[str]:
 
 def is_reserved(name: str) -> bool:
     """Whether a slug is the name of something else on a machine."""
-    return name in reserved() or name.startswith((PROGRAM_PREFIX, MODEL_PREFIX, STORED_PREFIX))
+    return name in reserved() or name.startswith((PROGRAM_PREFIX, MODEL_PREFIX, STORED_PREFIX, DRAIN_PREFIX))
 
 
 def gateway_names(program: str) -> tuple[str, str]:

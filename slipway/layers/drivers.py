@@ -2,10 +2,11 @@
 
 The role may reboot the machine. So whatever else is done on it waits for that, and machines that stand in for one another (with
 replicas of one model, with a gateway or a front each) change one at a time: the role ends once what ran before the reboot
-listens again.
+listens again. Machines that share a replica change together, since it is away without any of them.
 """
 
 from collections.abc import Iterator
+from itertools import product
 from typing import Any
 
 from slipway.deployment.types import Deployment, DriverPlan, Machine
@@ -21,25 +22,20 @@ weights again."""
 
 def steps(deployment: Deployment) -> list[Step]:
     """One step per machine with a driver of Slipway's."""
-    together = [frozenset(names) for names in _sets(deployment)]
-    last: dict[frozenset[str], str] = {}
-    found: list[Step] = []
-    for machine in deployment.machines.values():
-        if machine.driver is None:
-            continue
-        own = [names for names in together if machine.name in names]
-        before = dict.fromkeys(last[names] for names in own if names in last)
-        step = Step(
+    before = _before(deployment)
+    plans = {machine.name: machine.driver for machine in deployment.machines.values() if machine.driver is not None}
+    found: dict[str, Step] = {}
+    while left := [name for name in before if name not in found]:
+        machine = deployment.machines[next(name for name in left if set(before[name]) <= set(found))]
+        found[machine.name] = Step(
             machine=machine,
             instance=NAME,
             role="nvidia_driver",
-            variables=variables(machine.driver, machine.pool),
-            after=(step_key(machine, base.NAME), *before),
+            variables=variables(plans[machine.name], machine.pool),
+            after=(step_key(machine, base.NAME), *(found[name].key for name in before[machine.name])),
             timeout_s=TIMEOUT_S,
         )
-        last |= dict.fromkeys(own, step.key)
-        found.append(step)
-    return found
+    return list(found.values())
 
 
 def ready(machine: Machine) -> str:
@@ -78,9 +74,30 @@ def variables(plan: DriverPlan, pool: str) -> dict[str, Any]:
     return found
 
 
-def _sets(deployment: Deployment) -> Iterator[set[str]]:
-    """Names of machines that stand in for one another."""
+def _before(deployment: Deployment) -> dict[str, list[str]]:
+    """By the name of a machine those whose drivers change right before its own."""
+    order = [machine.name for machine in deployment.machines.values() if machine.driver is not None]
+    found: dict[str, list[str]] = {name: [] for name in order}
+    earlier: dict[str, set[str]] = {name: set() for name in order}
+    for alternatives in _stand_ins(deployment):
+        away = [tuple(name for name in order if name in names) for names in alternatives]
+        away = sorted(dict.fromkeys(filter(None, away)), key=lambda names: order.index(names[0]))
+        for number, those in enumerate(away):
+            for these in reversed(away[:number]):
+                for one, other in product(these, those):
+                    # Who comes first does not matter, only that they are never away at the same time.
+                    if one in those or other in these or one in earlier[other] or other in earlier[one]:
+                        continue
+                    found[other].append(one)
+                    for name in order:
+                        if name == other or other in earlier[name]:
+                            earlier[name] |= {one, *earlier[one]}
+    return found
+
+
+def _stand_ins(deployment: Deployment) -> Iterator[list[set[str]]]:
+    """Lists of what stands in for one another, each as the names of the machines that it needs: replicas, gateways, fronts."""
     for name in deployment.served:
-        yield {instance.machine.name for instance in deployment.of(name)}
-    yield {gateway.machine.name for gateway in deployment.gateways}
-    yield {machine.name for machine in deployment.front.machines}
+        yield [{part.machine.name for part in deployment.parts(head)} for head in deployment.of(name)]
+    yield [{gateway.machine.name} for gateway in deployment.gateways]
+    yield [{machine.name} for machine in deployment.front.machines]

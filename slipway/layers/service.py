@@ -23,7 +23,7 @@ def service_step(
     url: str,
     memory_max: str,
     elsewhere: str = "",
-    replica: str = "",
+    replica: Iterable[str] = (),
     drain_s: int,
     start_timeout_s: int,
     claims: Claims,
@@ -46,7 +46,7 @@ def service_step(
         url: where it answers, without a path.
         memory_max: systemd's memory limit.
         elsewhere: where else to look when it does not come up, in words.
-        replica: a digest of the replica of which it is a part, at which others are asked (`slipway.layers.vacate`).
+        replica: digests of the other parts of its replica, if it is the head (`slipway.layers.vacate`).
         drain_s: how long a stop waits for what has begun.
         start_timeout_s: from a start to the first answer.
         claims: what it has of the machine for itself.
@@ -94,7 +94,7 @@ def service_step(
         "service_interfaces": dict(launch.interfaces) or None,
         "service_peers": list(launch.peers) or None,
         "service_elsewhere": elsewhere or None,
-        "service_replica": replica or None,
+        "service_replica": list(replica) or None,
         # As a list: an address may be a reference, which can stand in a value and not in a key.
         "service_egress": None
         if egress is None

@@ -1,10 +1,11 @@
 """Vacating: whoever is to go or to move makes way before anybody starts.
 
-Of a replica that machines share the head makes way too where any of its parts is about to change: it would go on answering while
-the others end. Its own machine can't see that, so each has a digest of the whole.
-
 Pulumi removes last, and changes what does not depend on one another in any order. So a model that takes the GPUs or the port of
 one that goes, or of one that moves, would start while they are still taken.
+
+Of a replica that machines share the head makes way too where any of its parts is to sit elsewhere: it would go on answering while
+the others end. Its own machine can't see that, so it is told digests of the parts. Where they stay and are only launched
+otherwise, the head is drained when its replica's turn comes (`slipway.layers.engines`).
 """
 
 import hashlib
@@ -63,27 +64,27 @@ def _heads_before(deployment: Deployment, machine: Machine) -> list[str]:
     return list(dict.fromkeys(key(head) for head in heads if head.name in earlier))
 
 
-def _replicas(deployment: Deployment, machine: Machine) -> dict[str, dict[str, str]]:
+def _replicas(deployment: Deployment, machine: Machine) -> dict[str, dict[str, list[str]]]:
     heads = [each for each in deployment.on(machine) if each.meeting is not None and each.is_head]
-    return {"vacate_replicas": {head.name: digest(deployment, head) for head in heads}} if heads else {}
+    return {"vacate_replicas": {head.name: digests(deployment, head)[:1] for head in heads}} if heads else {}
 
 
-def digest(deployment: Deployment, head: Instance) -> str:
-    """Of all that the other parts of a replica are started from; secrets are none of it, since only the head has one."""
-    parts = [
+def digests(deployment: Deployment, head: Instance) -> list[str]:
+    """Of the other parts of a replica: of where they sit, and of what they are launched from.
+
+    Secrets are none of it, since only the head has one.
+    """
+    parts = deployment.parts(head)[1:]
+    seats = [[part.machine.name, part.name, part.claims.data()] for part in parts]
+    launches = [
         [
-            *(part.machine.name, part.name, part.served.program.folder, part.claims.data(), part.served.files.record),
-            *(
-                part.launch.command,
-                dict(part.launch.environment),
-                dict(part.launch.interfaces),
-                list(part.launch.peers),
-            ),
+            *(part.served.program.folder, part.served.files.record, part.launch.command),
+            *(dict(part.launch.environment), dict(part.launch.interfaces), list(part.launch.peers)),
             {name: file.content for name, file in part.launch.files.items()},
         ]
-        for part in deployment.parts(head)[1:]
+        for part in parts
     ]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
+    return [hashlib.sha256(json.dumps(each, sort_keys=True).encode()).hexdigest()[:32] for each in (seats, launches)]
 
 
 def claimed(deployment: Deployment, machine: Machine) -> dict[str, list[dict[str, object]]]:

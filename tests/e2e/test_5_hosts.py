@@ -18,6 +18,7 @@ import openai
 import pytest
 
 from tests.e2e.conftest import Workspace, arrivals_of, client, hosts_of, write_ca
+from tests.e2e.load import load
 from tests.e2e.stack import Stack, ssh, wait_for
 from tools.lab import HostSpec, Lab
 
@@ -179,6 +180,36 @@ def test_a_change_cuts_off_no_answer(stack: Stack, workspace: Workspace) -> None
     assert answers(stack, workspace)
     for host in (HEAD, PART):
         assert "--max-model-len=1024" in ssh(host.address, f"cat /etc/systemd/system/{UNIT}.service")
+
+
+def test_of_two_replicas_one_at_a_time_changes_and_no_request_is_lost(stack: Stack, workspace: Workspace) -> None:
+    """Both lie on both hosts, so all four parts change within one `up`."""
+    settings = stack.read()
+    settings["models"]["tiny-llama"]["replicas"] = 2
+    stack.write(settings)
+    began = time.monotonic()
+    stack.up()
+    print(f"second replica up in {time.monotonic() - began:.0f} s")
+    settings["models"]["tiny-llama"]["max_model_len"] = 512
+    stack.write(settings)
+    ca, key = write_ca(stack), workspace.secrets["SLIPWAY_KEY_DEMO"]
+    with load(lambda: client(stack, ca, key, timeout_s=60)) as found:
+        time.sleep(5)
+        before = found.answered
+        began = time.monotonic()
+        runs = stack.runs_of(stack.up)
+        took = time.monotonic() - began
+        during = found.answered - before
+        time.sleep(5)
+    print(f"both replicas changed in {took:.0f} s, {during} requests answered meanwhile")
+    # Each takes many seconds to load; if both had been away at once, nobody would have been answered then.
+    assert (found.lost, found.broken) == ([], [])
+    assert during > took
+    assert len([run for run in runs if "tiny-llama" in run and "drain" not in run]) == 4, runs
+    for host in (HEAD, PART):
+        for unit in (UNIT, f"{UNIT}-2"):
+            assert "--max-model-len=512" in ssh(host.address, f"cat /etc/systemd/system/{unit}.service")
+    assert stack.runs_of(stack.up) == []
 
 
 def test_a_removal_leaves_nothing(stack: Stack) -> None:

@@ -11,7 +11,7 @@ from slipway.deployment.types import DriverPlan
 from slipway.findings import Finding, Severity
 from slipway.layers import drivers as layer
 from tests.unit.checks.stacks import TODAY
-from tests.unit.deployment.stacks import QWEN_1B, deployment, stack, steps
+from tests.unit.deployment.stacks import QWEN_1B, before, deployment, stack, steps
 from tests.unit.settings.documents import PROGRAM, model_of, pair, with_changes
 
 ERROR, WARNING, NOTE = Severity.ERROR, Severity.WARNING, Severity.NOTE
@@ -320,15 +320,3 @@ class TestLayer:
             of = deployment(with_changes(pair(), L4, ("pools.main.driver", {"branch": 550, "modules": modules})))
             (first, _) = layer.steps(of)
             assert len(first.variables["nvidia_driver_broken_kernels"]) == count
-
-
-def before(found: dict[str, Any], key: str) -> set[str]:
-    """All that a step comes after, in any number of steps."""
-    known: set[str] = set()
-    todo = list(found[key].after)
-    while todo:
-        each = todo.pop()
-        if each not in known:
-            known.add(each)
-            todo += found[each].after
-    return known

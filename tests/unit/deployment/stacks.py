@@ -1,5 +1,6 @@
 """What follows from documents: deployments, the lines that refuse them, and their steps as roles get to see them."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -52,6 +53,18 @@ def steps(of: Deployment) -> dict[str, Step]:
     found = [step for layer in LAYERS for step in layer.steps(of)]
     assert len({step.key for step in found}) == len(found)
     return {step.key: step for step in found}
+
+
+def before(found: Mapping[str, Step], key: str) -> set[str]:
+    """All steps and quorums that a step comes after, in any number of steps."""
+    known: set[str] = set()
+    todo = list(found[key].after)
+    while todo:
+        each = todo.pop()
+        if each not in known:
+            known.add(each)
+            todo += found[each].after if each in found else ()
+    return known
 
 
 def roles(of: Deployment) -> dict[str, dict[str, Any]]:

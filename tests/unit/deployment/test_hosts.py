@@ -11,10 +11,11 @@ from slipway.deployment.names import PORTS
 from slipway.deployment.references import private
 from slipway.deployment.types import Deployment
 from slipway.engines.base import Launch
+from slipway.layers import vacate
 from slipway.review.declared import differences
 from slipway.settings.errors import SettingsError
 from slipway.settings.load import parse
-from tests.unit.deployment.stacks import LLAMA_70B, deployment, problems, roles, steps
+from tests.unit.deployment.stacks import LLAMA_70B, before, deployment, problems, roles, steps
 from tests.unit.settings.documents import OTHER_KEY, THIRD_KEY, good, with_changes
 
 MODEL: dict[str, Any] = {"source": {"host_path": "/srv/models/x"}, "hosts": 2}
@@ -255,9 +256,12 @@ def test_a_head_starts_after_its_parts_and_no_step_waits_for_a_later_one() -> No
     order = list(found)
     for key, step in found.items():
         assert all(order.index(before) < order.index(key) for before in step.after), key
-    assert {"gpu-2/big", "gpu-1/vacate"} <= set(found["gpu-1/big"].after)
-    assert "gpu-1/vacate" in found["gpu-2/big"].after
+    assert {"gpu-2/big", "gpu-1/drain-big"} <= set(found["gpu-1/big"].after)
+    assert "gpu-1/drain-big" in found["gpu-2/big"].after
     assert "gpu-1/big" not in found["gpu-2/big"].after
+    # Its answers end as late as can be: all that its parts need is there.
+    for needed in ("gpu-1/vacate", "gpu-2/vacate", "gpu-1/model-big", "gpu-2/model-big", "gpu-2/program-vllm-cuda"):
+        assert needed in found["gpu-1/drain-big"].after
     # A part that makes way itself does so once the head's answers are ended.
     assert "gpu-1/vacate" in found["gpu-2/vacate"].after
     assert "gpu-2/vacate" not in found["gpu-1/vacate"].after
@@ -285,22 +289,86 @@ def test_what_the_roles_are_told() -> None:
     assert not {"service_peers", "service_interfaces", "service_replica"} & set(alone)
 
 
+@pytest.mark.parametrize(("machines", "has"), [(4, 8), (2, 16)], ids=["hosts of their own", "the same hosts"])
+def test_of_two_replicas_over_hosts_one_at_a_time_is_touched(machines: int, has: int) -> None:
+    of = deployment(document(machines=machines, has=has, replicas=2, gpus=16))
+    found = steps(of)
+    first, second = ([f"{part.machine.name}/{part.name}" for part in of.parts(head)] for head in of.heads)
+    for key in second:
+        assert set(first) <= before(found, key)
+    # Nor does anything that stops it come before the other one has answered, unless it takes what another one has.
+    drains = [key for key, step in found.items() if step.role == "vacate" and step.instance.startswith("drain-")]
+    assert [found[key].variables for key in drains] == [
+        {"vacate_replicas": {head.name: vacate.digests(of, head)}} for head in of.heads
+    ]
+    assert set(first) <= before(found, drains[1])
+    # And the first one waits for nothing of the second.
+    assert not {*second, drains[1]} & set().union(*(before(found, key) for key in first))
+    # They take turns by that, and need no lock.
+    assert {found[key].rolling for key in (*first, *second)} == {None}
+
+
+def test_hosts_of_one_replica_get_their_drivers_together_and_those_of_two_do_not() -> None:
+    of = deployment(document(("pools.main.gpu", "h100"), machines=4, replicas=2, gpus=16))
+    first, second = ([part.machine.name for part in of.parts(head)] for head in of.heads)
+    found = steps(of)
+    earlier = {name: before(found, f"{name}/driver") for name in of.machines}
+    for one in first:
+        for other in second:
+            assert f"{one}/driver" in earlier[other]
+    for names in (first, second):
+        assert not {f"{name}/driver" for name in names} & earlier[names[0]]
+        assert not {f"{name}/driver" for name in names} & earlier[names[1]]
+    # The head answers again only with all of them, so it is asked after each.
+    assert set(found[f"{first[0]}/big"].again_after) == {f"{name}/driver" for name in first}
+
+
+def test_drivers_of_no_two_replicas_change_at_once_however_models_lie() -> None:
+    """Each model alone would have another order; together they would wait for one another."""
+    gpus = {
+        "main": {"hosts": {f"gpu-{n}": {"address": f"10.0.0.{n}", "user": "u"} for n in range(1, 5)}, "gpu": "h100"}
+    }
+    gpus["main"]["gpus"] = 8
+    alone = {**SMALL, "replicas": 4}
+    of = deployment(document(("pools", gpus), ("models", {"small": alone, "big": {**MODEL, "replicas": 2, "gpus": 8}})))
+    found = steps(of)
+    names = list(of.machines)
+    for one in names:
+        for other in names:
+            ordered = [
+                f"{one}/driver" in before(found, f"{other}/driver"),
+                f"{other}/driver" in before(found, f"{one}/driver"),
+            ]
+            assert sum(ordered) == (one != other), (one, other)
+
+
+def test_replicas_of_different_models_wait_for_none_of_the_other() -> None:
+    models = {"big": {**MODEL, "gpus": 8}, "other": {**MODEL, "gpus": 8}}
+    found = steps(deployment(document(("models", models))))
+    assert "gpu-1/big" not in before(found, "gpu-1/other")
+    assert "gpu-1/other" not in before(found, "gpu-1/big")
+
+
 def test_a_head_makes_way_where_a_part_changes_and_only_then() -> None:
-    def digest(*changes: tuple[Any, Any]) -> str:
+    def digests(*changes: tuple[Any, Any]) -> tuple[str, str]:
+        """Of where the parts sit, and of what they are launched from."""
         seen = roles(deployment(with_changes(document(), *changes)))
-        assert seen["gpu-1/vacate"]["vacate_replicas"] == {"big": seen["gpu-1/big"]["service_replica"]}
+        has = seen["gpu-1/big"]["service_replica"]
+        assert seen["gpu-1/drain-big"] == {"vacate_replicas": {"big": has}}
+        # What makes room on the machines knows where they sit alone: how they are launched concerns nobody else.
+        assert seen["gpu-1/vacate"]["vacate_replicas"] == {"big": has[:1]}
         assert "vacate_replicas" not in seen["gpu-2/vacate"]
         assert "service_replica" not in seen["gpu-2/big"]
-        return str(seen["gpu-1/vacate"]["vacate_replicas"]["big"])
+        seats, launches = has
+        return str(seats), str(launches)
 
-    assert digest() == digest()
-    assert digest(("gateway.engine_key", THIRD_KEY)) == digest()
-    for change in (
-        ("models.big.max_model_len", 4096),
-        ("models.big.gpus", 8),
-        ("pools.main.network", {"interface": "eth9"}),
-    ):
-        assert digest(change) != digest(), change
+    seats, launches = digests()
+    assert digests() == (seats, launches)
+    assert digests(("gateway.engine_key", THIRD_KEY)) == (seats, launches)
+    for change in (("models.big.max_model_len", 4096), ("pools.main.network", {"interface": "eth9"})):
+        same, other = digests(change)
+        assert (same, other != launches) == (seats, True), change
+    assert digests(("models.big.gpus", 8))[0] != seats
 
 
 def test_unknown_addresses_stay_references() -> None:

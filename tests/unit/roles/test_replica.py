@@ -311,12 +311,12 @@ def test_a_stranger_reaches_the_port_that_is_asked_and_no_other(tmp_path: Path) 
 
 
 def test_the_unit_waits_for_the_limit_and_looks_for_nothing_else() -> None:
-    text = shown("service.j2", **LIMITED, service_replica="abc")
+    text = shown("service.j2", **LIMITED, service_replica=["abc", "def"])
     assert "After=slipway-one.egress.service" in text
     assert "nft list chain inet slipway-one output" in text
     assert "IPAddressDeny" not in text
     assert "InaccessiblePaths" not in text
-    assert "X-Slipway-Replica=abc\n" in text
+    assert "X-Slipway-Replica=abc def\n" in text
     alone = shown("service.j2")
     assert "egress" not in alone
     assert "X-Slipway-Replica" not in alone
@@ -363,15 +363,21 @@ def test_a_part_is_ready_once_its_log_says_so() -> None:
 
 
 def test_a_head_makes_way_where_another_part_changes(tmp_path: Path) -> None:
-    for name, digest in (("same", "a"), ("other", "b"), ("gone", "c")):
-        (tmp_path / f"slipway-{name}.service").write_text(f"[Unit]\nX-Slipway-Replica={digest}\n")
+    for name, digests in (("same", "a 1"), ("moved", "b 1"), ("launched", "a 2"), ("gone", "c 1")):
+        (tmp_path / f"slipway-{name}.service").write_text(f"[Unit]\nX-Slipway-Replica={digests}\n")
     (tmp_path / "slipway-plain.service").write_text("[Unit]\n")
     here = vacate.replicas_of(tmp_path)
-    assert here == {"same": "a", "other": "b", "gone": "c"}
+    assert here == {"same": ["a", "1"], "moved": ["b", "1"], "launched": ["a", "2"], "gone": ["c", "1"]}
     # What is not among them is told of by its claims.
-    assert vacate.changing(here, {"same": "a", "other": "z", "new": "y"}) == {"other"}
+    wanted = {name: ["a", "1"] for name in ("same", "moved", "launched", "new")}
+    assert vacate.changing(here, wanted) == {"moved", "launched"}
+    assert vacate.same(here, wanted) == {"same"}
+    # Whoever knows only where parts sit says nothing of how they are launched, and so can't say that all is as it was.
+    seats = {name: digests[:1] for name, digests in wanted.items()}
+    assert vacate.changing(here, seats) == {"moved"}
+    assert vacate.same(here, seats) == set()
 
 
 def test_the_role_writes_what_the_module_reads(tmp_path: Path) -> None:
-    (tmp_path / "slipway-one.service").write_text(shown("service.j2", service_replica="0123abcd"))
-    assert vacate.replicas_of(tmp_path) == {"one": "0123abcd"}
+    (tmp_path / "slipway-one.service").write_text(shown("service.j2", service_replica=["0123", "abcd"]))
+    assert vacate.replicas_of(tmp_path) == {"one": ["0123", "abcd"]}

@@ -118,7 +118,7 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Run:
     """The module, with `wanted` as its instances; what it hands back."""
 
     def apply(
-        wanted: dict[str, dict[str, float]], *, check: bool = False, replicas: dict[str, str] | None = None
+        wanted: dict[str, dict[str, float]], *, check: bool = False, replicas: dict[str, list[str]] | None = None
     ) -> dict[str, Any]:
         instances = {
             name: [{"what": what, "share": share} for what, share in claims.items()] for name, claims in wanted.items()
@@ -218,10 +218,35 @@ def test_a_head_ends_its_answers_before_a_part_elsewhere_changes(systemd: System
     """Once: its own step starts it again, also where that comes in a later run."""
     systemd.add("a", ONE)
     unit = systemd.folder / "slipway-a.service"
-    unit.write_text(f"{unit.read_text()}X-Slipway-Replica=before\n")
-    assert not run({"a": ONE}, replicas={"a": "before"})["changed"]
-    assert run({"a": ONE}, replicas={"a": "after"})["stopped"] == ["slipway-a.service"]
+    unit.write_text(f"{unit.read_text()}X-Slipway-Replica=there before\n")
+    assert not run({"a": ONE}, replicas={"a": ["there"]})["changed"]
+    assert not run({}, replicas={"a": ["there", "before"]})["changed"]
+    assert run({}, replicas={"a": ["there", "after"]})["stopped"] == ["slipway-a.service"]
     assert systemd.states["slipway-a.service"] == ["inactive", "disabled"]
-    assert not run({"a": ONE}, replicas={"a": "after"})["changed"]
+    assert not run({}, replicas={"a": ["there", "after"]})["changed"]
+    # The machine's own step does not know that another part is about to change.
+    assert not run({"a": ONE}, replicas={"a": ["there"]})["changed"]
     # Taken back before it was changed.
-    assert run({"a": ONE}, replicas={"a": "before"})["started"] == ["slipway-a.service"]
+    assert run({}, replicas={"a": ["there", "before"]})["started"] == ["slipway-a.service"]
+
+
+def test_a_head_whose_parts_are_to_sit_elsewhere_makes_way_with_all_others(systemd: Systemd, run: Run) -> None:
+    systemd.add("a", ONE)
+    unit = systemd.folder / "slipway-a.service"
+    unit.write_text(f"{unit.read_text()}X-Slipway-Replica=there before\n")
+    assert run({"a": ONE}, replicas={"a": ["elsewhere"]})["stopped"] == ["slipway-a.service"]
+
+
+def test_a_drain_leaves_all_others_alone(systemd: Systemd, run: Run) -> None:
+    """It is told of one replica; that it knows of nobody else says nothing about them."""
+    for name, claims in (("a", ONE), ("b", TWO)):
+        systemd.add(name, claims)
+        unit = systemd.folder / f"slipway-{name}.service"
+        unit.write_text(f"{unit.read_text()}X-Slipway-Replica=there before\n")
+    systemd.add("c", {"gpu:2": 1.0}, active="inactive", enabled="disabled")
+    assert run({}, replicas={"a": ["there", "after"]}) == {
+        "changed": True,
+        "stopped": ["slipway-a.service"],
+        "started": [],
+        "manages": [],
+    }
