@@ -324,21 +324,25 @@ def test_hosts_of_one_replica_get_their_drivers_together_and_those_of_two_do_not
 
 
 def test_drivers_of_no_two_replicas_change_at_once_however_models_lie() -> None:
-    """Each model alone would have another order; together they would wait for one another."""
-    gpus = {
-        "main": {"hosts": {f"gpu-{n}": {"address": f"10.0.0.{n}", "user": "u"} for n in range(1, 5)}, "gpu": "h100"}
-    }
-    gpus["main"]["gpus"] = 8
-    alone = {**SMALL, "replicas": 4}
-    of = deployment(document(("pools", gpus), ("models", {"small": alone, "big": {**MODEL, "replicas": 2, "gpus": 8}})))
+    """Each model alone would have another order; taken together they would have hosts wait for one another."""
+
+    def stack(*numbers: int) -> dict[str, Any]:
+        hosts = {f"gpu-{n}": {"address": f"10.0.0.{n}", "user": "u"} for n in numbers}
+        pools = {"main": {"hosts": hosts, "gpu": "h100", "gpus": 8}}
+        models = {"small": {**SMALL, "replicas": 4}, "big": {**MODEL, "replicas": 2, "gpus": 8}}
+        return document(("pools", pools), ("models", models))
+
+    # The stack once had its hosts in another order, and replicas stay where they are.
+    of = deployment(stack(1, 2, 3, 4), holdings(deployment(stack(1, 4, 2, 3))))
+    assert [{part.machine.name for part in of.parts(head)} for head in of.of("big")] == [
+        {"gpu-1", "gpu-4"},
+        {"gpu-2", "gpu-3"},
+    ]
     found = steps(of)
-    names = list(of.machines)
-    for one in names:
-        for other in names:
-            ordered = [
-                f"{one}/driver" in before(found, f"{other}/driver"),
-                f"{other}/driver" in before(found, f"{one}/driver"),
-            ]
+    earlier = {name: before(found, f"{name}/driver") for name in of.machines}
+    for one in of.machines:
+        for other in of.machines:
+            ordered = [f"{one}/driver" in earlier[other], f"{other}/driver" in earlier[one]]
             assert sum(ordered) == (one != other), (one, other)
 
 
