@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from slipway.deployment.names import port
+from tests.e2e.archive import ARCHIVE, SOURCE, index, package, put
 from tests.e2e.conftest import Workspace, arrivals_of, client, hosts_of
 from tests.e2e.load import load
 from tests.e2e.stack import KEY_FILE, Stack, ssh, wait_for
@@ -584,6 +585,53 @@ def test_an_upgrade_stops_at_the_first_host_that_fails_and_goes_back(
     assert not drained(first)
     with client(pair, site_certificate[0], key) as api:
         until_asked(api, first)
+
+
+@pytest.mark.rare
+def test_a_host_gets_its_packages_and_reboots_and_no_request_fails(
+    pair: Stack, workspace: Workspace, pair_hosts: tuple[HostSpec, HostSpec], site_certificate: tuple[Path, Path]
+) -> None:
+    """The other one has the only gateway and front, so it would not reboot without leave."""
+    host = pair_hosts[1]
+    asks = "#!/bin/sh\ntouch /run/reboot-required\necho probe >/run/reboot-required.pkgs\n"
+    prepared = [
+        f"sudo mkdir -p {ARCHIVE}\n",
+        put("/etc/apt/sources.list.d/archive.list", SOURCE),
+        package("probe", "1"),
+        index(),
+        "sudo apt-get update -q && sudo apt-get dist-upgrade -y -q && sudo apt-get install -y -q probe\n",
+        package("probe", "2", script=asks),
+        index(),
+        "sudo apt-get update -q\n",
+    ]
+    ssh(host.address, "".join(prepared))
+    key = workspace.secrets["SLIPWAY_KEY_DEMO"]
+    with client(pair, site_certificate[0], key) as api:
+        until_asked(api, host)
+    boot, command = ("cat /proc/sys/kernel/random/boot_id", f"{UPGRADE} --packages --host {host.name}")
+    booted = ssh(host.address, boot)
+    shown = pair.shell(f"{command} --preview")
+    assert shown.returncode == 0, shown.stderr
+    assert f"1. {host.name}: packages: 1 package" in shown.stdout
+    with load(lambda: client(pair, site_certificate[0], key)) as found:
+        time.sleep(2)
+        done = pair.shell(f"{command} --json")
+        time.sleep(3)
+    assert done.returncode == 0, done.stdout + done.stderr
+    ((group,),) = [group["hosts"] for group in json.loads(done.stdout)["order"]]
+    print(f"{found.answered} requests of eight clients while {host.name} got its packages and rebooted: {group}")
+    assert (found.lost, found.broken) == ([], [])
+    assert group["host"] == host.name
+    assert ssh(host.address, "dpkg-query -W -f '${Version}' probe") == "2"
+    back = ssh(host.address, boot)
+    assert back != booted
+    assert not drained(host)
+    assert not put_back_later(host)
+    with client(pair, site_certificate[0], key) as api:
+        until_asked(api, host)
+    again = pair.shell(command)
+    assert again.returncode == 0, again.stderr
+    assert ssh(host.address, boot) == back
 
 
 @pytest.mark.rare

@@ -17,6 +17,7 @@ from cli.errors import UserError
 from cli.packages import Packages
 from slipway.deployment.types import Machine
 from slipway.upgrade.packages import Brought, Pending
+from tests.e2e.archive import ARCHIVE, SOURCE, index, package, put
 from tests.e2e.stack import KEY_FILE, ssh, wait_for
 from tests.unit.deployment.stacks import deployment
 from tests.unit.settings.documents import changed, good
@@ -25,7 +26,6 @@ from tools.lab import HostSpec, Lab
 pytestmark = [pytest.mark.rare, pytest.mark.timeout(1200)]
 
 SPEC = HostSpec("e2e-packages", "10.213.77.241")
-ARCHIVE = "/opt/archive"
 OLD, NEW, BROKEN = "9.9.1-1-amd64", "9.9.2-1-amd64", "9.9.3-1-amd64"
 DKMS = f"""#!/bin/sh
 # The double of DKMS: it builds for every kernel but one, and knows a driver where a test says so.
@@ -42,36 +42,6 @@ MODINFO = """#!/bin/sh
 [ "$4" = vermagic ] && echo "$2 SMP" || echo 580.1.1
 """
 HEADERS = "#!/bin/sh\ndkms install nvidia/580.1.1 -k {kernel}\n"
-
-
-def package(
-    name: str, version: str, *, depends: str = "", script: str = "", files: dict[str, str] | None = None
-) -> str:
-    """Commands that put a package into the archive; `script` runs when it is configured."""
-    folder = f"/tmp/build/{name}_{version}"
-    control = f"Package: {name}\nVersion: {version}\nArchitecture: amd64\nMaintainer: a test\nDescription: a test's\n"
-    control += f"Depends: {depends}\n" if depends else ""
-    commands = [put(f"{folder}/DEBIAN/control", control)]
-    if script:
-        commands.append(put(f"{folder}/DEBIAN/postinst", script, "755"))
-    for path, text in (files or {}).items():
-        commands.append(put(f"{folder}{path}", text))
-        if path.startswith("/etc/"):
-            commands.append(put(f"{folder}/DEBIAN/conffiles", f"{path}\n"))
-    return "".join([*commands, f"sudo dpkg-deb --build --root-owner-group {folder} {ARCHIVE}/ >/dev/null\n"])
-
-
-def put(path: str, text: str, mode: str = "644") -> str:
-    return f"sudo install -D -m {mode} /dev/stdin {path} <<'TEXT'\n{text}TEXT\n"
-
-
-def index() -> str:
-    """apt-ftparchive is not on a small host: what it would write."""
-    return (
-        f"cd {ARCHIVE} && for file in *.deb; do sudo dpkg-deb -f $file; echo Filename: ./$file; "
-        "echo Size: $(stat -c %s $file); echo SHA256: $(sha256sum $file | cut -d' ' -f1); echo; done "
-        "| sudo tee Packages >/dev/null\n"
-    )
 
 
 class Host:
@@ -113,7 +83,7 @@ def bare() -> Iterator[HostSpec]:
         ssh(
             SPEC.address,
             f"sudo mkdir -p {ARCHIVE}\n"
-            + put("/etc/apt/sources.list.d/archive.list", f"deb [trusted=yes] copy:{ARCHIVE} ./\n")
+            + put("/etc/apt/sources.list.d/archive.list", SOURCE)
             + put("/usr/sbin/dkms", DKMS, "755")
             + put("/usr/sbin/modinfo", MODINFO, "755")
             + package("probe", "1", files={"/etc/probe.conf": "one\n"})
