@@ -13,8 +13,10 @@ LABS := tests/integration/test_lab.py tests/integration/test_lab_network.py
 # Each file has hosts of its own. The longest first, so that both cores end at about the same time.
 LONGEST := tests/e2e/test_roles.py tests/e2e/test_3_models.py
 E2E := -v --durations=25 -n 2 --dist loadfile --no-loadscope-reorder $(LONGEST) $(filter-out $(LONGEST),$(wildcard tests/e2e/test_*.py))
+# Beside one another, the longest after the first, which fails within seconds.
+LINTERS := lint-code lint-ansible lint-types lint-yaml lint-imports lint-references
 
-.PHONY: help setup setup-test up down preview chat test unit integration e2e e2e-rare lint format docs bench role lock clean
+.PHONY: help setup setup-test up down preview chat test unit integration e2e e2e-rare lint $(LINTERS) format docs bench role lock clean
 
 help: ## This list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -58,11 +60,24 @@ e2e-rare: setup-test ## Tests with the engine and on hosts that take long and se
 	@pytest -m rare $(E2E)
 
 lint: setup ## ruff, mypy, import-linter, ansible-lint, yamllint; warnings are errors
+	@$(MAKE) --no-print-directory --output-sync=target -j $$(nproc) $(LINTERS)
+
+lint-code:
 	@ruff check . && ruff format --check .
-	@mypy
-	@lint-imports
-	@yamllint --strict .
+
+lint-ansible:
 	@ansible-lint --offline --strict -q
+
+lint-types:
+	@mypy
+
+lint-yaml:
+	@yamllint --strict .
+
+lint-imports:
+	@lint-imports
+
+lint-references:
 	@slipway schema | diff -u docs/reference/stack.schema.json - && slipway reference | diff -u docs/reference/settings.md -
 	@slipway policies docs | diff -u docs/reference/policies.md - && slipway policies schema | diff -u docs/reference/policy-config.schema.json -
 

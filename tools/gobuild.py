@@ -102,7 +102,8 @@ class Go:
             BuildError: it failed; the text holds the end of what it said.
         """
         began = time.monotonic()
-        report("  fetching its modules")
+        name = tool.rpartition("/")[2]
+        report(f"  fetching the modules of {name}")
         total = len(self.run("list", "-mod=readonly", "-deps", tool, env=env).split())
         # -v names each package, which is the progress shown.
         command = [str(self.executable), *verb, "-v", "-mod=readonly", "-trimpath", tool]
@@ -125,7 +126,8 @@ class Go:
                     done = sum(bool(re.fullmatch(r"[\w.~/+-]+\n", line)) for line in list(lines))
                     seconds = time.monotonic() - began
                     report(
-                        f"{_RUNNING}, {seconds:.0f} s so far, {done} of {total} packages (less what Go has of earlier builds)"
+                        f"{_RUNNING} {name}, {seconds:.0f} s so far, {done} of {total} packages "
+                        "(less what Go has of earlier builds)"
                     )
             except BaseException:
                 # The compilers are children of go: without this they would go on after an interrupt.

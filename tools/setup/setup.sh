@@ -88,11 +88,14 @@ if [ ! -L .venv ] && [ "$(cat .venv/.slipway-lock 2>/dev/null)" != "$lock" ]; th
   printf '%s' "$lock" >.venv/.slipway-lock
 fi
 
-if [ "${1:-}" = test ]; then
-  # Environments apart from .venv, by the folder that has their lock: the genuine SDKs of AWS and Kubernetes, for a program
-  # of somebody else's (an SDK that is installed beside a program asks the engine for its plugin), clients of the endpoint (aider
-  # wants other releases of the same libraries), what looks at the front's TLS and makes requests of an engine's OpenAPI,
-  # NVIDIA's compiler for the kernel that proves GPUs, and a server that speaks S3's protocol.
+# Environments apart from .venv, by the folder that has their lock: the genuine SDKs of AWS and Kubernetes, for a program
+# of somebody else's (an SDK that is installed beside a program asks the engine for its plugin), clients of the endpoint (aider
+# wants other releases of the same libraries), what looks at the front's TLS and makes requests of an engine's OpenAPI,
+# NVIDIA's compiler for the kernel that proves GPUs, and a server that speaks S3's protocol.
+environments() {
+  local environment lock home node
+  # One at a time: what a set-up that was killed had begun goes on to its end.
+  flock 9
   for environment in sdks:tests/integration/fixtures/foreign clients:tests/e2e/clients \
     aider:tests/integration/clients/aider security:tests/integration/security cuda:tests/integration/cuda \
     s3:tests/integration/s3; do
@@ -118,9 +121,27 @@ if [ "${1:-}" = test ]; then
     (cd "$home.part" && "$node/bin/node" "$node/lib/node_modules/npm/bin/npm-cli.js" ci --silent --ignore-scripts)
     mv "$home.part" "$home"
   fi
+}
+
+beside=()
+if [ "${1:-}" = test ]; then
+  # Beside the engine's build: most of Ollama's keeps one core busy alone, and packages are waited for. Each is a group of
+  # processes, which ends with this script where that is stopped.
+  stop() { for each in "${beside[@]}"; do kill -- "-$each" 2>/dev/null || true; done; }
+  trap stop EXIT
+  mkdir -p "$cache"
+  set -m
+  environments 9>"$cache/environments.lock" </dev/null &
+  beside+=($!)
+  # Stacks of the tests serve with it. Once for the machine, and minutes on a busy one: longer than a test may take.
+  .venv/bin/python -m tools.ollama.build </dev/null >/dev/null &
+  beside+=($!)
+  set +m
 fi
 
 [ "${1:-}" = python ] || .venv/bin/python -m tools.pulumi.install
-# Stacks of the tests serve with it. Once for the machine, and minutes on a busy one: longer than a test may take.
-[ "${1:-}" != test ] || .venv/bin/python -m tools.ollama.build >/dev/null
+while [ ${#beside[@]} -gt 0 ]; do
+  wait "${beside[0]}"
+  beside=("${beside[@]:1}")
+done
 step "done"
